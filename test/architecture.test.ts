@@ -1,0 +1,162 @@
+/** Who may import whom, as data. Value imports only: a type knows nobody's behaviour. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const src = fileURLToPath(new URL("../src/", import.meta.url));
+
+/** Folder or file → what it may import besides its own folder. Files at the top and `commands/` wire, so they may import anything. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  "capture/": ["db/"],
+  "queue/": ["db/"],
+  "sync/": ["db/", "customer-api/schema.ts"],
+  "customer-api/": [],
+  "db/": ["operator-error.ts"],
+  "ops/": ["operator-error.ts"],
+  "console/": ["ops/"],
+  "local/": ["db/", "operator-error.ts"],
+};
+
+/** Pure: types, each other, and libraries that do no I/O. */
+const PURE = [
+  "sync/command.ts",
+  "sync/fingerprint.ts",
+  "sync/validate.ts",
+  "sync/match-ids.ts",
+  "sync/outcome.ts",
+  "queue/backoff.ts",
+  "capture/notification.ts",
+  "customer-api/failure.ts",
+  "customer-api/mask.ts",
+  "customer-api/schema.ts",
+];
+
+/** Libraries with exactly one home. */
+const HOMES: Readonly<Record<string, string>> = {
+  undici: "customer-api/exchange.ts",
+  "prom-client": "ops/metrics.ts",
+  pino: "ops/log.ts",
+  fastify: "local/sandbox.ts ops/http.ts",
+  "pg-listen": "capture/listener.ts",
+  "postgres-migrations": "db/migrate.ts",
+  oauth4webapi: "customer-api/token.ts",
+  cockatiel: "customer-api/limits.ts",
+  dataloader: "sync/batched.ts",
+  "libphonenumber-js": "sync/command.ts sync/validate.ts",
+};
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly isLocal: boolean;
+}
+
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) =>
+  file.endsWith(".ts"),
+);
+const imports = files.flatMap(importsOf);
+const local = imports.filter((one) => one.isLocal);
+
+test("the imports are found", () => {
+  expect(local.map(toText)).toContain("daemon.ts → parts.ts");
+  expect(local.length).toBeGreaterThan(50);
+});
+
+test("every folder imports only what it may", () => {
+  const forbidden = local.filter(({ from, to }) => {
+    const folder = Object.keys(MAY_IMPORT).find((name) => from.startsWith(name));
+    if (folder === undefined || to.startsWith(folder)) return false;
+    return !MAY_IMPORT[folder]?.some((allowed) => to.startsWith(allowed));
+  });
+
+  expect(forbidden.map(toText)).toEqual([]);
+});
+
+test("every folder of src has its rule", () => {
+  const folders = new Set(
+    files.filter((file) => file.includes("/")).map((file) => `${file.split("/")[0]}/`),
+  );
+  folders.delete("commands/");
+
+  expect([...folders].sort()).toEqual(Object.keys(MAY_IMPORT).sort());
+});
+
+test("pure files import nothing that does I/O", () => {
+  const io = imports.filter(
+    ({ from, to, isLocal }) =>
+      PURE.includes(from) &&
+      (isLocal ? !PURE.includes(to) : /^(?:node:(?!crypto$)|pg|undici|fastify|pino)/.test(to)),
+  );
+
+  expect(io.map(toText)).toEqual([]);
+});
+
+test("local/ is loaded by commands only, and never at the start of main", () => {
+  const loaders = local.filter(
+    ({ from, to }) => to.startsWith("local/") && !from.startsWith("local/"),
+  );
+
+  expect(loaders.filter(({ from }) => !from.startsWith("commands/")).map(toText)).toEqual([]);
+});
+
+test.each(Object.entries(HOMES))("%s has one home: %s", (library, homes) => {
+  const users = new Set(
+    imports
+      .filter(({ to }) => to === library || to.startsWith(`${library}/`))
+      .map(({ from }) => from),
+  );
+
+  expect([...users].sort()).toEqual(homes.split(" "));
+});
+
+test("no file reads the environment but the configuration", () => {
+  const readers = files.filter((file) => /process\.env\b/.test(readFileSync(src + file, "utf8")));
+
+  expect(
+    readers.filter(
+      (file) => !["main.ts", "config.ts"].includes(file) && !file.startsWith("local/"),
+    ),
+  ).toEqual([]);
+});
+
+test("imports make no circle", () => {
+  const importsByFile = Map.groupBy(local, ({ from }) => from);
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (file: string, path: readonly string[]) => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" → "));
+    if (done.has(file) || path.includes(file)) return;
+    for (const { to } of importsByFile.get(file) ?? []) visit(to, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+
+  expect(circles).toEqual([]);
+});
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(src + file, "utf8");
+  // Whole-statement `import type` is no import; neither is one that names types only.
+  const statements = text.matchAll(
+    /^(?:import|export)\s+(?!type\b)(?:([^;"']*?)\s+from\s+)?["']([^"']+)["']/gms,
+  );
+  return [...statements]
+    .filter(
+      ([, names]) =>
+        names === undefined || !/^\{\s*(?:type\s+\w+(?:\s+as\s+\w+)?\s*,?\s*)+\}$/.test(names),
+    )
+    .map(([, , to]) => {
+      const target = to ?? "";
+      const isLocal = target.startsWith(".");
+      return {
+        from: file,
+        isLocal,
+        to: isLocal ? relative(src, resolve(src, dirname(file), target)) : target,
+      };
+    });
+}
+
+function toText({ from, to }: Import): string {
+  return `${from} → ${to}`;
+}

@@ -1,0 +1,39 @@
+import { defineConfig } from "vitest/config";
+
+/**
+ * unit: pure code, milliseconds, no I/O. db: a real PostgreSQL, one cloned database per file.
+ * e2e: the real process or the wired daemon against a real HTTP server.
+ */
+export default defineConfig({
+  test: {
+    globals: false,
+    // Two files at a time: the smallest machine we support has two cores, and starved timers look like bugs.
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/*.test.ts"] },
+      },
+      {
+        extends: true,
+        test: {
+          name: "db",
+          include: ["test/db/**/*.test.ts"],
+          globalSetup: ["test/support/global-postgres.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["test/support/global-postgres.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
