@@ -1,0 +1,53 @@
+/** The named results of a sync. Everything that can be foreseen is a value here; exceptions are for bugs. */
+
+/** Why something failed; decides what happens next (see docs/architecture.md, "Error classes"). */
+export type ErrorClass =
+  | "validation"
+  | "rejected"
+  | "unauthorized"
+  | "throttled"
+  | "server"
+  | "network"
+  | "timeout"
+  | "incomplete"
+  | "unknown_outcome"
+  | "database"
+  | "id_conflict";
+
+export type Entity = "account" | "tier" | "pic";
+
+export type OutcomeName =
+  | "synced"
+  | "partial"
+  | "unchanged"
+  | "gone"
+  | "blocked"
+  | "retry"
+  | "parked";
+
+/** What asked for the sync, from the lane it was claimed in. */
+export type Trigger = "change" | "manual" | "backfill";
+
+export type Operation = "create" | "update" | "delete";
+
+export type CountByEntity = Readonly<Record<Entity, number>>;
+
+/** Rows whose external id could not be written, and why. */
+export interface FailedRows {
+  readonly entity: Entity;
+  readonly reason: ErrorClass;
+  readonly count: number;
+}
+
+export interface Outcome {
+  readonly name: OutcomeName;
+  /** null when nothing was sent. */
+  readonly operation: Operation | null;
+  readonly httpStatus: number | null;
+  readonly errorClass: ErrorClass | null;
+  /** One line for a human: what was tried, what came back, what to do. Never a personal value. */
+  readonly error: string | null;
+  /** Rows whose external id was written or confirmed. */
+  readonly updated: CountByEntity;
+  readonly failed: readonly FailedRows[];
+}
