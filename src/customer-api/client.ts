@@ -1,0 +1,472 @@
+/**
+ * The customer API over HTTP: one command out, and a value that says what is known about it afterwards.
+ *
+ *     limits (may we send at all?) → token → exchange → verdict; a refused token is renewed once and the very same request
+ *     repeated once, with its key and body.
+ *
+ * A success is a 2xx whose body parses and is recognised: a 200 without Content-Length that is cut off looks complete to HTTP.
+ */
+import type { Observe } from "../ops/observe.ts";
+import type {
+  ApiAuth,
+  ApiConnection,
+  ApiFailure,
+  ApiRequest,
+  ApiResult,
+  CustomerApi,
+} from "./customer-api.ts";
+import {
+  createExchange,
+  type Exchange,
+  type HttpAnswer,
+  type HttpBreak,
+  type HttpOutcome,
+  type HttpRequest,
+} from "./exchange.ts";
+import {
+  errorVerdict,
+  retryAfterMs,
+  smellsOfToken,
+  statusVerdict,
+  usesUpAttempt,
+  type Verdict,
+} from "./failure.ts";
+import { createLimits } from "./limits.ts";
+import { maskPersonal, toOneLine } from "./mask.ts";
+import { type AnswerSection, type CustomerAnswer, errorMessages, readAnswer } from "./schema.ts";
+import { createTokens, type Tokens } from "./token.ts";
+
+export interface CustomerApiOptions {
+  /** For one whole request, from the first try to connect to the last byte of the answer. */
+  readonly timeoutMs: number;
+  /** `account-sync/<version>`. */
+  readonly userAgent: string;
+  readonly observe: Pick<Observe, "apiRequest" | "circuit">;
+  readonly limits: {
+    readonly backoffMinMs: number;
+    readonly backoffMaxMs: number;
+  };
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+export interface CustomerApiClient extends CustomerApi {
+  /**
+   * Milliseconds until a send makes sense, 0 for now: nothing need be claimed before. A hint for all connections together, so 0
+   * as soon as one of them may be open to sends.
+   */
+  available(): number;
+  /** Breaks off what is still in flight. */
+  close(): Promise<void>;
+}
+
+/** A token comes quickly or not at all; it must not eat a request's two minutes. */
+const TOKEN_TIMEOUT_MAX_MS = 30_000;
+
+export function createCustomerApi(options: CustomerApiOptions): CustomerApiClient {
+  const now = options.now ?? (() => performance.now());
+  const random = options.random ?? Math.random;
+  const { observe, userAgent, timeoutMs } = options;
+
+  const { exchange, close } = createExchange({ timeoutMs });
+  const tokens = createTokens({
+    exchange,
+    userAgent,
+    observe,
+    now,
+    random,
+    timeoutMs: Math.min(timeoutMs, TOKEN_TIMEOUT_MAX_MS),
+  });
+  const limits = createLimits({ ...options.limits, observe, now, random });
+  const sender: Sender = { exchange, tokens, observe, userAgent, timeoutMs };
+
+  return {
+    async send(connection, request) {
+      const impossible = findImpossible(request);
+      if (impossible !== null) return failed(impossible);
+
+      return limits.guard(connection, {
+        idempotencyKey: request.idempotencyKey,
+        signal: request.signal,
+        run: () => sendAuthorized(sender, connection, request),
+      });
+    },
+    available: () => limits.available(),
+    close,
+  };
+}
+
+interface Sender {
+  readonly exchange: Exchange;
+  readonly tokens: Tokens;
+  readonly observe: Pick<Observe, "apiRequest">;
+  readonly userAgent: string;
+  readonly timeoutMs: number;
+}
+
+/** An id of dots would climb out of the path, and no encoding keeps a URL parser from it. */
+function findImpossible(request: ApiRequest): ApiFailure | null {
+  if (request.operation === "create") return null;
+  if (request.externalId !== null && !/^\.{0,2}$/.test(request.externalId)) return null;
+
+  return {
+    errorClass: "rejected",
+    delivery: "not_sent",
+    countsAsAttempt: true,
+    httpStatus: null,
+    message: `${request.operation} needs an external id that can stand in a URL; correct the row's uuid_be`,
+    retryAfterMs: null,
+  };
+}
+
+async function sendAuthorized(
+  sender: Sender,
+  connection: ApiConnection,
+  request: ApiRequest,
+): Promise<ApiResult> {
+  const first = await sendWithToken(sender, connection, request);
+  if (!first.tokenRefused || connection.auth.kind !== "client_credentials") return first.result;
+
+  sender.tokens.invalidate(connection.auth, first.token ?? "");
+  const second = await sendWithToken(sender, connection, request);
+  return second.result;
+}
+
+interface Sent {
+  readonly result: ApiResult;
+  readonly token: string | null;
+  readonly tokenRefused: boolean;
+}
+
+async function sendWithToken(
+  sender: Sender,
+  connection: ApiConnection,
+  request: ApiRequest,
+): Promise<Sent> {
+  const authorization = await authorize(sender, connection.auth, request.signal);
+  if (authorization.kind === "failed") {
+    return { result: failed(authorization.failure), token: null, tokenRefused: false };
+  }
+
+  const { token } = authorization;
+  const httpRequest = toHttpRequest(sender, connection, request, token);
+  const outcome = await sender.exchange(httpRequest);
+  const context: Context = {
+    what: `${request.operation} (${httpRequest.method} ${describeTarget(connection, request)})`,
+    operation: request.operation,
+    body: request.body,
+    secrets: secretsOf(connection, token),
+  };
+  const result = judge(outcome, context);
+
+  sender.observe.apiRequest({
+    operation: request.operation,
+    result: observedResult(result),
+    durationMs: outcome.durationMs,
+  });
+  return { result, token, tokenRefused: isTokenRefusal(result) };
+}
+
+function isTokenRefusal(result: ApiResult): boolean {
+  // A proxy's 407 is not about our token.
+  return (
+    result.kind === "failed" &&
+    result.failure.errorClass === "unauthorized" &&
+    result.failure.httpStatus !== 407
+  );
+}
+
+async function authorize(sender: Sender, auth: ApiAuth, signal: AbortSignal) {
+  switch (auth.kind) {
+    case "none":
+      return { kind: "token", token: null } as const;
+    case "static":
+      return { kind: "token", token: auth.token } as const;
+    case "client_credentials":
+      return sender.tokens.get(auth, signal);
+    default:
+      throw new Error(`unknown kind of authorization: ${auth satisfies never}`);
+  }
+}
+
+function toHttpRequest(
+  sender: Sender,
+  connection: ApiConnection,
+  request: ApiRequest,
+  token: string | null,
+): HttpRequest {
+  const { method, path } = route(connection, request);
+  return {
+    method,
+    url: connection.baseUrl + path,
+    headers: {
+      ...extraHeaders(connection, token),
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      // A DELETE has no body, and servers refuse an empty one that claims to be JSON.
+      ...(request.body === null ? {} : { "content-type": "application/json" }),
+      "accept-encoding": "identity",
+      "idempotency-key": request.idempotencyKey,
+      "x-sync-generation": request.generation,
+      "user-agent": sender.userAgent,
+    },
+    body: request.body,
+    timeoutMs: sender.timeoutMs,
+    signal: request.signal,
+  };
+}
+
+function route(
+  connection: ApiConnection,
+  request: ApiRequest,
+): { method: HttpRequest["method"]; path: string } {
+  const id = encodeURIComponent(request.externalId ?? "");
+  const updatePath = connection.updatePath.replaceAll("{id}", () => id);
+
+  switch (request.operation) {
+    case "create":
+      return { method: "POST", path: connection.createPath };
+    case "update":
+      return { method: connection.updateMethod, path: updatePath };
+    case "delete":
+      return { method: "DELETE", path: updatePath };
+    default:
+      throw new Error(`unknown operation: ${request.operation satisfies never}`);
+  }
+}
+
+/** The configuration may add headers, never touch what makes the request this request. */
+const OWN_HEADERS = new Set([
+  "host",
+  "content-length",
+  "content-type",
+  "transfer-encoding",
+  "connection",
+  "keep-alive",
+  "upgrade",
+  "expect",
+  "te",
+  "trailer",
+  "accept-encoding",
+  "idempotency-key",
+  "x-sync-generation",
+  "user-agent",
+]);
+
+function extraHeaders(connection: ApiConnection, token: string | null): Record<string, string> {
+  const headers: Record<string, string> = { accept: "application/json" };
+  for (const [name, value] of Object.entries(connection.headers)) {
+    const lowerCased = name.toLowerCase();
+    if (OWN_HEADERS.has(lowerCased)) continue;
+    // With no token of ours it may be an API key scheme.
+    if (lowerCased === "authorization" && token !== null) continue;
+    headers[lowerCased] = value;
+  }
+  return headers;
+}
+
+/** Where it went, without what a URL may hide: user, password, query and ids. */
+function describeTarget(connection: ApiConnection, request: ApiRequest): string {
+  const path = request.operation === "create" ? connection.createPath : connection.updatePath;
+  const url = URL.parse(connection.baseUrl);
+  if (url === null) return "(the base URL is not a URL)";
+
+  return `${url.origin}${url.pathname.replace(/\/$/, "")}${path.replace(/[?#].*$/, "")}`;
+}
+
+function secretsOf(connection: ApiConnection, token: string | null): string[] {
+  const secrets = Object.values(connection.headers);
+  if (token !== null) secrets.push(token);
+  if (connection.auth.kind === "client_credentials") secrets.push(connection.auth.clientSecret);
+  // Short header values are words such as "v2"; to mask them would blank out innocent text.
+  return secrets.filter((secret) => secret.length >= 8);
+}
+
+interface Context {
+  /** What we tried, on what. */
+  readonly what: string;
+  readonly operation: ApiRequest["operation"];
+  readonly body: string | null;
+  readonly secrets: readonly string[];
+}
+
+function judge(outcome: HttpOutcome, context: Context): ApiResult {
+  if (outcome.kind === "broken") return judgeBreak(outcome, context);
+  if (outcome.status >= 200 && outcome.status < 300) return judgeSuccess(outcome, context);
+  if (context.operation === "delete" && (outcome.status === 404 || outcome.status === 410)) {
+    return accepted(outcome.status, EMPTY_ANSWER);
+  }
+  return judgeRefusal(outcome, context);
+}
+
+function isObject(json: unknown): boolean {
+  return typeof json === "object" && json !== null && !Array.isArray(json);
+}
+
+function judgeSuccess(answer: HttpAnswer, context: Context): ApiResult {
+  if (context.operation === "delete") return accepted(answer.status, EMPTY_ANSWER);
+  // "Done, nothing to say" is an answer to an update. To a create it lacks the id, and we would never learn it.
+  if (context.operation === "update" && answer.status === 204) {
+    return accepted(answer.status, EMPTY_ANSWER);
+  }
+
+  const json = parseJson(answer.text);
+  const read = json === undefined ? null : readAnswer(json);
+  // {"success": true} to an update says enough too: ids that are missing after it are asked for by the next one.
+  if (read === null && context.operation === "update" && isObject(json)) {
+    return accepted(answer.status, EMPTY_ANSWER);
+  }
+  if (read === null) {
+    return failed({
+      errorClass: "network",
+      delivery: "unknown",
+      countsAsAttempt: true,
+      httpStatus: answer.status,
+      message: toOneLine(
+        `${context.what} answered ${answer.status} without the sections of an answer: ${describeBody(answer)}`,
+      ),
+      retryAfterMs: null,
+    });
+  }
+
+  const masked = maskAnswer(read, context);
+  if (masked.refusal === null || madeCustomer(masked, context)) {
+    return accepted(answer.status, masked);
+  }
+  return failed({
+    errorClass: "rejected",
+    delivery: "not_applied",
+    countsAsAttempt: true,
+    httpStatus: answer.status,
+    message: toOneLine(`${context.what} answered ${answer.status} but refused: ${masked.refusal}`),
+    retryAfterMs: null,
+  });
+}
+
+/** "No success", and yet the id of a new customer: it exists, and its id is not to be lost. An update's ids may be our own. */
+function madeCustomer(answer: CustomerAnswer, context: Context): boolean {
+  return context.operation === "create" && answer.customer.items.some((item) => item.id !== null);
+}
+
+function judgeRefusal(answer: HttpAnswer, context: Context): ApiResult {
+  const messages = errorMessages(parseJson(answer.text));
+  const tokenRefused = answer.status === 403 && saysTokenRefused(answer, messages);
+  const verdict = statusVerdict(tokenRefused ? 401 : answer.status);
+  const said = mask(messages.join("; ") || plainWords(answer), context) || describeBody(answer);
+
+  return failed({
+    ...toFailure(verdict, answer.status),
+    message: withHint(`${context.what} answered ${answer.status}: ${said}`, verdict),
+    retryAfterMs: retryAfterMs(answer.header("retry-after"), serverNow(answer)),
+  });
+}
+
+function judgeBreak(broken: HttpBreak, context: Context): ApiResult {
+  // A status line that came is an answer even if its body did not; only a success needs its body.
+  if (broken.status !== null && (broken.status < 200 || broken.status >= 300)) {
+    const verdict = statusVerdict(broken.status);
+    return failed({
+      ...toFailure(verdict, broken.status),
+      message: withHint(`${context.what} answered ${broken.status}, its body broke off`, verdict),
+      retryAfterMs: retryAfterMs(broken.header("retry-after"), serverNow(broken)),
+    });
+  }
+
+  const verdict = errorVerdict(broken.code, broken.written);
+  const status = broken.status === null ? "" : ` answered ${broken.status}, then`;
+  const failure = toFailure(verdict, broken.status);
+  return failed({
+    ...failure,
+    // A send that was stopped is not the account's fault.
+    countsAsAttempt: failure.countsAsAttempt && broken.code !== "GIVEN_UP",
+    message: withHint(`${context.what}${status} failed: ${broken.code}`, verdict),
+  });
+}
+
+function saysTokenRefused(answer: HttpAnswer, messages: readonly string[]): boolean {
+  return smellsOfToken(messages) || answer.header("www-authenticate") !== null;
+}
+
+function toFailure(verdict: Verdict, httpStatus: number | null): Omit<ApiFailure, "message"> {
+  return {
+    errorClass: verdict.errorClass,
+    delivery: verdict.delivery,
+    countsAsAttempt: usesUpAttempt(verdict.errorClass),
+    httpStatus,
+    retryAfterMs: null,
+  };
+}
+
+/** A date in Retry-After is meant on the server's clock, which its own Date header shows. */
+function serverNow(answer: { header(name: string): string | null }): number {
+  const date = Date.parse(answer.header("date") ?? "");
+  return Number.isNaN(date) ? Date.now() : date;
+}
+
+function withHint(message: string, verdict: Verdict): string {
+  return toOneLine(verdict.hint === "" ? message : `${message}; ${verdict.hint}`);
+}
+
+function mask(text: string, context: Context): string {
+  return maskPersonal(text, context.body, context.secrets);
+}
+
+/** Some gateways say in a plain line what is wrong; a page of HTML says it to nobody. */
+function plainWords(answer: HttpAnswer): string {
+  return /^text\/plain\b/.test(answer.header("content-type") ?? "") ? answer.text : "";
+}
+
+function describeBody(answer: HttpAnswer): string {
+  const type = /^[\w.+-]+\/[\w.+-]{1,60}/.exec(answer.header("content-type") ?? "")?.[0];
+  return `${type ?? "no content type"}, ${answer.text.length} characters`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function maskAnswer(answer: CustomerAnswer, context: Context): CustomerAnswer {
+  const maskSection = (section: AnswerSection): AnswerSection =>
+    section.errors.length === 0
+      ? section
+      : { ...section, errors: section.errors.map((error) => mask(error, context)) };
+
+  return {
+    refusal: answer.refusal === null ? null : mask(answer.refusal, context),
+    customer: maskSection(answer.customer),
+    branch: maskSection(answer.branch),
+    tier: maskSection(answer.tier),
+    crew: maskSection(answer.crew),
+  };
+}
+
+const NO_SECTION: AnswerSection = { present: false, items: [], failed: 0, errors: [] };
+
+const EMPTY_ANSWER: CustomerAnswer = {
+  refusal: null,
+  customer: NO_SECTION,
+  branch: NO_SECTION,
+  tier: NO_SECTION,
+  crew: NO_SECTION,
+};
+
+function accepted(httpStatus: number, answer: CustomerAnswer): ApiResult {
+  return { kind: "accepted", httpStatus, answer };
+}
+
+function failed(failure: ApiFailure): ApiResult {
+  return { kind: "failed", failure };
+}
+
+function observedResult(result: ApiResult) {
+  if (result.kind === "failed") {
+    return result.failure.errorClass === "server" ? "server_error" : result.failure.errorClass;
+  }
+
+  const { customer, branch, tier, crew } = result.answer;
+  return [customer, branch, tier, crew].some((section) => section.failed > 0) ? "partial" : "ok";
+}

@@ -1,0 +1,76 @@
+import type { CustomerAnswer } from "./schema.ts";
+
+/**
+ * What the sync asks of a customer API. `client.ts` is the one that speaks HTTP; the simulation brings its own.
+ */
+export interface CustomerApi {
+  /**
+   * Sends one command and resolves with what is known about it afterwards. Never rejects for anything the network, the API or
+   * its token endpoint can do.
+   */
+  send(connection: ApiConnection, request: ApiRequest): Promise<ApiResult>;
+}
+
+/** Where and as whom to send: from the environment or a row of `m_backend_ext_config`. */
+export interface ApiConnection {
+  /** Id of the configuration row; null when it comes from the environment. */
+  readonly configId: string | null;
+  /** Without a trailing slash. */
+  readonly baseUrl: string;
+  readonly createPath: string;
+  readonly updateMethod: "PUT" | "PATCH" | "POST";
+  /** Contains `{id}`, replaced by the customer's external id, percent-encoded. */
+  readonly updatePath: string;
+  readonly auth: ApiAuth;
+  /** Extra headers; may never override authorization, host, content-length, idempotency-key. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export type ApiAuth =
+  | { readonly kind: "none" }
+  | { readonly kind: "static"; readonly token: string }
+  | {
+      readonly kind: "client_credentials";
+      readonly tokenUrl: string;
+      readonly clientId: string;
+      readonly clientSecret: string;
+      readonly scope: string | null;
+      readonly style: "form" | "json";
+      /** Seconds to assume when the token answer has no `expires_in`. */
+      readonly defaultExpiresInSeconds: number;
+    };
+
+export interface ApiRequest {
+  readonly operation: "create" | "update" | "delete";
+  /** The customer's external id; null on create. */
+  readonly externalId: string | null;
+  /** Exact JSON text to send; null on delete. */
+  readonly body: string | null;
+  readonly idempotencyKey: string;
+  /** Sent as `X-Sync-Generation`. A bigint column, so text. */
+  readonly generation: string;
+  /** Aborting gives up the request: the result is a failure whose delivery says what is known. */
+  readonly signal: AbortSignal;
+}
+
+export type ApiResult =
+  | { readonly kind: "accepted"; readonly httpStatus: number; readonly answer: CustomerAnswer }
+  | { readonly kind: "failed"; readonly failure: ApiFailure };
+
+export interface ApiFailure {
+  readonly errorClass: "rejected" | "unauthorized" | "throttled" | "server" | "network" | "timeout";
+  /**
+   * What became of the command:
+   * `not_sent`: no byte of it reached the server (refused, DNS, connect timeout, certificate, breaker open, no token);
+   * `not_applied`: the API answered that it did not take it (a parsed 4xx, 429, 503);
+   * `unknown`: it may have been applied (everything else once the connection stood).
+   */
+  readonly delivery: "not_sent" | "not_applied" | "unknown";
+  /** False when the failure says nothing about this account (breaker open, unauthorized, throttled): no attempt is used up. */
+  readonly countsAsAttempt: boolean;
+  readonly httpStatus: number | null;
+  /** One line, personal values and secrets masked. */
+  readonly message: string;
+  /** From Retry-After or the breaker: not before this many milliseconds. */
+  readonly retryAfterMs: number | null;
+}

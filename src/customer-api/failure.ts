@@ -1,0 +1,160 @@
+/**
+ * What went wrong → what it means. Pure tables: an HTTP status or a network error code becomes a class (what happens next) and
+ * a delivery (what became of the command). Anything not listed is an unknown outcome once the request was on the wire, because
+ * taking an applied create for a lost one makes a second customer.
+ */
+import type { ApiFailure } from "./customer-api.ts";
+
+export interface Verdict {
+  readonly errorClass: ApiFailure["errorClass"];
+  readonly delivery: ApiFailure["delivery"];
+  /** What it means or what to do, for the end of a message; empty when the API's own words say enough. */
+  readonly hint: string;
+}
+
+/** Verdict on an answer that is not a success. */
+export function statusVerdict(status: number): Verdict {
+  return BY_STATUS[status] ?? BY_HUNDRED[Math.floor(status / 100)] ?? STRANGE_STATUS;
+}
+
+/**
+ * Verdict on an exchange without an answer. `written`: the request was handed to a connected socket. Before that moment
+ * whatever happened is known not to have reached the server.
+ */
+export function errorVerdict(code: string, written: boolean): Verdict {
+  const verdict = BY_CODE[code] ?? byCodeFamily(code);
+  return written ? verdict : { ...verdict, delivery: "not_sent" };
+}
+
+/** The most telling code of an error: its own, its cause's, or the first of an AggregateError (one per address tried). */
+export function errorCode(error: unknown): string {
+  for (let current = error, depth = 0; depth < 4 && isObject(current); depth++) {
+    if (typeof current["code"] === "string") return current["code"];
+
+    const inner: unknown = current["errors"];
+    current = Array.isArray(inner) && inner.length > 0 ? inner[0] : current["cause"];
+  }
+  return "UNKNOWN";
+}
+
+/** False when a failure of this class says nothing about the account: no attempt is used up. */
+export function usesUpAttempt(errorClass: ApiFailure["errorClass"]): boolean {
+  return errorClass !== "unauthorized" && errorClass !== "throttled";
+}
+
+/** Many gateways answer 403 instead of 401 to an expired token; their words give it away. */
+export function smellsOfToken(messages: readonly string[]): boolean {
+  return messages.some((message) => TOKEN_WORDS.test(message));
+}
+
+const TOKEN_WORDS =
+  /\b(?:access[ _-]?tokens?|tokens?|jwt|bearer|invalid_token|unauthori[sz]ed|unauthenticated|authentication|authenticated|session expired|credentials?)\b/i;
+
+/** A server that asks for more than this is asked again earlier: a mistyped hour must not stop us for one. */
+const RETRY_AFTER_MAX_MS = 15 * 60_000;
+
+/** Retry-After in seconds or as an HTTP date, in milliseconds from `nowMs`; null when absent or unreadable. */
+export function retryAfterMs(header: string | null, nowMs: number): number | null {
+  const value = header?.trim() ?? "";
+  if (/^\d{1,10}(?:\.\d+)?$/.test(value)) return bounded(Number(value) * 1000);
+
+  // Date.parse makes a date of nearly anything ("-5" too), so only what looks like an HTTP date gets there.
+  if (!/^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /.test(value)) return null;
+
+  const at = Date.parse(value);
+  return Number.isNaN(at) ? null : bounded(at - nowMs);
+}
+
+function bounded(ms: number): number {
+  return Math.min(Math.max(Math.ceil(ms), 0), RETRY_AFTER_MAX_MS);
+}
+
+const BY_STATUS: Readonly<Record<number, Verdict>> = {
+  // "The result is over there": the only redirect that is sent after the work was done.
+  303: rejected("unknown", "redirects are not followed, and this one may mean that it was applied"),
+  401: unauthorized(
+    "all sends wait; check CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and _CLIENT_SECRET, or the m_backend_ext_config row",
+  ),
+  403: rejected("not_applied", "our client may not do this; ask the API's operator"),
+  404: rejected("not_applied", "no such customer, or CUSTOMER_API_PATH is wrong"),
+  405: rejected("not_applied", "check CUSTOMER_API_UPDATE_METHOD and the paths"),
+  407: unauthorized("a proxy on the way wants credentials"),
+  // By the book the request never came in whole, but gateways say it for a slow upstream too.
+  408: { errorClass: "timeout", delivery: "unknown", hint: "the server gave up waiting" },
+  413: rejected("not_applied", "the command is too large for the API or a proxy before it"),
+  // A refusal to look at the request yet; nothing is wrong with it.
+  425: { errorClass: "server", delivery: "not_applied", hint: "the server wants it later" },
+  429: { errorClass: "throttled", delivery: "not_applied", hint: "all sends wait" },
+  502: { errorClass: "server", delivery: "unknown", hint: "a gateway lost the API's answer" },
+  503: { errorClass: "server", delivery: "not_applied", hint: "the API is not available" },
+  504: { errorClass: "server", delivery: "unknown", hint: "a gateway gave up waiting for the API" },
+};
+
+const BY_HUNDRED: Readonly<Record<number, Verdict>> = {
+  3: rejected(
+    "not_applied",
+    "redirects are not followed; check CUSTOMER_API_URL (base_url) and CUSTOMER_API_PATH",
+  ),
+  4: rejected("not_applied", ""),
+  5: { errorClass: "server", delivery: "unknown", hint: "" },
+};
+
+const STRANGE_STATUS = network("unknown", "not a status we know");
+
+const BY_CODE: Readonly<Record<string, Verdict>> = {
+  ECONNREFUSED: network("not_sent", "nothing listens there"),
+  ENOTFOUND: network("not_sent", "the host name does not resolve"),
+  EAI_AGAIN: network("not_sent", "the name server does not answer"),
+  UND_ERR_CONNECT_TIMEOUT: { ...timeout("no connection in time"), delivery: "not_sent" },
+  ERR_TLS_CERT_ALTNAME_INVALID: network("not_sent", "the certificate is for another host"),
+  // Mostly a header value of the configuration that cannot be sent; no account is to blame, so it counts as an outage.
+  UND_ERR_INVALID_ARG: network("not_sent", "the request cannot be built; check the extra headers"),
+  UND_ERR_CLOSED: network("not_sent", "we are stopping"),
+  // Destroying the client also ends requests that are on their way.
+  UND_ERR_DESTROYED: network("unknown", "we are stopping"),
+  UND_ERR_ABORTED: network("unknown", "given up"),
+  GIVEN_UP: network("unknown", "given up on our side"),
+  TIMED_OUT: timeout("no complete answer in time; see CUSTOMER_API_TIMEOUT_MS"),
+  ETIMEDOUT: timeout("the connection went silent"),
+  UND_ERR_HEADERS_TIMEOUT: timeout("no answer in time"),
+  UND_ERR_BODY_TIMEOUT: timeout("the answer stopped half-way"),
+  // Also what a POST on a stale keep-alive socket ends with; nothing tells whether the server read it.
+  UND_ERR_SOCKET: network("unknown", "the connection broke"),
+  ECONNRESET: network("unknown", "the connection was reset"),
+  EPIPE: network("unknown", "the connection broke"),
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: network("unknown", "the answer is larger than 4 MiB"),
+  UND_ERR_HEADERS_OVERFLOW: network("unknown", "the answer's headers are larger than 16 KiB"),
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: network("unknown", "the answer was cut off"),
+};
+
+function byCodeFamily(code: string): Verdict {
+  if (code.startsWith("EAI_")) return network("not_sent", "the host name does not resolve");
+  if (code.startsWith("HPE_")) return network("unknown", "what came back is not HTTP");
+  if (CERTIFICATE_CODE.test(code)) {
+    return network("not_sent", "the certificate is not trusted here; see NODE_EXTRA_CA_CERTS");
+  }
+  return network("unknown", "");
+}
+
+/** OpenSSL's verification results as Node names them. */
+const CERTIFICATE_CODE = /CERT|UNABLE_TO_(?:VERIFY|GET)|SELF_SIGNED|HOSTNAME_MISMATCH|INVALID_CA/;
+
+function rejected(delivery: Verdict["delivery"], hint: string): Verdict {
+  return { errorClass: "rejected", delivery, hint };
+}
+
+function unauthorized(hint: string): Verdict {
+  return { errorClass: "unauthorized", delivery: "not_applied", hint };
+}
+
+function network(delivery: Verdict["delivery"], hint: string): Verdict {
+  return { errorClass: "network", delivery, hint };
+}
+
+function timeout(hint: string): Verdict {
+  return { errorClass: "timeout", delivery: "unknown", hint };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

@@ -1,0 +1,236 @@
+/**
+ * When nothing may be sent: the circuit breaker, the stop after a refused token, and the wait a throttling API asked for.
+ *
+ *     closed ──5 outages in a row, or one refused token──▶ open ──backoff over, somebody sends──▶ half open
+ *        ▲                                                  ▲                                        │
+ *        └───────────────── the one probe got through ──────┼────────────────────────────────────────┤
+ *                                                           └──────── it did not: a longer backoff ──┘
+ *
+ * While open or half open every other send resolves at once as not sent and uses up no attempt. There is one circuit per
+ * connection (configuration row, or the environment); an edited configuration starts with a fresh one.
+ */
+import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from "cockatiel";
+
+import type { Observe } from "../ops/observe.ts";
+import type { ApiConnection, ApiFailure, ApiResult } from "./customer-api.ts";
+
+export interface LimitsOptions {
+  /** First wait of an open circuit; doubled with every probe that fails. */
+  readonly backoffMinMs: number;
+  readonly backoffMaxMs: number;
+  /** Monotonic milliseconds; a wall clock may jump. */
+  readonly now: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
+  readonly observe: Pick<Observe, "circuit">;
+}
+
+export interface Limits {
+  /** Runs the sends unless the connection's circuit says no. `signal`: an aborted send is nobody's outage. */
+  guard(connection: ApiConnection, send: GuardedSend): Promise<ApiResult>;
+  /** Milliseconds until a send makes sense; 0 as soon as one connection is, or might be, open to sends. */
+  available(): number;
+}
+
+interface GuardedSend {
+  /** What stays the same when the same command is tried again. */
+  readonly idempotencyKey: string;
+  readonly signal: AbortSignal;
+  readonly run: () => Promise<ApiResult>;
+}
+
+/** Enough to tell an outage from bad luck, few enough that an outage parks only a handful of creates. */
+const OUTAGES_TO_OPEN = 5;
+
+export function createLimits(options: LimitsOptions): Limits {
+  const circuits = new Map<string | null, { identity: string; circuit: Circuit }>();
+  let reported: CircuitView = { state: "closed", reason: "a new configuration" };
+
+  function circuitOf(connection: ApiConnection): Circuit {
+    const identity = JSON.stringify([connection.baseUrl, connection.auth, connection.headers]);
+    const known = circuits.get(connection.configId);
+    if (known?.identity === identity) return known.circuit;
+
+    const circuit = createCircuit(options, () => report(connection.configId, circuit));
+    circuits.set(connection.configId, { identity, circuit });
+    if (known !== undefined) report(connection.configId, circuit);
+    return circuit;
+  }
+
+  /** There is one gauge for all connections: it shows the worst, so that one healthy connection hides no sick one. */
+  function report(configId: string | null, changed: Circuit): void {
+    // The last sends of a configuration that has been edited since.
+    if (circuits.get(configId)?.circuit !== changed) return;
+
+    const worst = [...circuits.values()]
+      .map(({ circuit }) => circuit.view())
+      .reduce((a, b) => (BADNESS[b.state] > BADNESS[a.state] ? b : a), changed.view());
+    if (worst.state === reported.state && worst.reason === reported.reason) return;
+    if (worst.state === "closed" && reported.state === "closed") return;
+
+    reported = worst;
+    options.observe.circuit(worst.state, worst.reason);
+  }
+
+  return {
+    async guard(connection, send) {
+      return circuitOf(connection).guard(send);
+    },
+
+    available() {
+      const waits = [...circuits.values()].map(({ circuit }) => circuit.waitMs());
+      return waits.length === 0 ? 0 : Math.min(...waits);
+    },
+  };
+}
+
+interface CircuitView {
+  readonly state: "closed" | "open" | "half_open";
+  readonly reason: string;
+}
+
+const BADNESS = { closed: 0, half_open: 1, open: 2 } as const;
+
+interface Circuit {
+  guard(send: GuardedSend): Promise<ApiResult>;
+  waitMs(): number;
+  view(): CircuitView;
+}
+
+function createCircuit(options: LimitsOptions, onChange: () => void): Circuit {
+  const { now, random, backoffMinMs, backoffMaxMs } = options;
+
+  /** Outages since the last success, each named by what it says something about. */
+  const outages = new Set<string>();
+  let failure: ApiFailure | null = null;
+  let reason = "a new configuration";
+  let openings = 0;
+  let openUntil = 0;
+  let throttles = 0;
+  let throttledUntil = 0;
+
+  const breaker: IBreaker = {
+    state: null,
+    success: () => outages.clear(),
+    failure: () => failure?.errorClass === "unauthorized" || outages.size >= OUTAGES_TO_OPEN,
+  };
+
+  // cockatiel keeps the states and lets exactly one probe through. It measures its wait on the wall clock, which may jump by an
+  // hour, so its own wait is over at once and `openUntil` decides.
+  const policy = circuitBreaker(
+    handleWhenResult((result) => !isSignOfLife(result as ApiResult)),
+    { breaker, halfOpenAfter: Number.NEGATIVE_INFINITY },
+  );
+  policy.onBreak(() => {
+    openings += 1;
+    openUntil = now() + backoffMs(openings);
+    reason = `${failure?.message ?? "no answer"} (next try in ${toSeconds(openUntil - now())})`;
+    onChange();
+  });
+  policy.onHalfOpen(onChange);
+  policy.onReset(() => {
+    openings = 0;
+    failure = null;
+    reason = "requests get through";
+    onChange();
+  });
+
+  async function guard(send: GuardedSend): Promise<ApiResult> {
+    const wait = waitMs();
+    if (wait > 0) return { kind: "failed", failure: refuse(wait) };
+
+    return policy.execute(async () => {
+      const result = await send.run();
+      return send.signal.aborted ? result : note(send.idempotencyKey, result);
+    });
+  }
+
+  function note(idempotencyKey: string, result: ApiResult): ApiResult {
+    if (result.kind === "accepted") {
+      throttles = 0;
+      return result;
+    }
+
+    if (isOutage(result.failure) || result.failure.errorClass === "unauthorized") {
+      failure = result.failure;
+      outages.add(nameOf(result.failure, idempotencyKey, outages.size));
+    }
+    return { kind: "failed", failure: hold(result.failure) };
+  }
+
+  /** "Too many requests" and "not available" are said to all of us, not to one account. */
+  function hold(held: ApiFailure): ApiFailure {
+    const throttled = held.errorClass === "throttled";
+    const asksAll = throttled || (held.httpStatus === 503 && held.retryAfterMs !== null);
+    if (!asksAll) return held;
+
+    throttles += 1;
+    // Without a useful time from the server ("0" would have us knock without a pause) we choose our own.
+    const wait =
+      held.retryAfterMs === null || held.retryAfterMs === 0
+        ? backoffMs(throttles)
+        : held.retryAfterMs;
+    throttledUntil = Math.max(throttledUntil, now() + wait);
+    return { ...held, retryAfterMs: Math.ceil(throttledUntil - now()) };
+  }
+
+  function waitMs(): number {
+    return Math.ceil(Math.max(throttledUntil - now(), circuitWaitMs(), 0));
+  }
+
+  function circuitWaitMs(): number {
+    if (policy.state === CircuitState.Closed) return 0;
+    if (policy.state === CircuitState.Open) return openUntil - now();
+    // The probe is out, for as long as a request may take: look again soon.
+    return backoffMinMs;
+  }
+
+  function refuse(wait: number): ApiFailure {
+    const closed = policy.state === CircuitState.Closed;
+    return {
+      errorClass: closed ? "throttled" : (failure?.errorClass ?? "network"),
+      delivery: "not_sent",
+      countsAsAttempt: false,
+      httpStatus: null,
+      message: closed
+        ? `not sent: the API asked everybody to wait, ${toSeconds(wait)} more`
+        : `not sent: ${failure?.message ?? "the API is not reachable"} (next try in ${toSeconds(wait)})`,
+      retryAfterMs: wait,
+    };
+  }
+
+  function view(): CircuitView {
+    if (policy.state === CircuitState.Closed) return { state: "closed", reason };
+    return { state: policy.state === CircuitState.HalfOpen ? "half_open" : "open", reason };
+  }
+
+  /** Doubling, the upper half of it random: replicas that opened together do not probe together. */
+  function backoffMs(times: number): number {
+    const full = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(times - 1, 30));
+    return full / 2 + (random() * full) / 2;
+  }
+
+  return { guard, waitMs, view };
+}
+
+/** A refusal, even a 422 or a 429, comes from an API that works. */
+function isSignOfLife(result: ApiResult): boolean {
+  if (result.kind === "accepted") return true;
+  return result.failure.errorClass === "rejected" || result.failure.errorClass === "throttled";
+}
+
+function isOutage({ errorClass }: ApiFailure): boolean {
+  return errorClass === "server" || errorClass === "network" || errorClass === "timeout";
+}
+
+/**
+ * A 500 or a hang may be the doing of this one command, so the same command counts once however often it is repeated: one
+ * poisonous account must not stop all others. A refused connection or a 503 is no account's fault and counts each time.
+ */
+function nameOf(failure: ApiFailure, idempotencyKey: string, ordinal: number): string {
+  return failure.delivery === "unknown" ? `command ${idempotencyKey}` : `outage ${ordinal}`;
+}
+
+function toSeconds(ms: number): string {
+  return `${Math.max(ms / 1000, 0).toFixed(1)} s`;
+}

@@ -1,0 +1,1017 @@
+/**
+ * The HTTP client against real servers on real sockets: what it sends, and what it makes of every way an API can fail.
+ */
+import http from "node:http";
+import net, { type AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+
+import { afterEach, describe, expect, test } from "vitest";
+
+import { type CustomerApiClient, createCustomerApi } from "../../src/customer-api/client.ts";
+import type {
+  ApiAuth,
+  ApiConnection,
+  ApiFailure,
+  ApiRequest,
+  ApiResult,
+} from "../../src/customer-api/customer-api.ts";
+import { eventually } from "../support/eventually.ts";
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const ANSWER = {
+  customer: { data: { id: "cus-1" } },
+  branch: { data: { id: "brn-1" } },
+  tier: { data: [{ id: "tier-1" }] },
+  crew: { data: [] },
+};
+
+const COMMAND = JSON.stringify({
+  customer: { name: "Budi Santoso", email: "budi@example.test", msisdn: "+6281234567890" },
+  branch: { name: "Toko Melati", code: "ACC-1" },
+});
+
+describe("a request", () => {
+  test("carries the headers, the key and the exact body", async () => {
+    const server = await startServer((_, response) => sendJson(response, 201, ANSWER));
+    const { api } = startApi();
+
+    const result = await api.send(
+      connect(server.url, { auth: { kind: "static", token: "token-1" } }),
+      request({ idempotencyKey: "key-1", generation: "42" }),
+    );
+
+    expect(result).toMatchObject({ kind: "accepted", httpStatus: 201 });
+    expect(server.requests).toHaveLength(1);
+    expect(server.requests[0]).toMatchObject({
+      method: "POST",
+      url: "/api/customer/command",
+      body: COMMAND,
+      headers: {
+        authorization: "Bearer token-1",
+        "content-type": "application/json",
+        "idempotency-key": "key-1",
+        "x-sync-generation": "42",
+        "user-agent": "account-sync/test",
+        "accept-encoding": "identity",
+      },
+    });
+  });
+
+  test("configured headers add, and never override what makes it this request", async () => {
+    const server = await startServer((_, response) => sendJson(response, 200, ANSWER));
+    const { api } = startApi();
+    const headers = {
+      "X-Tenant": "t-1",
+      Authorization: "Bearer stolen",
+      Host: "evil.example",
+      "Content-Length": "3",
+      "Transfer-Encoding": "chunked",
+      Connection: "close",
+      "Content-Type": "text/plain",
+      "Idempotency-Key": "other",
+      "X-Sync-Generation": "0",
+      "User-Agent": "other",
+      "Accept-Encoding": "gzip",
+      Expect: "100-continue",
+    };
+
+    const result = await api.send(
+      connect(server.url, { headers, auth: { kind: "static", token: "token-1" } }),
+      request(),
+    );
+
+    expect(result.kind).toBe("accepted");
+    expect(server.requests[0]?.headers).toMatchObject({
+      "x-tenant": "t-1",
+      authorization: "Bearer token-1",
+      host: new URL(server.url).host,
+      "content-type": "application/json",
+      "content-length": String(Buffer.byteLength(COMMAND)),
+      "idempotency-key": "key",
+      "x-sync-generation": "1",
+      "user-agent": "account-sync/test",
+      "accept-encoding": "identity",
+    });
+  });
+
+  test("an update goes to the customer's own path, its id encoded", async () => {
+    const server = await startServer((_, response) => sendJson(response, 200, ANSWER));
+    const { api } = startApi();
+
+    await api.send(
+      connect(server.url, { updateMethod: "PATCH", updatePath: "/api/customer/{id}" }),
+      request({ operation: "update", externalId: "a/b ?$&#ü" }),
+    );
+
+    expect(server.requests[0]).toMatchObject({
+      method: "PATCH",
+      url: "/api/customer/a%2Fb%20%3F%24%26%23%C3%BC",
+    });
+  });
+
+  test.each(["..", ".", "", null])("an external id of %j is refused, not sent", async (id) => {
+    const server = await startServer((_, response) => sendJson(response, 200, ANSWER));
+    const { api } = startApi();
+
+    const result = await api.send(
+      connect(server.url),
+      request({ operation: "update", externalId: id }),
+    );
+
+    expect(failureOf(result)).toMatchObject({ errorClass: "rejected", delivery: "not_sent" });
+    expect(server.requests).toHaveLength(0);
+  });
+});
+
+describe("a success", () => {
+  test("is a 2xx with the sections of an answer", async () => {
+    const server = await startServer((_, response) => sendJson(response, 200, { data: ANSWER }));
+    const { api, observed } = startApi();
+
+    const result = await api.send(connect(server.url), request());
+
+    expect(result).toMatchObject({
+      kind: "accepted",
+      answer: { refusal: null, customer: { items: [{ id: "cus-1" }] } },
+    });
+    expect(observed).toMatchObject([{ operation: "create", result: "ok" }]);
+  });
+
+  test("with a failed section is observed as partial, its words masked", async () => {
+    const tier = { data: [], failed: 1, errors: ["Budi Santoso may not have tiers"] };
+    const server = await startServer((_, response) => sendJson(response, 200, { ...ANSWER, tier }));
+    const { api, observed } = startApi();
+
+    const result = await api.send(connect(server.url), request());
+
+    expect(result).toMatchObject({
+      kind: "accepted",
+      answer: { tier: { failed: 1, errors: ["[masked] may not have tiers"] } },
+    });
+    expect(observed).toMatchObject([{ result: "partial" }]);
+  });
+
+  test.each([
+    ["HTML", "text/html; charset=utf-8", "<html>hello</html>", "text/html, 18 characters"],
+    ["other JSON", "application/json", '{"status":"up"}', "application/json, 15 characters"],
+    ["half of the JSON", "application/json", '{"customer":{"data":{"id":"c', "28 characters"],
+    ["nothing", "application/json", "", "0 characters"],
+  ])("with %s for a body is an unknown outcome", async (_, type, body, described) => {
+    const server = await startServer((_request, response) => {
+      response.writeHead(200, { "content-type": type }).end(body);
+    });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "unknown", httpStatus: 200 });
+    expect(failure.message).toContain(described);
+  });
+
+  test("gzip we did not ask for is not unfolded", async () => {
+    const server = await startServer((_, response) => {
+      const body = gzipSync(JSON.stringify(ANSWER));
+      response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" });
+      response.end(body);
+    });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "unknown" });
+  });
+
+  test("an update may be answered by 204, a create may not: its id would be lost", async () => {
+    const server = await startServer((_, response) => response.writeHead(204).end());
+    const { api } = startApi();
+
+    const update = { operation: "update", externalId: "cus-1" } as const;
+    const updated = await api.send(connect(server.url), request(update));
+    const created = await api.send(connect(server.url), request());
+
+    expect(updated).toMatchObject({ kind: "accepted", httpStatus: 204 });
+    expect(failureOf(created).delivery).toBe("unknown");
+  });
+
+  test.each([200, 202, 204, 404, 410])("a delete is done when the answer is %i", async (status) => {
+    const server = await startServer((_, response) => response.writeHead(status).end());
+    const { api } = startApi();
+
+    const result = await api.send(
+      connect(server.url),
+      request({ operation: "delete", externalId: "cus-1", body: null }),
+    );
+
+    expect(result).toMatchObject({ kind: "accepted", httpStatus: status });
+    expect(server.requests[0]).toMatchObject({ method: "DELETE", body: "" });
+    expect(server.requests[0]?.headers).not.toHaveProperty("content-type");
+  });
+
+  test("success: false is a refusal, its words masked", async () => {
+    const server = await startServer((_, response) =>
+      sendJson(response, 200, { success: false, error: "budi@example.test is taken" }),
+    );
+    const { api, observed } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass: "rejected", delivery: "not_applied" });
+    expect(failure.message).toMatch(/refused: \[masked\] is taken$/);
+    expect(observed).toMatchObject([{ result: "rejected" }]);
+  });
+
+  test("success: false with the id of a new customer does not lose the id", async () => {
+    const server = await startServer((_, response) =>
+      sendJson(response, 200, { ...ANSWER, success: false, message: "tiers failed" }),
+    );
+    const { api } = startApi();
+
+    const result = await api.send(connect(server.url), request());
+
+    expect(result).toMatchObject({
+      kind: "accepted",
+      answer: { refusal: "tiers failed", customer: { items: [{ id: "cus-1" }] } },
+    });
+  });
+});
+
+describe("a status", () => {
+  test.each([
+    [400, "rejected", "not_applied", true, "rejected"],
+    [401, "unauthorized", "not_applied", false, "unauthorized"],
+    [403, "rejected", "not_applied", true, "rejected"],
+    [404, "rejected", "not_applied", true, "rejected"],
+    [408, "timeout", "unknown", true, "timeout"],
+    [409, "rejected", "not_applied", true, "rejected"],
+    [422, "rejected", "not_applied", true, "rejected"],
+    [425, "server", "not_applied", true, "server_error"],
+    [429, "throttled", "not_applied", false, "throttled"],
+    [500, "server", "unknown", true, "server_error"],
+    [502, "server", "unknown", true, "server_error"],
+    [503, "server", "not_applied", true, "server_error"],
+    [504, "server", "unknown", true, "server_error"],
+  ])("%i is %s, %s", async (status, errorClass, delivery, countsAsAttempt, observedAs) => {
+    const server = await startServer((_, response) =>
+      sendJson(response, status, { error: [{ message: "tier[0] for Budi Santoso is wrong" }] }),
+    );
+    const { api, observed } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass, delivery, countsAsAttempt, httpStatus: status });
+    expect(failure.message).toContain(
+      `create (POST ${server.url}/api/customer/command) answered ${status}: tier[0] for [masked] is wrong`,
+    );
+    expect(observed).toMatchObject([{ operation: "create", result: observedAs }]);
+  });
+
+  test.each([301, 302, 307, 308])(
+    "a %i is not followed, and its target not told",
+    async (status) => {
+      const target = await startServer((_, response) => sendJson(response, 200, ANSWER));
+      const server = await startServer((_, response) => {
+        response.writeHead(status, { location: `${target.url}/?secret=s3cr3t` }).end();
+      });
+      const { api } = startApi();
+
+      const failure = failureOf(await api.send(connect(server.url), request()));
+
+      expect(failure).toMatchObject({ errorClass: "rejected", delivery: "not_applied" });
+      expect(failure.message).toContain("CUSTOMER_API_URL");
+      expect(failure.message).not.toContain("s3cr3t");
+      expect(failure.message).not.toContain(target.url);
+      expect(target.requests).toHaveLength(0);
+    },
+  );
+
+  test("counts although its body broke off", async () => {
+    const server = await startServer((_, response) => {
+      response.writeHead(422, { "content-length": "1000" });
+      response.write("{", () => response.destroy());
+    });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass: "rejected", delivery: "not_applied" });
+  });
+
+  test("the words of an HTML page are nobody's message", async () => {
+    const server = await startServer((_, response) => {
+      response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad Gateway</h1>");
+    });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure.message).not.toContain("<h1>");
+    expect(failure.message).toContain("text/html");
+  });
+});
+
+describe("a broken connection", () => {
+  test("refused: nothing was sent", async () => {
+    const server = await startServer(() => undefined);
+    await server.close();
+    const { api, observed } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({
+      errorClass: "network",
+      delivery: "not_sent",
+      countsAsAttempt: true,
+      httpStatus: null,
+    });
+    expect(failure.message).toContain("ECONNREFUSED");
+    expect(observed).toMatchObject([{ result: "network" }]);
+  });
+
+  test("an unknown host: nothing was sent", async () => {
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect("http://api.invalid"), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "not_sent" });
+  });
+
+  test("a server that speaks no TLS: nothing was sent", async () => {
+    const port = await listenTcp((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(`https://127.0.0.1:${port}`), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "not_sent" });
+  });
+
+  test("a header that cannot be sent: nothing was sent, and no account is to blame", async () => {
+    const server = await startServer((_, response) => sendJson(response, 200, ANSWER));
+    const { api } = startApi();
+
+    const result = await api.send(
+      connect(server.url, { headers: { "x-bad": "a\r\nevil: 1" } }),
+      request(),
+    );
+
+    expect(failureOf(result)).toMatchObject({ errorClass: "network", delivery: "not_sent" });
+    expect(server.requests).toHaveLength(0);
+  });
+
+  test.each([
+    ["closed after the request", (socket: net.Socket) => socket.destroy()],
+    ["reset after the request", (socket: net.Socket) => socket.resetAndDestroy()],
+    ["answered with no HTTP", (socket: net.Socket) => socket.end("hello\r\n\r\n")],
+    [
+      "cut off in the body",
+      (socket: net.Socket) =>
+        socket.end('HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"customer":'),
+    ],
+    [
+      "cut off in a chunk",
+      (socket: net.Socket) =>
+        socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{"customer":'),
+    ],
+    [
+      "cut off where nothing told the length",
+      (socket: net.Socket) =>
+        socket.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{"customer":{"data":{"id":"c"'),
+    ],
+  ])("%s: the outcome is unknown", async (_, react) => {
+    const port = await listenTcp((socket) => socket.once("data", () => react(socket)));
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(`http://127.0.0.1:${port}`), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "unknown" });
+  });
+
+  test("a stale keep-alive socket: the outcome is unknown, and nothing was repeated", async () => {
+    let requests = 0;
+    const port = await listenTcp((socket) => {
+      socket.on("error", () => undefined);
+      socket.on("data", () => {
+        requests += 1;
+        const body = JSON.stringify(ANSWER);
+        // The second request on this socket meets a server that has just gone.
+        if (requests === 1) {
+          socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+        } else socket.resetAndDestroy();
+      });
+    });
+    const { api } = startApi();
+
+    const first = await api.send(connect(`http://127.0.0.1:${port}`), request());
+    const second = await api.send(connect(`http://127.0.0.1:${port}`), request());
+
+    expect(first.kind).toBe("accepted");
+    expect(failureOf(second)).toMatchObject({ errorClass: "network", delivery: "unknown" });
+    expect(requests).toBe(2);
+  });
+
+  test("an answer without end is broken off at 4 MiB", async () => {
+    let written = 0;
+    const server = await startServer((_, response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      const chunk = Buffer.alloc(64 * 1024, " ");
+      const pour = () => {
+        while (!response.destroyed) {
+          written += chunk.length;
+          if (!response.write(chunk)) return response.once("drain", pour);
+        }
+        return undefined;
+      };
+      pour();
+    });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "unknown" });
+    expect(failure.message).toContain("4 MiB");
+    // What the kernel's buffers took on top of the 4 MiB.
+    expect(written).toBeLessThan(32 * 1024 * 1024);
+  });
+
+  test("ten thousand headers are broken off", async () => {
+    const port = await listenTcp((socket) => {
+      socket.on("error", () => undefined);
+      const headers = Array.from({ length: 10_000 }, (_, i) => `x-${i}: y\r\n`).join("");
+      socket.once("data", () => socket.end(`HTTP/1.1 200 OK\r\n${headers}\r\n{}`));
+    });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(connect(`http://127.0.0.1:${port}`), request()));
+
+    expect(failure).toMatchObject({ errorClass: "network", delivery: "unknown" });
+  });
+});
+
+describe("time", () => {
+  test.each([
+    ["never answers", () => undefined],
+    [
+      "stops in the body",
+      (response: http.ServerResponse) => {
+        response.writeHead(200, { "content-type": "application/json" });
+        response.write('{"customer":');
+      },
+    ],
+    [
+      "trickles",
+      (response: http.ServerResponse) => {
+        response.writeHead(200, { "content-type": "application/json" });
+        const timer = setInterval(() => response.write(" "), 20);
+        response.on("close", () => clearInterval(timer));
+      },
+    ],
+  ])("a server that %s is left after the timeout, outcome unknown", async (_, react) => {
+    const server = await startServer((_request, response) => react(response));
+    const { api, observed } = startApi({ timeoutMs: 200 });
+    const startedAt = performance.now();
+
+    const failure = failureOf(await api.send(connect(server.url), request()));
+
+    expect(failure).toMatchObject({ errorClass: "timeout", delivery: "unknown" });
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    expect(observed).toMatchObject([{ result: "timeout" }]);
+    await eventually(() => expect(server.openSockets()).toBe(0));
+  });
+
+  test("no connection in time: nothing was sent, and nothing is sent later", async () => {
+    // The kernel completes the TCP handshake but nobody answers the TLS hello: no connection for a request.
+    const received: Buffer[] = [];
+    const port = await listenTcp((socket) => {
+      socket.on("error", () => undefined);
+      socket.on("data", (data) => received.push(data));
+    });
+    const { api } = startApi({ timeoutMs: 200 });
+    const startedAt = performance.now();
+
+    const failure = failureOf(await api.send(connect(`https://127.0.0.1:${port}`), request()));
+
+    expect(failure).toMatchObject({ errorClass: "timeout", delivery: "not_sent" });
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    expect(Buffer.concat(received).includes("ACC-1")).toBe(false);
+  });
+
+  test("a request given up on the way is an unknown outcome and no attempt", async () => {
+    const server = await startServer(() => undefined);
+    const { api } = startApi();
+    const controller = new AbortController();
+
+    const sending = api.send(connect(server.url), request({ signal: controller.signal }));
+    await eventually(() => expect(server.requests).toHaveLength(1));
+    controller.abort();
+    const failure = failureOf(await sending);
+
+    expect(failure).toMatchObject({ delivery: "unknown", countsAsAttempt: false });
+    await eventually(() => expect(server.openSockets()).toBe(0));
+  });
+
+  test("a request given up before it began is not sent", async () => {
+    const server = await startServer((_, response) => sendJson(response, 200, ANSWER));
+    const { api } = startApi();
+
+    const result = await api.send(connect(server.url), request({ signal: AbortSignal.abort() }));
+
+    expect(failureOf(result)).toMatchObject({ delivery: "not_sent", countsAsAttempt: false });
+    expect(server.requests).toHaveLength(0);
+  });
+
+  test("closing the client breaks off what is in flight", async () => {
+    const server = await startServer(() => undefined);
+    const { api } = startApi();
+
+    const sending = api.send(connect(server.url), request());
+    await eventually(() => expect(server.requests).toHaveLength(1));
+    await api.close();
+
+    expect(failureOf(await sending)).toMatchObject({ errorClass: "network", delivery: "unknown" });
+  });
+});
+
+describe("tokens", () => {
+  test("fifty sends at once share one token request", async () => {
+    const server = await startTokenApi();
+    const { api, observed } = startApi();
+
+    const results = await Promise.all(
+      Array.from({ length: 50 }, (_, i) =>
+        api.send(server.connection(), request({ idempotencyKey: `k${i}` })),
+      ),
+    );
+
+    expect(results.filter((result) => result.kind === "accepted")).toHaveLength(50);
+    expect(server.tokenRequests()).toHaveLength(1);
+    expect(observed.filter(({ operation }) => operation === "token")).toMatchObject([
+      { result: "ok" },
+    ]);
+  });
+
+  test("style form is the standard request", async () => {
+    const server = await startTokenApi();
+    const { api } = startApi();
+
+    await api.send(server.connection({ scope: "customer write" }), request());
+
+    const [token] = server.tokenRequests();
+    expect(token?.headers).toMatchObject({
+      authorization: `Basic ${Buffer.from("client-1:s3cret-1").toString("base64")}`,
+      "content-type": expect.stringContaining("application/x-www-form-urlencoded"),
+    });
+    expect(Object.fromEntries(new URLSearchParams(token?.body))).toEqual({
+      grant_type: "client_credentials",
+      scope: "customer write",
+    });
+  });
+
+  test("style json sends the scope alone", async () => {
+    const server = await startTokenApi();
+    const { api } = startApi();
+
+    await api.send(server.connection({ style: "json", scope: "customer" }), request());
+
+    expect(server.tokenRequests()[0]?.headers).toMatchObject({
+      "content-type": "application/json",
+    });
+    expect(JSON.parse(server.tokenRequests()[0]?.body ?? "")).toEqual({ scope: "customer" });
+  });
+
+  test("a secret with reserved letters is tried as it is, then as RFC 6749 encodes it", async () => {
+    const server = await startTokenApi();
+    const encoded = `Basic ${Buffer.from("client%2D1:a%2Bb%2Fc%3D").toString("base64")}`;
+    server.onToken = (incoming, response) => {
+      const accepts = incoming.headers.authorization === encoded;
+      if (accepts) sendJson(response, 200, { access_token: "t-1", token_type: "bearer" });
+      else sendJson(response, 401, { error: "invalid_client" });
+    };
+    const { api } = startApi();
+
+    const result = await api.send(server.connection({ clientSecret: "a+b/c=" }), request());
+
+    expect(result.kind).toBe("accepted");
+    expect(server.tokenRequests()).toHaveLength(2);
+  });
+
+  test.each([
+    ["no expires_in", { access_token: "t-1", token_type: "Bearer" }],
+    ["expires_in null", { access_token: "t-1", token_type: "Bearer", expires_in: null }],
+    ["expires_in as text", { access_token: "t-1", token_type: "bearer", expires_in: "3600" }],
+    ["no token_type", { access_token: "t-1", expires_in: 3600 }],
+  ])("an answer with %s serves for the sends to come", async (_, answer) => {
+    const server = await startTokenApi();
+    server.onToken = (_request, response) => sendJson(response, 201, answer);
+    const { api } = startApi();
+
+    for (let i = 0; i < 3; i++) await api.send(server.connection(), request());
+
+    expect(server.tokenRequests()).toHaveLength(1);
+    expect(server.commands()).toHaveLength(3);
+  });
+
+  test("a token is renewed before it expires, and the old one serves while that fails", async () => {
+    let now = 0;
+    const server = await startTokenApi();
+    const { api } = startApi({ now: () => now });
+
+    await api.send(server.connection(), request());
+    now = 3_600_000 - 59_000;
+    server.onToken = (_request, response) => sendJson(response, 500, {});
+    const meanwhile = await api.send(server.connection(), request());
+    now = 3_600_000 + 1_000;
+    const expired = await api.send(server.connection(), request());
+
+    expect(meanwhile.kind).toBe("accepted");
+    expect(server.commands().map(({ headers }) => headers.authorization)).toEqual([
+      "Bearer token-1",
+      "Bearer token-1",
+    ]);
+    expect(failureOf(expired)).toMatchObject({ errorClass: "server", delivery: "not_sent" });
+  });
+
+  test("401: one new token, and one repeat with the same key and body", async () => {
+    const server = await startTokenApi();
+    const { api, observed } = startApi();
+    await api.send(server.connection(), request());
+    server.accepts = "token-2";
+
+    const result = await api.send(server.connection(), request({ idempotencyKey: "key-2" }));
+
+    expect(result.kind).toBe("accepted");
+    expect(server.tokenRequests()).toHaveLength(2);
+    expect(server.commands().slice(1)).toMatchObject([
+      { headers: { authorization: "Bearer token-1", "idempotency-key": "key-2" }, body: COMMAND },
+      { headers: { authorization: "Bearer token-2", "idempotency-key": "key-2" }, body: COMMAND },
+    ]);
+    expect(observed.map(({ operation, result }) => `${operation} ${result}`)).toEqual([
+      "token ok",
+      "create ok",
+      "create unauthorized",
+      "token ok",
+      "create ok",
+    ]);
+  });
+
+  test("a 403 that speaks of the token counts as 401, another 403 does not", async () => {
+    const server = await startTokenApi();
+    const { api } = startApi();
+    let words = "The access token expired";
+    let refusals = 1;
+    server.onCommand = (_request, response) => {
+      if (refusals-- > 0) sendJson(response, 403, { error: { message: words } });
+      else sendJson(response, 200, ANSWER);
+    };
+
+    const expired = await api.send(server.connection(), request());
+    words = "This customer belongs to somebody else";
+    refusals = 1;
+    const forbidden = await api.send(server.connection(), request());
+
+    expect(expired.kind).toBe("accepted");
+    expect(failureOf(forbidden)).toMatchObject({ errorClass: "rejected", httpStatus: 403 });
+    expect(server.tokenRequests()).toHaveLength(2);
+  });
+
+  test("many sends refused with one token fetch one new token", async () => {
+    const server = await startTokenApi();
+    const { api } = startApi();
+    await api.send(server.connection(), request());
+    server.accepts = "token-2";
+
+    const results = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        api.send(server.connection(), request({ idempotencyKey: `k${i}` })),
+      ),
+    );
+
+    expect(results.filter((result) => result.kind === "accepted")).toHaveLength(20);
+    expect(server.tokenRequests()).toHaveLength(2);
+  });
+
+  test("401 for ever: nothing more is sent until the probe, and it is said once", async () => {
+    let now = 0;
+    const server = await startTokenApi();
+    server.accepts = "never";
+    const { api, circuit } = startApi({ now: () => now });
+
+    const first = await api.send(server.connection(), request());
+    const more = await Promise.all(
+      Array.from({ length: 20 }, () => api.send(server.connection(), request())),
+    );
+
+    expect(failureOf(first)).toMatchObject({
+      errorClass: "unauthorized",
+      delivery: "not_applied",
+      countsAsAttempt: false,
+    });
+    expect(more.map(failureOf)).toEqual(
+      Array.from({ length: 20 }, () =>
+        expect.objectContaining({
+          errorClass: "unauthorized",
+          delivery: "not_sent",
+          countsAsAttempt: false,
+        }),
+      ),
+    );
+    expect(server.commands()).toHaveLength(2);
+    expect(circuit).toEqual([["open", expect.stringContaining("CUSTOMER_API_CLIENT_ID")]]);
+
+    now += api.available();
+    server.accepts = null;
+    const probe = await api.send(server.connection(), request());
+
+    expect(probe.kind).toBe("accepted");
+    expect(circuit.map(([state]) => state)).toEqual(["open", "half_open", "closed"]);
+  });
+
+  test("a static token that is refused is not repeated", async () => {
+    const server = await startTokenApi();
+    server.accepts = "another";
+    const { api } = startApi();
+    const auth = { kind: "static", token: "my-static-token" } as const;
+
+    const failure = failureOf(await api.send(connect(server.url, { auth }), request()));
+
+    expect(failure).toMatchObject({ errorClass: "unauthorized" });
+    expect(server.commands()).toHaveLength(1);
+    expect(api.available()).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ["401 invalid_client", 401, { error: "invalid_client" }, "unauthorized"],
+    ["400 invalid_scope", 400, { error: "invalid_scope" }, "unauthorized"],
+    ["404", 404, { error: "not found" }, "unauthorized"],
+    ["a redirect", 302, {}, "unauthorized"],
+    ["200 without a token", 200, { hello: "world" }, "unauthorized"],
+    ["429", 429, {}, "throttled"],
+    ["500", 500, {}, "server"],
+    ["503", 503, {}, "server"],
+  ])("a token endpoint that answers %s: the command was not sent", async (_, status, body, as) => {
+    const server = await startTokenApi();
+    server.onToken = (_request, response) => sendJson(response, status, body);
+    const { api, observed } = startApi();
+
+    const failure = failureOf(await api.send(server.connection(), request()));
+
+    expect(failure).toMatchObject({
+      errorClass: as,
+      delivery: "not_sent",
+      countsAsAttempt: false,
+      httpStatus: status,
+    });
+    expect(failure.message).toContain(`${server.url}/oauth/token`);
+    expect(failure.message).not.toContain("s3cret-1");
+    expect(server.commands()).toHaveLength(0);
+    expect(observed).toMatchObject([{ operation: "token", result: observedName(as) }]);
+  });
+
+  test("a token endpoint that hangs is left after the timeout", async () => {
+    const server = await startTokenApi();
+    server.onToken = () => undefined;
+    const { api } = startApi({ timeoutMs: 150 });
+
+    const failure = failureOf(await api.send(server.connection(), request()));
+
+    expect(failure).toMatchObject({ errorClass: "timeout", delivery: "not_sent" });
+  });
+
+  test("who gives up waiting for a token leaves it to the others", async () => {
+    const server = await startTokenApi();
+    const held = Promise.withResolvers<void>();
+    server.onToken = async (_request, response) => {
+      await held.promise;
+      sendJson(response, 200, { access_token: "t-1", token_type: "Bearer" });
+    };
+    const { api } = startApi();
+    const controller = new AbortController();
+
+    const impatient = api.send(server.connection(), request({ signal: controller.signal }));
+    const patient = api.send(server.connection(), request());
+    await eventually(() => expect(server.tokenRequests()).toHaveLength(1));
+    controller.abort();
+    const given = await impatient;
+    held.resolve();
+
+    expect(failureOf(given)).toMatchObject({ delivery: "not_sent", countsAsAttempt: false });
+    expect((await patient).kind).toBe("accepted");
+    expect(server.tokenRequests()).toHaveLength(1);
+  });
+
+  test("secrets quoted by the API are masked", async () => {
+    const server = await startTokenApi();
+    server.onToken = (_request, response) =>
+      sendJson(response, 401, { error: "invalid_client", error_description: "got s3cret-1" });
+    const { api } = startApi();
+
+    const failure = failureOf(await api.send(server.connection(), request()));
+
+    expect(failure.message).toContain("invalid_client: got [masked]");
+  });
+});
+
+describe("limits", () => {
+  test.each([429, 503])("Retry-After of a %i is obeyed by all", async (status) => {
+    let now = 0;
+    const server = await startServer((_, response) => {
+      if (server.requests.length > 1) return sendJson(response, 200, ANSWER);
+      response.setHeader("retry-after", "3");
+      return sendJson(response, status, {});
+    });
+    const { api } = startApi({ now: () => now });
+
+    const first = failureOf(await api.send(connect(server.url), request()));
+    const others = await Promise.all(
+      Array.from({ length: 10 }, () => api.send(connect(server.url), request())),
+    );
+    const sentMeanwhile = server.requests.length;
+    now += 3_000;
+    const later = await api.send(connect(server.url), request());
+
+    expect(first.retryAfterMs).toBe(3_000);
+    expect(others.map((other) => failureOf(other).retryAfterMs)).toEqual(Array(10).fill(3_000));
+    expect(sentMeanwhile).toBe(1);
+    expect(later.kind).toBe("accepted");
+  });
+
+  test("a dead API opens the circuit, and the sends after that cost no attempt", async () => {
+    const server = await startServer((_, response) => sendJson(response, 500, {}));
+    const { api, circuit } = startApi();
+
+    const failures: ApiFailure[] = [];
+    for (let i = 0; i < 10; i++) {
+      failures.push(
+        failureOf(await api.send(connect(server.url), request({ idempotencyKey: `k${i}` }))),
+      );
+    }
+
+    expect(failures.map(({ countsAsAttempt }) => countsAsAttempt)).toEqual([
+      ...Array(5).fill(true),
+      ...Array(5).fill(false),
+    ]);
+    expect(server.requests).toHaveLength(5);
+    expect(circuit.map(([state]) => state)).toEqual(["open"]);
+    expect(api.available()).toBeGreaterThan(0);
+  });
+});
+
+interface Received {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+async function startServer(
+  react: (request: http.IncomingMessage, response: http.ServerResponse) => unknown,
+) {
+  const requests: Received[] = [];
+  const sockets = new Set<net.Socket>();
+  const server = http.createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    requests.push({
+      method: request.method ?? "",
+      url: request.url ?? "",
+      headers: request.headers,
+      body: Buffer.concat(chunks).toString(),
+    });
+    await react(request, response);
+  });
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+
+  const close = async () => {
+    server.closeAllConnections();
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+  };
+  cleanups.push(close);
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, requests, openSockets: () => sockets.size, close };
+}
+
+/** An API with a token endpoint; `accepts` names the only token it takes, null takes any. */
+async function startTokenApi() {
+  type Reaction = (request: http.IncomingMessage, response: http.ServerResponse) => unknown;
+  const state = {
+    accepts: null as string | null,
+    tokens: 0,
+    onToken: ((_request, response) => {
+      state.tokens += 1;
+      const answer = {
+        access_token: `token-${state.tokens}`,
+        token_type: "Bearer",
+        expires_in: 3600,
+      };
+      sendJson(response, 200, answer);
+    }) as Reaction,
+    onCommand: ((request, response) => {
+      const token = request.headers.authorization?.replace("Bearer ", "");
+      const refused = state.accepts !== null && token !== state.accepts;
+      sendJson(response, refused ? 401 : 200, refused ? { error: "token expired" } : ANSWER);
+    }) as Reaction,
+  };
+  const server = await startServer((request, response) =>
+    request.url === "/oauth/token"
+      ? state.onToken(request, response)
+      : state.onCommand(request, response),
+  );
+
+  return Object.assign(state, {
+    url: server.url,
+    tokenRequests: () => server.requests.filter(({ url }) => url === "/oauth/token"),
+    commands: () => server.requests.filter(({ url }) => url !== "/oauth/token"),
+    connection(changes: Partial<Extract<ApiAuth, { kind: "client_credentials" }>> = {}) {
+      return connect(server.url, {
+        auth: {
+          kind: "client_credentials",
+          tokenUrl: `${server.url}/oauth/token`,
+          clientId: "client-1",
+          clientSecret: "s3cret-1",
+          scope: null,
+          style: "form",
+          defaultExpiresInSeconds: 3600,
+          ...changes,
+        },
+      });
+    },
+  });
+}
+
+async function listenTcp(onSocket: (socket: net.Socket) => void): Promise<number> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    onSocket(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+function startApi(options: { timeoutMs?: number; now?: () => number } = {}) {
+  const observed: { operation: string; result: string }[] = [];
+  const circuit: [state: string, reason: string][] = [];
+  const api: CustomerApiClient = createCustomerApi({
+    timeoutMs: options.timeoutMs ?? 5_000,
+    userAgent: "account-sync/test",
+    limits: { backoffMinMs: 1_000, backoffMaxMs: 60_000 },
+    observe: {
+      apiRequest: ({ operation, result }) => observed.push({ operation, result }),
+      circuit: (state, reason) => circuit.push([state, reason]),
+    },
+    ...(options.now === undefined ? {} : { now: options.now }),
+    random: () => 1,
+  });
+  cleanups.push(() => api.close());
+  return { api, observed, circuit };
+}
+
+function connect(baseUrl: string, changes: Partial<ApiConnection> = {}): ApiConnection {
+  return {
+    configId: null,
+    baseUrl,
+    createPath: "/api/customer/command",
+    updateMethod: "PUT",
+    updatePath: "/api/customer/command/{id}",
+    auth: { kind: "none" },
+    headers: {},
+    ...changes,
+  };
+}
+
+function request(changes: Partial<ApiRequest> = {}): ApiRequest {
+  return {
+    operation: "create",
+    externalId: null,
+    body: COMMAND,
+    idempotencyKey: "key",
+    generation: "1",
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
+function failureOf(result: ApiResult): ApiFailure {
+  if (result.kind !== "failed") throw new Error("the request was accepted");
+  return result.failure;
+}
+
+function observedName(errorClass: string): string {
+  return errorClass === "server" ? "server_error" : errorClass;
+}
+
+function sendJson(response: http.ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}

@@ -1,0 +1,358 @@
+/** When nothing may be sent: circuit, refused token and Retry-After, on a clock of the test's own. */
+import { describe, expect, test } from "vitest";
+
+import type { ApiConnection, ApiFailure, ApiResult } from "../../src/customer-api/customer-api.ts";
+import { createLimits } from "../../src/customer-api/limits.ts";
+
+const connection: ApiConnection = {
+  configId: null,
+  baseUrl: "https://api.example",
+  createPath: "/create",
+  updateMethod: "PUT",
+  updatePath: "/update/{id}",
+  auth: { kind: "none" },
+  headers: {},
+};
+
+describe("an outage", () => {
+  test("five failures in a row open the circuit, and nothing is sent while it is open", async () => {
+    const api = setUp();
+
+    for (let i = 1; i <= 5; i++) await api.send(serverError(), { key: `k${i}` });
+    const refused = await api.send(ok());
+
+    expect(api.sent).toBe(5);
+    expect(refused).toMatchObject({
+      kind: "failed",
+      failure: {
+        errorClass: "server",
+        delivery: "not_sent",
+        countsAsAttempt: false,
+        retryAfterMs: 1_000,
+      },
+    });
+    expect(api.states).toEqual(["open"]);
+    expect(api.limits.available()).toBe(1_000);
+  });
+
+  test("a success in between starts the count again", async () => {
+    const api = setUp();
+
+    for (let i = 1; i <= 4; i++) await api.send(serverError(), { key: `k${i}` });
+    await api.send(ok());
+    for (let i = 5; i <= 8; i++) await api.send(serverError(), { key: `k${i}` });
+
+    expect(api.states).toEqual([]);
+  });
+
+  test("rejections are signs of life", async () => {
+    const api = setUp();
+
+    for (let i = 1; i <= 20; i++) await api.send(failure({ errorClass: "rejected" }));
+
+    expect(api.states).toEqual([]);
+    expect(api.sent).toBe(20);
+  });
+
+  test("one poisonous command does not stop the others, however often it is repeated", async () => {
+    const api = setUp();
+
+    for (let i = 1; i <= 20; i++) await api.send(serverError(), { key: "poison" });
+
+    expect(api.states).toEqual([]);
+  });
+
+  test("a refused connection is no command's fault and opens the circuit by itself", async () => {
+    const api = setUp();
+    const refused = failure({ errorClass: "network", delivery: "not_sent" });
+
+    for (let i = 1; i <= 5; i++) await api.send(refused, { key: "the only one" });
+
+    expect(api.states).toEqual(["open"]);
+  });
+
+  test("timeouts with an unknown outcome count too", async () => {
+    const api = setUp();
+
+    for (let i = 1; i <= 5; i++) {
+      await api.send(failure({ errorClass: "timeout", delivery: "unknown" }), { key: `k${i}` });
+    }
+
+    expect(api.states).toEqual(["open"]);
+  });
+
+  test("after the backoff one probe goes out, and its success lets everybody through", async () => {
+    const api = setUp();
+    await api.open();
+    api.advance(1_000);
+    const probe = Promise.withResolvers<ApiResult>();
+
+    const probing = api.send(probe.promise);
+    const beside = await api.send(ok());
+    probe.resolve(ok());
+    await probing;
+    const after = await api.send(ok());
+
+    expect(beside).toMatchObject({ kind: "failed", failure: { delivery: "not_sent" } });
+    expect(after.kind).toBe("accepted");
+    expect(api.states).toEqual(["open", "half_open", "closed"]);
+    expect(api.limits.available()).toBe(0);
+  });
+
+  test("failed probes double the wait up to the longest backoff", async () => {
+    const api = setUp();
+    await api.open();
+
+    const waits: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      waits.push(api.limits.available());
+      api.advance(api.limits.available());
+      await api.send(serverError());
+    }
+
+    expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
+    expect(api.sent).toBe(5 + 6);
+  });
+
+  test("a probe that was given up proves nothing: the circuit stays closed to sends", async () => {
+    const api = setUp();
+    await api.open();
+    api.advance(1_000);
+
+    await api.send(failure({ errorClass: "network" }), { signal: AbortSignal.abort() });
+
+    expect(api.states.at(-1)).toBe("open");
+    expect(api.limits.available()).toBe(2_000);
+  });
+
+  test("sends that were given up are nobody's outage", async () => {
+    const api = setUp();
+
+    for (let i = 1; i <= 20; i++) {
+      const options = { key: `k${i}`, signal: AbortSignal.abort() };
+      await api.send(failure({ errorClass: "network" }), options);
+    }
+
+    expect(api.states).toEqual([]);
+  });
+
+  test("the wall clock may jump an hour back without prolonging the wait", async () => {
+    const api = setUp();
+    const realNow = Date.now;
+    try {
+      await api.open();
+      Date.now = () => realNow() - 3_600_000;
+      api.advance(1_000);
+
+      const probe = await api.send(ok());
+
+      expect(probe.kind).toBe("accepted");
+    } finally {
+      Date.now = realNow;
+    }
+  });
+});
+
+describe("a refused token", () => {
+  test("stops all sends at once, with the reason, until a probe gets through", async () => {
+    const api = setUp();
+    const unauthorized = failure({
+      errorClass: "unauthorized",
+      delivery: "not_applied",
+      countsAsAttempt: false,
+      message: "check the client secret",
+    });
+
+    await api.send(unauthorized);
+    const refused = await api.send(ok());
+    api.advance(1_000);
+    const probe = await api.send(ok());
+
+    expect(refused).toMatchObject({
+      failure: { errorClass: "unauthorized", delivery: "not_sent", countsAsAttempt: false },
+    });
+    expect(probe.kind).toBe("accepted");
+    expect(api.states).toEqual(["open", "half_open", "closed"]);
+    expect(api.reasons[0]).toContain("check the client secret");
+  });
+});
+
+describe("throttling", () => {
+  const throttled = (retryAfterMs: number | null) =>
+    failure({
+      errorClass: "throttled",
+      delivery: "not_applied",
+      countsAsAttempt: false,
+      httpStatus: 429,
+      retryAfterMs,
+    });
+
+  test("Retry-After holds everybody, without opening the circuit", async () => {
+    const api = setUp();
+
+    await api.send(throttled(3_000));
+    const early = await api.send(ok());
+    api.advance(2_999);
+    const stillEarly = await api.send(ok());
+    api.advance(1);
+    const inTime = await api.send(ok());
+
+    expect(early).toMatchObject({
+      failure: { errorClass: "throttled", delivery: "not_sent", retryAfterMs: 3_000 },
+    });
+    expect(stillEarly).toMatchObject({ failure: { retryAfterMs: 1 } });
+    expect(inTime.kind).toBe("accepted");
+    expect(api.states).toEqual([]);
+  });
+
+  test("an earlier, longer wait is not shortened by a later answer", async () => {
+    const api = setUp();
+
+    const first = Promise.withResolvers<ApiResult>();
+    const sending = api.send(first.promise);
+    await api.send(throttled(9_000));
+    first.resolve(throttled(1_000));
+    const result = await sending;
+
+    expect(result).toMatchObject({ failure: { retryAfterMs: 9_000 } });
+  });
+
+  test.each([null, 0])("Retry-After %j: our own pause, growing", async (retryAfterMs) => {
+    const api = setUp();
+
+    await api.send(throttled(retryAfterMs));
+    const first = api.limits.available();
+    api.advance(first);
+    await api.send(throttled(retryAfterMs));
+
+    expect([first, api.limits.available()]).toEqual([1_000, 2_000]);
+  });
+
+  test("a 503 with Retry-After holds everybody too, one without does not", async () => {
+    const api = setUp();
+    const unavailable = { errorClass: "server", delivery: "not_applied", httpStatus: 503 } as const;
+
+    await api.send(failure(unavailable));
+    const without = api.limits.available();
+    await api.send(failure({ ...unavailable, retryAfterMs: 2_000 }));
+
+    expect(without).toBe(0);
+    expect(api.limits.available()).toBe(2_000);
+  });
+});
+
+describe("several connections", () => {
+  const other: ApiConnection = { ...connection, configId: "7", baseUrl: "https://other.example" };
+
+  test("one that is down leaves the other alone, and the gauge shows the worse", async () => {
+    const api = setUp();
+    await api.send(ok(), { connection: other });
+    await api.open();
+
+    const result = await api.send(ok(), { connection: other });
+
+    expect(result.kind).toBe("accepted");
+    expect(api.limits.available()).toBe(0);
+    expect(api.states).toEqual(["open"]);
+  });
+
+  test("one that recovers does not hide another that is still down", async () => {
+    const api = setUp();
+    await api.open();
+    await api.open(other);
+    api.advance(1_000);
+
+    await api.send(ok(), { connection: other });
+
+    expect(api.states.at(-1)).toBe("open");
+  });
+
+  test("an edited configuration starts afresh", async () => {
+    const api = setUp();
+    await api.open();
+
+    const result = await api.send(ok(), {
+      connection: { ...connection, baseUrl: "https://moved.example" },
+    });
+
+    expect(result.kind).toBe("accepted");
+    expect(api.states).toEqual(["open", "closed"]);
+    expect(api.limits.available()).toBe(0);
+  });
+});
+
+function setUp() {
+  let now = 5_000;
+  const states: string[] = [];
+  const reasons: string[] = [];
+  const limits = createLimits({
+    backoffMinMs: 1_000,
+    backoffMaxMs: 10_000,
+    now: () => now,
+    // The upper end of the jitter: waits are the full backoff.
+    random: () => 1,
+    observe: {
+      circuit: (state, reason) => {
+        states.push(state);
+        reasons.push(reason);
+      },
+    },
+  });
+
+  const api = {
+    limits,
+    states,
+    reasons,
+    sent: 0,
+    advance(ms: number) {
+      now += ms;
+    },
+    send(
+      result: ApiResult | Promise<ApiResult>,
+      options: { key?: string; signal?: AbortSignal; connection?: ApiConnection } = {},
+    ) {
+      return limits.guard(options.connection ?? connection, {
+        idempotencyKey: options.key ?? "key",
+        signal: options.signal ?? new AbortController().signal,
+        run: async () => {
+          api.sent += 1;
+          return result;
+        },
+      });
+    },
+    async open(connectionToOpen = connection) {
+      for (let i = 1; i <= 5; i++) {
+        await api.send(serverError(), { key: `k${i}`, connection: connectionToOpen });
+      }
+    },
+  };
+  return api;
+}
+
+function ok(): ApiResult {
+  const none = { present: false, items: [], failed: 0, errors: [] };
+  return {
+    kind: "accepted",
+    httpStatus: 200,
+    answer: { refusal: null, customer: none, branch: none, tier: none, crew: none },
+  };
+}
+
+function serverError(): ApiResult {
+  return failure({ errorClass: "server", delivery: "unknown", httpStatus: 500 });
+}
+
+function failure(given: Partial<ApiFailure>): ApiResult {
+  return {
+    kind: "failed",
+    failure: {
+      errorClass: "server",
+      delivery: "unknown",
+      countsAsAttempt: true,
+      httpStatus: null,
+      message: "it failed",
+      retryAfterMs: null,
+      ...given,
+    },
+  };
+}
