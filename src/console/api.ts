@@ -1,0 +1,284 @@
+/** The console's JSON API: the queue as the SQL views show it, and the two things one may ask of it. */
+import { z } from "zod";
+import type { Problem, Route, RouteAnswer } from "../ops/http.ts";
+import type { PendingState, QueueStatus } from "../ops/metrics.ts";
+import type { Health } from "../ops/observe.ts";
+import type { ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
+
+/** What the console asks of the queue. Every function may reject when the database is away. */
+export interface ConsoleQueue {
+  status(): Promise<QueueStatus>;
+  accounts(page: AccountsPage): Promise<{
+    readonly accounts: readonly AccountStatus[];
+    readonly nextCursor: string | null;
+  }>;
+  account(id: string): Promise<AccountDetail | null>;
+  request(
+    id: string,
+    how: {
+      readonly userId: string | null;
+      readonly configId: string | null;
+      readonly force: boolean;
+    },
+  ): Promise<void>;
+  /** How many parked accounts were put back. */
+  retry(which: RetrySelection): Promise<number>;
+}
+
+export interface AccountsPage {
+  /** null: every state. */
+  readonly state: AccountState | null;
+  /** What the page before gave as `nextCursor`; null for the first. */
+  readonly cursor: string | null;
+  readonly limit: number;
+}
+
+export type RetrySelection =
+  | { readonly ids: readonly string[] }
+  | { readonly all: true }
+  | { readonly errorClass: ErrorClass };
+
+export type AccountState = PendingState | "clean";
+
+/** A row of view `account_sync.status`. Times are ISO 8601. */
+export interface AccountStatus {
+  readonly account_id: string;
+  readonly state: AccountState;
+  readonly changed_at: string | null;
+  readonly due_at: string | null;
+  readonly attempts: number;
+  readonly error_class: ErrorClass | null;
+  readonly error: string | null;
+  readonly last_synced_at: string | null;
+}
+
+export interface AccountDetail extends AccountStatus {
+  /** Newest first. */
+  readonly history: readonly HistoryRow[];
+}
+
+/** A row of view `account_sync.history`. */
+export interface HistoryRow {
+  readonly account_id: string;
+  readonly started_at: string;
+  readonly finished_at: string | null;
+  readonly trigger: Trigger;
+  readonly outcome: OutcomeName | null;
+  readonly http_status: number | null;
+  readonly error_class: ErrorClass | null;
+  readonly error: string | null;
+  readonly updated: unknown;
+  readonly failed: unknown;
+}
+
+/** What this process says about itself. */
+export interface ConsoleProcess {
+  readonly version: string;
+  readonly readiness: () => readonly string[];
+  readonly health: () => Health;
+}
+
+const accountStates = [
+  "clean",
+  "waiting",
+  "due",
+  "running",
+  "retrying",
+  "parked",
+  "blocked",
+] as const satisfies readonly AccountState[];
+
+const errorClasses = [
+  "validation",
+  "rejected",
+  "unauthorized",
+  "throttled",
+  "server",
+  "network",
+  "timeout",
+  "incomplete",
+  "unknown_outcome",
+  "database",
+  "id_conflict",
+] as const satisfies readonly ErrorClass[];
+
+/** Text that PostgreSQL can take: it knows no zero byte. */
+const text = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((value) => !value.includes("\0"), "must not contain a zero byte");
+
+const accountId = text(255);
+
+const accountsQuery = z.strictObject({
+  state: z.enum(accountStates).optional(),
+  cursor: text(500).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+});
+
+const syncBody = z.strictObject({
+  // updated_by is varchar(50) in every source table.
+  user_id: text(50).nullish(),
+  config_id: text(100).nullish(),
+  force: z.boolean().default(true),
+});
+
+const retryBody = z
+  .strictObject({
+    ids: z.array(accountId).min(1).max(1_000).optional(),
+    all: z.literal(true).optional(),
+    class: z.enum(errorClasses).optional(),
+  })
+  .refine(
+    (body) => Object.values(body).filter((value) => value !== undefined).length === 1,
+    "needs exactly one of ids, all, class",
+  );
+
+export function apiRoutes({
+  queue,
+  process,
+  onError,
+}: {
+  readonly queue: ConsoleQueue;
+  readonly process: ConsoleProcess;
+  /** The database's answer to a console request; the caller only learns that there was none. */
+  readonly onError: (error: unknown) => void;
+}): readonly Route[] {
+  return [
+    {
+      method: "GET",
+      path: "/api/status",
+      async handle() {
+        // Of use above all while the database is away, so its numbers may be missing.
+        const status = await queue.status().catch((error: unknown) => {
+          onError(error);
+          return null;
+        });
+        const reasons = process.readiness();
+
+        return json(200, {
+          version: process.version,
+          ready: reasons.length === 0,
+          reasons,
+          ...process.health(),
+          pending_accounts: status?.byState ?? null,
+          oldest_pending_seconds: status?.oldestPendingSeconds ?? null,
+        });
+      },
+    },
+
+    {
+      method: "GET",
+      path: "/api/accounts",
+      handle({ query }) {
+        return withInput(accountsQuery, query, async ({ state = null, cursor = null, limit }) => {
+          const page = await queue.accounts({ state, cursor, limit });
+          return json(200, { accounts: page.accounts, next_cursor: page.nextCursor });
+        });
+      },
+    },
+
+    {
+      method: "GET",
+      path: "/api/accounts/:id",
+      handle({ parameters }) {
+        return withInput(accountId, parameters["id"], async (id) => {
+          const account = await queue.account(id);
+          return account === null ? unknownAccount() : json(200, account);
+        });
+      },
+    },
+
+    {
+      method: "POST",
+      path: "/api/accounts/:id/sync",
+      handle({ parameters, body }) {
+        return withInput(accountId, parameters["id"], (id) =>
+          withInput(syncBody, body, async ({ user_id, config_id, force }) => {
+            await queue.request(id, {
+              userId: user_id ?? null,
+              configId: config_id ?? null,
+              force,
+            });
+            return json(202, {
+              account_id: id,
+              status_url: `/api/accounts/${encodeURIComponent(id)}`,
+            });
+          }),
+        );
+      },
+    },
+
+    {
+      method: "POST",
+      path: "/api/accounts/retry",
+      handle({ body }) {
+        return withInput(retryBody, body, async (selection) => {
+          const retried = await queue.retry(toSelection(selection));
+          return json(200, { retried });
+        });
+      },
+    },
+  ];
+
+  /** Parses, runs, and turns what the queue may throw into a 503: all it does is ask the database. */
+  async function withInput<Input>(
+    schema: z.ZodType<Input>,
+    input: unknown,
+    run: (parsed: Input) => Promise<RouteAnswer>,
+  ): Promise<RouteAnswer> {
+    const parsed = schema.safeParse(input);
+    if (!parsed.success) return { problem: toInputProblem(parsed.error) };
+
+    try {
+      return await run(parsed.data);
+    } catch (error) {
+      onError(error);
+      return {
+        problem: {
+          status: 503,
+          title: "Service Unavailable",
+          detail: "The database did not answer; nothing is known to have changed. Try again.",
+        },
+      };
+    }
+  }
+}
+
+function json(status: number, value: unknown): RouteAnswer {
+  return { status, json: value };
+}
+
+function toSelection(body: z.output<typeof retryBody>): RetrySelection {
+  if (body.ids !== undefined) return { ids: body.ids };
+  if (body.class !== undefined) return { errorClass: body.class };
+  return { all: true };
+}
+
+function unknownAccount(): RouteAnswer {
+  return {
+    problem: {
+      status: 404,
+      title: "Not Found",
+      detail: "The queue knows no such account: it never changed since the first migrate.",
+    },
+  };
+}
+
+/** zod's texts name fields and rules, never the value. */
+function toInputProblem(error: z.ZodError): Problem {
+  const errors = error.issues.slice(0, 20).map(({ path, message }) => ({
+    field: path.join("."),
+    message,
+  }));
+  return {
+    status: 400,
+    title: "Bad Request",
+    detail: errors
+      .map(({ field, message }) => (field === "" ? message : `${field}: ${message}`))
+      .join("; "),
+    extra: { errors },
+  };
+}
