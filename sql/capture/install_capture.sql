@@ -1,0 +1,286 @@
+-- Puts the capture triggers on one source table, as the table stands now. Run again at every `migrate`: columns come and go.
+--
+-- Statement triggers with transition tables; a partitioned table gets row triggers, since a statement aimed at a partition
+-- does not fire the parent's. Triggers that are there already are left alone, so that repeating takes no lock on the table;
+-- the caller sets lock_timeout and retries.
+--
+-- Every function that runs with our rights has search_path = pg_catalog, pg_temp: with an empty one, PostgreSQL looks for types in
+-- the caller's temporary schema first, and a domain pg_temp.text would run its author's checks with our rights.
+
+-- What counts as a change. uuid_be, branch_uuid_be and the audit columns are missing on purpose: that is the echo guard. Passwords
+-- and portal columns are never read.
+create or replace function account_sync.captured_table()
+returns table (source_table text, owner_column text, payload_columns text[], dependent_table text, dependent_column text)
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+  values
+    ('m_account', 'id', array['name', 'email', 'phone_no', 'no_ktp', 'no_npwp', 'account_no', 'account_type_id', 'parentId', 'is_active'], null, null),
+    ('m_account_package_tier', 'account_id', array['account_id', 'min_value', 'max_value', 'amount', 'start_date', 'end_date', 'percentage', 'is_active', 'billing_method_id'], null, null),
+    ('m_account_pic', 'account_id', array['account_id', 'name', 'phone_no', 'email', 'no_ktp', 'no_npwp', 'username', 'is_active'], null, null),
+    ('m_account_address', 'account_id', array['account_id', 'address1', 'address2', 'sub_district', 'city', 'province', 'country', 'postalcode', 'is_primary', 'is_active'], null, null),
+    ('m_account_bank', 'account_id', array['account_id', 'bank_id', 'bank_account_no', 'bank_account_holder_name', 'bank_account_holder_firstname', 'bank_account_holder_lastname', 'is_active'], null, null),
+    -- Rows that many accounts depend on: no owner, one marker for the fold to expand along dependent_column. Of a bank only its
+    -- external id is sent.
+    ('m_bank', null, array['uuid_be'], 'm_account_bank', 'bank_id'),
+    ('m_account_type', null, array['name'], 'm_account', 'account_type_id'),
+    ('m_account_billing_method', null, array['method'], 'm_account_package_tier', 'billing_method_id')
+$$;
+
+create or replace function account_sync.install_capture(wanted_table text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $install$
+declare
+  relation constant regclass := to_regclass('public.' || wanted_table);
+  is_partitioned boolean;
+  captured record;
+  missing_columns text;
+  event_name text;
+  by_row boolean;
+  function_name text;
+  trigger_name text;
+  is_installed boolean;
+  as_it_stands record;
+  whatever_comes record;
+begin
+  select c.relkind = 'p' into is_partitioned from pg_class c where c.oid = relation and c.relkind in ('r', 'p');
+  if is_partitioned is null then
+    return;
+  end if;
+
+  select * into strict captured from account_sync.captured_table() t where t.source_table = wanted_table;
+
+  -- A marker that cannot be expanded would stay for ever.
+  if captured.dependent_table is not null
+    and not account_sync.has_column(captured.dependent_table, captured.dependent_column)
+  then
+    perform account_sync.remove_capture(wanted_table);
+    return;
+  end if;
+
+  select string_agg(needed, ', ')
+  into missing_columns
+  from unnest(array['id', captured.owner_column, case when wanted_table = 'm_account' then 'uuid_be' end]) needed
+  where needed is not null and not account_sync.has_column(wanted_table, needed);
+  if missing_columns is not null then
+    raise exception 'table % has no column %', relation, missing_columns using errcode = 'undefined_column';
+  end if;
+
+  foreach event_name in array array['insert', 'update', 'delete', 'truncate'] loop
+    by_row := is_partitioned and event_name <> 'truncate';
+    function_name := format('capture_%s_%s', wanted_table, event_name);
+    trigger_name := format('%s_capture_%s', wanted_table, event_name);
+
+    select exists (
+      select from pg_trigger t
+      where t.tgrelid = relation
+        and t.tgname = trigger_name
+        and t.tgfoid = to_regprocedure(format('account_sync.%I()', function_name))
+        and t.tgparentid = 0
+        -- Bit 0 of tgtype: fires for each row.
+        and (t.tgtype & 1 = 1) = by_row
+    )
+    into is_installed;
+
+    if not is_installed then
+      -- By the function, not by the trigger: dropping a trigger is for the table's owner, and TRIGGER has to be enough.
+      execute format('drop function if exists account_sync.%I() cascade', function_name);
+    end if;
+
+    as_it_stands := account_sync.capture_query(relation, captured.owner_column, captured.payload_columns, event_name, by_row, true);
+    whatever_comes := account_sync.capture_query(relation, captured.owner_column, captured.payload_columns, event_name, by_row, false);
+
+    -- Columns go, and change their types, while the application is upgraded and before the next migrate. Its statements must not fail
+    -- for that: a query that does not fit the table any more is found by planning it for no row at all, and replaced by one that
+    -- fits every table and is slow. The probe stands alone in its block, so that the subtransaction never needs an id of its own.
+    -- The doorbell is read in the application's own statement: a look-up in a one-row table.
+    execute format(
+      $function$
+      create or replace function account_sync.%1$I() returns trigger
+      language plpgsql security definer set search_path = pg_catalog, pg_temp
+      as $body$
+      declare
+        fits boolean := true;
+      begin
+        if current_setting('account_sync.skip_capture', true) = pg_current_xact_id_if_assigned()::text then
+          return null;
+        end if;
+
+        begin
+          perform from (%3$s) as probe where false;
+        exception when syntax_error_or_access_rule_violation then
+          fits := false;
+        end;
+
+        if fits then
+          insert into account_sync.change (%2$s) %3$s;
+        else
+          insert into account_sync.change (%2$s) %4$s;
+        end if;
+
+        if found and exists (select from account_sync.doorbell where wanted_until > clock_timestamp()) then
+          perform account_sync.ring();
+        end if;
+        return null;
+      end
+      $body$
+      $function$,
+      function_name, as_it_stands.target, as_it_stands.query, whatever_comes.query
+    );
+    execute format('revoke all on function account_sync.%I() from public', function_name);
+
+    if not is_installed then
+      execute format(
+        'create or replace trigger %I after %s on %s %s for each %s execute function account_sync.%I()',
+        trigger_name,
+        event_name,
+        relation,
+        case
+          when by_row or event_name = 'truncate' then ''
+          when event_name = 'insert' then 'referencing new table as new_rows'
+          when event_name = 'update' then 'referencing old table as old_rows new table as new_rows'
+          else 'referencing old table as old_rows'
+        end,
+        case when by_row then 'row' else 'statement' end,
+        function_name
+      );
+    end if;
+  end loop;
+end
+$install$;
+
+-- Takes the capture triggers off one source table, for whoever owns this schema. The caller sets lock_timeout and retries.
+create or replace function account_sync.remove_capture(captured_table text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $remove$
+declare
+  event_name text;
+begin
+  foreach event_name in array array['insert', 'update', 'delete', 'truncate'] loop
+    execute format('drop function if exists account_sync.%I() cascade', format('capture_%s_%s', captured_table, event_name));
+  end loop;
+end
+$remove$;
+
+-- What one event of one table appends: the columns of the change table, and the query that fills them.
+-- Not as_it_stands: reads rows as JSON, which works whatever their columns are.
+create or replace function account_sync.capture_query(
+  relation regclass,
+  owner_column text,
+  payload_columns text[],
+  event_name text,
+  by_row boolean,
+  as_it_stands boolean,
+  out target text,
+  out query text
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $query$
+declare
+  old_rows constant text := case when by_row then '(select old.*) o' else 'old_rows o' end;
+  new_rows constant text := case when by_row then '(select new.*) n' else 'new_rows n' end;
+  id_column constant text := coalesce(owner_column, 'id');
+  old_id constant text := account_sync.column_as_text('o', id_column, as_it_stands);
+  new_id constant text := account_sync.column_as_text('n', id_column, as_it_stands);
+  changed_rows text;
+  touched_ids text;
+  old_values text;
+  new_values text;
+begin
+  if event_name = 'truncate' then
+    -- Which accounts had rows nobody can tell any more: all that the queue knows.
+    target := 'marker';
+    query := $sql$select 'known'$sql$;
+    return;
+  end if;
+
+  if relation = to_regclass('public.m_account') and event_name = 'delete' then
+    target := 'account_id, external_id';
+    query := format('select %s, %s from %s', old_id, account_sync.column_as_text('o', 'uuid_be', as_it_stands), old_rows);
+    return;
+  end if;
+
+  -- The key is compared too, so that a changed key shows as two different rows.
+  select
+    string_agg(account_sync.comparable_column(relation, 'o', a.attname, as_it_stands), ', ' order by a.attnum),
+    string_agg(account_sync.comparable_column(relation, 'n', a.attname, as_it_stands), ', ' order by a.attnum)
+  into old_values, new_values
+  from pg_attribute a
+  where a.attrelid = relation
+    and a.attnum > 0
+    and not a.attisdropped
+    and (a.attname = 'id' or a.attname = any (payload_columns));
+
+  changed_rows := case
+    when event_name = 'insert' then new_rows
+    when event_name = 'delete' then old_rows
+    when by_row then format('%s cross join %s', old_rows, new_rows)
+    else format(
+      '%s full join %s on %s = %s',
+      old_rows,
+      new_rows,
+      account_sync.comparable_column(relation, 'o', 'id', as_it_stands),
+      account_sync.comparable_column(relation, 'n', 'id', as_it_stands)
+    )
+  end;
+  touched_ids := case event_name
+    when 'insert' then format('(%s)', new_id)
+    when 'delete' then format('(%s)', old_id)
+    else format('(%s), (%s)', old_id, new_id)
+  end;
+
+  target := case when owner_column is null then 'marker_id, marker' else 'account_id' end;
+  query := format(
+    'select distinct touched.id%s from %s cross join lateral (values %s) touched (id) where touched.id is not null%s',
+    case when owner_column is null then format(', %L', (select c.relname from pg_class c where c.oid = relation)) end,
+    changed_rows,
+    touched_ids,
+    case when event_name = 'update' then format(' and (%s) is distinct from (%s)', old_values, new_values) end
+  );
+end
+$query$;
+
+create or replace function account_sync.column_as_text(row_alias text, column_name text, as_it_stands boolean) returns text
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+  select format(case when as_it_stands then '%s.%I::text' else '(to_jsonb(%s) ->> %L)' end, row_alias, column_name)
+$$;
+
+-- A column as it is compared. Anything but numbers, dates and the like byte by byte: a case-insensitive collation or type would take
+-- a corrected name for the same one, json has no equality, and the operators of an extension's type are out of search_path.
+create or replace function account_sync.comparable_column(relation regclass, row_alias text, column_name text, as_it_stands boolean)
+returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when not as_it_stands then account_sync.column_as_text(row_alias, column_name, false)
+    when a.attcollation = 0
+      and exists (
+        select
+        from pg_opclass c
+        join pg_am m on m.oid = c.opcmethod
+        where c.opcintype = a.atttypid and c.opcdefault and m.amname = 'btree' and c.opcnamespace = 'pg_catalog'::regnamespace
+      )
+      then format('%s.%I', row_alias, column_name)
+    else format('%s collate "C"', account_sync.column_as_text(row_alias, column_name, true))
+  end
+  from pg_attribute a
+  where a.attrelid = relation and a.attname = column_name
+$$;
+
+create or replace function account_sync.has_column(in_table text, column_name text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select
+    from pg_attribute a
+    where a.attrelid = to_regclass('public.' || in_table) and a.attname = column_name and a.attnum > 0 and not a.attisdropped
+  )
+$$;
+
+revoke all on function account_sync.captured_table() from public;
+revoke all on function account_sync.install_capture(text) from public;
+revoke all on function account_sync.remove_capture(text) from public;
+revoke all on function account_sync.capture_query(regclass, text, text[], text, boolean, boolean) from public;
+revoke all on function account_sync.comparable_column(regclass, text, text, boolean) from public;
+revoke all on function account_sync.column_as_text(text, text, boolean) from public;
+revoke all on function account_sync.has_column(text, text) from public;

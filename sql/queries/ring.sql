@@ -1,0 +1,2 @@
+-- Wakes the resting replicas.
+select account_sync.ring()

@@ -1,0 +1,195 @@
+/**
+ * Connections to PostgreSQL: a pool that survives killed backends and blackholes, and transactions that always end.
+ *
+ * Knows nothing of accounts. Timeouts: `statement_timeout` cancels on the server, `query_timeout` is the driver giving up on a
+ * socket nobody answers; the first is the shorter one, or a statement would go on after we stopped listening.
+ */
+import pg from "pg";
+import { sqlOf } from "./queries.ts";
+
+export interface Queryable {
+  /** Runs `sql/queries/<name>.sql`. */
+  run<Row>(name: string, params?: readonly unknown[]): Promise<Row[]>;
+}
+
+export interface Transaction extends Queryable {
+  /**
+   * Runs `work` in a savepoint: when it fails, its error is the result and the transaction goes on as if it had not been. Deferred
+   * constraints are checked at its end, or a violation would only show at the commit and cost everything.
+   */
+  attempt<T>(work: () => Promise<T>): Promise<{ readonly value: T } | { readonly error: unknown }>;
+}
+
+export interface Database extends Queryable {
+  /** Commits when `work` resolves, rolls back when it rejects. Never hold one open during a request to the API. */
+  transaction<T>(
+    work: (tx: Transaction) => Promise<T>,
+    isolation?: "read committed" | "repeatable read, read only",
+  ): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly applicationName: string;
+  readonly max: number;
+  /** `off` may be used for what a crash only repeats (folds, claims); never for ids and the journal. */
+  readonly synchronousCommit: "on" | "off";
+  /** Behind a transaction pooler startup options are refused and session state means nothing: then they are left out. */
+  readonly pooled: boolean;
+  /** A connection broke while nobody was using it. */
+  readonly onError: (error: Error) => void;
+}
+
+const STATEMENT_TIMEOUT_MS = 30_000;
+/** A table that somebody alters or indexes is told apart from a statement that is slow. */
+const LOCK_TIMEOUT_MS = 10_000;
+
+export function connectionOptions(
+  options: Pick<DatabaseOptions, "url" | "applicationName" | "pooled" | "synchronousCommit">,
+): pg.ClientConfig {
+  return {
+    connectionString: options.url,
+    application_name: options.applicationName,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    connectionTimeoutMillis: 5_000,
+    query_timeout: STATEMENT_TIMEOUT_MS + 5_000,
+    ...(options.pooled
+      ? {}
+      : {
+          statement_timeout: STATEMENT_TIMEOUT_MS,
+          idle_in_transaction_session_timeout: 60_000,
+          options: [
+            // A dead daemon's session, and the rows it locked, are gone within ten seconds.
+            "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 -c tcp_user_timeout=10000",
+            // Hidden rows become an error instead of looking deleted.
+            "-c row_security=off",
+            // Statements of ours meet other people's rows; a database whose default is stricter would fail them with 40001.
+            "-c default_transaction_isolation=read\\ committed",
+            `-c lock_timeout=${LOCK_TIMEOUT_MS}`,
+            `-c synchronous_commit=${options.synchronousCommit}`,
+          ].join(" "),
+        }),
+  };
+}
+
+export function createDatabase(options: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    ...connectionOptions(options),
+    max: options.max,
+    idleTimeoutMillis: 60_000,
+  });
+  // A killed idle client emits `error` on the pool, a checked-out one on itself; without a listener either ends the process.
+  const onError = (error: Error) => {
+    // pool.end() resolves before the last socket is closed; what happens to that one is nobody's trouble.
+    if (!pool.ending) options.onError(error);
+  };
+  pool.on("error", onError);
+  pool.on("connect", (client) => client.on("error", onError));
+
+  return {
+    run: (name, params) => runOn(pool, name, params),
+
+    async transaction(work, isolation = "read committed") {
+      const client = await pool.connect();
+      let broken: Error | undefined;
+      try {
+        await client.query(`begin transaction isolation level ${isolation}`);
+        const result = await work(transactionOn(client));
+        await client.query("commit");
+        return result;
+      } catch (error) {
+        if (isOutage(error)) broken = toError(error);
+        // When even the rollback fails the connection is in an unknown state: it is thrown away, not given back.
+        else {
+          await client.query("rollback").catch((rollbackError: unknown) => {
+            broken = toError(rollbackError);
+          });
+        }
+        throw error;
+      } finally {
+        client.release(broken);
+      }
+    },
+
+    close: () => pool.end(),
+  };
+}
+
+function transactionOn(client: pg.PoolClient): Transaction {
+  return {
+    run: (name, params) => runOn(client, name, params),
+    async attempt(work) {
+      await client.query("savepoint attempt");
+      try {
+        const value = await work();
+        await client.query("set constraints all immediate");
+        await client.query("release savepoint attempt");
+        return { value };
+      } catch (error) {
+        if (isOutage(error)) throw error;
+        await client.query("rollback to savepoint attempt");
+        return { error };
+      }
+    },
+  };
+}
+
+async function runOn<Row>(
+  client: pg.Pool | pg.PoolClient,
+  name: string,
+  params: readonly unknown[] = [],
+): Promise<Row[]> {
+  const result = await client.query({ text: sqlOf(name), values: [...params] });
+  return result.rows as Row[];
+}
+
+/** PostgreSQL's error code, or the system's: `23505`, `ECONNREFUSED`. */
+export function errorCode(error: unknown): string | null {
+  if (
+    typeof error === "object" &&
+    error !== null &&
+    "code" in error &&
+    typeof error.code === "string"
+  )
+    return error.code;
+  return null;
+}
+
+/** The value cannot be one of this column's: 22P02 invalid text, 22003 out of range. */
+export function isImpossibleValue(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === "22P02" || code === "22003";
+}
+
+/**
+ * The server or the way to it is gone, rather than this statement being wrong: classes 08 (connection), 57P (shutdown), 53
+ * (resources), 58030 (its disk), 25006 (a standby), 25P03 (our session was ended), the system's own codes, and what the driver says
+ * without a code.
+ */
+export function isOutage(error: unknown): boolean {
+  const code = errorCode(error);
+  if (code === null) return error instanceof Error && DRIVER_OUTAGE.test(error.message);
+  return /^(?:08...|57P0.|53...|58030|25006|25P03|EAI_[A-Z]+|E[A-Z]+)$/.test(code);
+}
+
+/** Whole messages of pg and pg-pool: a poison account's error may contain "connection" or "timeout" too. */
+const DRIVER_OUTAGE =
+  /^(?:Connection terminated\b.*|Client (?:was closed|has encountered a connection error) and is not queryable|Query read timeout|timeout expired|timeout exceeded when trying to connect)$/;
+
+/** Others were in the way, and will not be the next time: 40001 serialization, 40P01 deadlock, 55P03 lock not available. */
+export function isContention(error: unknown): boolean {
+  return /^(?:40001|40P01|55P03)$/.test(errorCode(error) ?? "");
+}
+
+/** Nobody will ever answer again: the pool was closed on our side. */
+export function isClosed(error: unknown): boolean {
+  return (
+    error instanceof Error && error.message === "Cannot use a pool after calling end on the pool"
+  );
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
