@@ -56,6 +56,12 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'To ask for every account call account_sync.request_all().';
   end if;
 
+  -- The queue's primary key takes no more than a third of a page.
+  if octet_length(request.account_id) > 1000 then
+    raise exception 'account_sync.request was given % bytes as the id of an account', octet_length(request.account_id)
+      using errcode = 'invalid_parameter_value', hint = 'Ids are those of m_account.id.';
+  end if;
+
   insert into account_sync.change (account_id, lane, request)
   values (
     account_sync.canonical_id(request.account_id),

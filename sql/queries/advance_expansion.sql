@@ -1,0 +1,5 @@
+-- Remembers how far an expansion has come.
+-- $1 expansion id   $2 watermark
+update account_sync.expansion
+set watermark = $2
+where expansion_id = $1

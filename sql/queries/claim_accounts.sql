@@ -1,0 +1,63 @@
+-- Takes due accounts with a lease, lane by lane: a backfill of a million accounts never delays a live edit.
+-- $1 at most so many   $2 lease, ms   $3 lease token   $4 replica
+--
+-- The account itself is loaded by a later statement: in this one it would be read with the snapshot of before the claim, and a
+-- claim that re-reads a newer row would pair the new generation with the old data.
+with manual as (
+  select account_id
+  from account_sync.account
+  where lane = 'manual' and due_at <= now()
+  order by due_at
+  limit $1
+  for update skip locked
+),
+change as (
+  select account_id
+  from account_sync.account
+  where lane = 'change' and due_at <= now()
+  order by due_at
+  limit greatest($1 - (select count(*) from manual), 0)
+  for update skip locked
+),
+backfill as (
+  select account_id
+  from account_sync.account
+  where lane = 'backfill' and due_at <= now()
+  order by due_at
+  limit greatest($1 - (select count(*) from manual) - (select count(*) from change), 0)
+  for update skip locked
+),
+due as (
+  select account_id from manual
+  union all
+  select account_id from change
+  union all
+  select account_id from backfill
+)
+update account_sync.account a
+set
+  lease_token = $3,
+  leased_by = $4,
+  due_at = now() + $2 * interval '1 ms',
+  -- An expired lease: what arrived during it belongs to the round that now begins.
+  lane = least(a.lane, a.next_lane),
+  request = coalesce(a.request || a.next_request, a.request, a.next_request),
+  next_lane = null,
+  next_changed_at = null,
+  next_request = null
+-- An array, computed once: when a row turns out to have changed since the snapshot, PostgreSQL runs a joined plan again for it, and
+-- the limits above would count anew.
+where a.account_id = any (array(select account_id from due))
+returning
+  a.account_id as "accountId",
+  a.generation as "generation",
+  a.lane as "trigger",
+  (extract(epoch from now() - a.changed_at) * 1000)::float8 as "pendingMs",
+  a.attempts as "attempts",
+  a.request ->> 'user_id' as "userId",
+  a.request ->> 'config_id' as "configId",
+  coalesce((a.request ->> 'force')::boolean, false) as "force",
+  coalesce((a.request ->> 'retry')::boolean, false) as "retry",
+  a.fingerprint as "fingerprint",
+  a.external_id as "removedExternalId",
+  a.lease_token as "leaseToken"

@@ -1,0 +1,11 @@
+-- What of account-sync is in this database: the schema, and the tables that have its triggers.
+select
+  exists (select from pg_catalog.pg_namespace where nspname = 'account_sync') as "hasSchema",
+  array(
+    select distinct t.tgrelid::regclass::text
+    from pg_catalog.pg_trigger t
+    join pg_catalog.pg_proc f on f.oid = t.tgfoid
+    join pg_catalog.pg_namespace s on s.oid = f.pronamespace
+    where s.nspname = 'account_sync' and not t.tgisinternal and t.tgparentid = 0
+    order by 1
+  ) as "tables"

@@ -1,0 +1,38 @@
+-- Accounts with their parents' external ids.
+-- $1 account ids; PostgreSQL infers the key's type, and never joins on a cast of the key.
+--
+-- A blank id is none.
+-- branch_uuid_be exists in newer databases only: where m_account has no such column, the name means the null beside it.
+select
+  a.id::text as "id",
+  a.account_no as "accountNo",
+  a.name as "name",
+  a.phone_no as "phoneNo",
+  a.email as "email",
+  a.account_type_id::text as "typeId",
+  coalesce(a.is_active, true) as "isActive",
+  a.no_ktp as "ktp",
+  a.no_npwp as "npwp",
+  case when btrim(a.uuid_be) <> '' then a.uuid_be end as "externalId",
+  case when btrim(a.branch_uuid_be) <> '' then a.branch_uuid_be end as "branchExternalId",
+  a."parentId"::text as "parentId",
+  case when btrim(parent.uuid_be) <> '' then parent.uuid_be end as "parentExternalId"
+from (select null::text as branch_uuid_be) as missing
+cross join lateral (
+  select
+    id,
+    account_no,
+    name,
+    phone_no,
+    email,
+    account_type_id,
+    is_active,
+    no_ktp,
+    no_npwp,
+    uuid_be,
+    branch_uuid_be,
+    "parentId"
+  from public.m_account
+  where id = any ($1)
+) as a
+left join public.m_account as parent on parent.id = a."parentId"

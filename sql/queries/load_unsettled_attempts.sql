@@ -1,0 +1,16 @@
+-- The sends of these accounts that are not settled: to be finished before anything new goes out.
+-- $1 account ids
+select
+  account_id as "accountId",
+  attempt_id as "attemptId",
+  generation as "generation",
+  operation as "operation",
+  delivery as "delivery",
+  idempotency_key as "idempotencyKey",
+  user_id as "userId",
+  body as "body",
+  sent as "sent",
+  fingerprint as "fingerprint",
+  received as "received"
+from account_sync.attempt
+where account_id = any ($1::text[]) and settled_at is null

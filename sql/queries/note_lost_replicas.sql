@@ -1,0 +1,23 @@
+-- Notes which replicas no longer hold their lock, and resolves with those that have been lost for longer than the grace.
+-- $1 lock class   $2 grace, ms
+--
+-- A server that has just started has nobody's lock yet: for a while nobody is taken for dead then.
+with holder as (
+  select objid::integer as replica_id
+  from pg_locks
+  where locktype = 'advisory'
+    and classid = $1::integer::oid
+    and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())
+    and granted
+),
+noted as (
+  update account_sync.replica r
+  set lost_at = case when exists (select from holder h where h.replica_id = r.replica_id) then null else now() end
+  where (lost_at is null) <> exists (select from holder h where h.replica_id = r.replica_id)
+)
+select replica_id as "replicaId"
+from account_sync.replica r
+where lost_at < now() - $2 * interval '1 ms'
+  and not exists (select from holder h where h.replica_id = r.replica_id)
+  and pg_postmaster_start_time() < now() - interval '5 s'

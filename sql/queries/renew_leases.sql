@@ -1,0 +1,26 @@
+-- Moves the end of running leases; an account that does not come back has been taken over by somebody else.
+-- $1 account ids   $2 their lease tokens   $3 lease, ms
+--
+-- Waits for nobody: one row that is being settled must not keep the leases of all the others from being renewed. A row that is
+-- locked is nobody's to claim, and counts as it stands.
+with held as (
+  select account_id, lease_token
+  from unnest($1::text[], $2::uuid[]) as h (account_id, lease_token)
+),
+free as (
+  select a.account_id
+  from account_sync.account a
+  join held on a.account_id = held.account_id
+  where a.lease_token = held.lease_token
+  for update of a skip locked
+),
+renewed as (
+  update account_sync.account a
+  set due_at = now() + $3 * interval '1 ms'
+  from free
+  where a.account_id = free.account_id
+)
+select a.account_id as "accountId"
+from account_sync.account a
+join held on a.account_id = held.account_id
+where a.lease_token = held.lease_token

@@ -1,0 +1,25 @@
+-- Puts accounts back that were set aside for an unknown outcome, when the answer is in the journal after all.
+-- $1 account ids
+with answered as (
+  select a.account_id
+  from account_sync.account a
+  where a.account_id = any ($1::text[])
+    and a.parked_at is not null
+    and a.error_class = 'unknown_outcome'
+    and exists (
+      select from account_sync.attempt t
+      where t.account_id = a.account_id and t.settled_at is null and t.delivery = 'answered'
+    )
+  order by a.account_id
+  for update of a
+)
+update account_sync.account a
+set
+  parked_at = null,
+  due_at = now(),
+  attempts = 0,
+  error_class = null,
+  error = null
+from answered
+where a.account_id = answered.account_id
+returning a.account_id as "accountId"

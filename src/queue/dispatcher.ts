@@ -1,0 +1,350 @@
+/**
+ * The loop that decides when and how many: wake or due → fold → claim → run, up to `concurrency` at a time.
+ *
+ * It is woken (a notification, a free slot) or wakes itself (an account falls due, the doorbell says look, a sweep), and does all
+ * its looking in one place, so nothing depends on which of these it was. It knows nothing of what a sync does.
+ */
+import { isContention, isOutage } from "../db/database.ts";
+import type { Observe } from "../ops/observe.ts";
+import type { Outcome } from "../sync/outcome.ts";
+import { type Claim, FOLD_LIMIT, type Queue } from "./queue.ts";
+
+export interface DispatcherOptions {
+  readonly queue: Queue;
+  /**
+   * Brings one account to its outcome. Resolves null when the lease was lost. The signal is aborted with an error called `LeaseLost`
+   * when somebody else has, or may have, the account; with another one when the process must leave.
+   */
+  readonly run: (claim: Claim, signal: AbortSignal) => Promise<Outcome | null>;
+  /** Says when to look next; told what every look found. */
+  readonly doorbell: { afterLook(found: boolean): Promise<number> };
+  /** Wakes the other replicas when there is more than we can take. */
+  readonly ring: () => Promise<void>;
+  /** Milliseconds until the API may be sent to, 0 for now. While it is not, nothing is claimed. */
+  readonly availableInMs: () => number;
+  /** How many sends make sense now: one where only a probe would get through. */
+  readonly slots: () => number;
+  readonly observe: Observe;
+  readonly concurrency: number;
+  readonly sweepIntervalMs: number;
+}
+
+/** A loop that the database fails is repeated after this, doubled up to the second figure. */
+const TROUBLE_WAIT_MS = { first: 100, longest: 2_000 };
+/** How often other replicas are told that there is more to do than one can take. */
+const RING_EVERY_MS = 500;
+/** An account that is due and was not claimed: its row is locked just now, by a fold or a settling worker. */
+const LOCKED_WAIT_MS = 20;
+const RENEW_AT_LEAST_EVERY_MS = 3_000;
+/**
+ * Without a renewal for so long, somebody else may have the account: a server that hears nothing from a daemon ends its session after
+ * 9 seconds at the earliest, and two more pass until other replicas take it for dead (src/queue/presence.ts).
+ */
+const SILENCE_MAX_MS = 10_000;
+/** What aborted requests may take to be settled when the drain deadline has passed. */
+const ABORT_GRACE_MS = 2_000;
+
+interface Running {
+  readonly claim: Claim;
+  /** Claimed when only so many sends made sense. */
+  readonly isProbe: boolean;
+  readonly abort: AbortController;
+  /** Aborts when no renewal came through for too long. */
+  expiry: NodeJS.Timeout;
+  done: Promise<void>;
+}
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #running = new Set<Running>();
+  readonly #stopping = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+  #renewal: NodeJS.Timeout | undefined;
+  #renewing = false;
+  #alarm: (() => void) | null = null;
+
+  #woken = true;
+  /** When to look without being woken, and when the next account is due; monotonic. */
+  #lookAt = 0;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #sweepAt = 0;
+  #mayBeMoreDue = false;
+  #mayExpand = true;
+  #rangAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    // A third of the lease: two renewals may fail before somebody else takes over.
+    this.#renewal = setInterval(
+      () => void this.#renew(),
+      Math.min(this.#options.queue.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS),
+    );
+    this.#loop = this.#dispatch();
+  }
+
+  /** Something may have changed. Sets a flag: the loop runs at its own pace. */
+  wake(): void {
+    this.#woken = true;
+    this.#alarm?.();
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
+  }
+
+  /**
+   * Drains: claims nothing more and waits for what is in flight; what is not done after `timeoutMs` is aborted, and found again by the
+   * next daemon.
+   */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopping.abort();
+    this.#alarm?.();
+
+    const drained = this.#loop.then(() => this.#allDone());
+    await within(timeoutMs, drained);
+    for (const { abort } of this.#running) abort.abort(new Error("the process is shutting down"));
+    await within(ABORT_GRACE_MS, drained);
+    clearInterval(this.#renewal);
+  }
+
+  async #allDone(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all([...this.#running].map(({ done }) => done));
+  }
+
+  async #dispatch(): Promise<void> {
+    let troubleWaitMs = TROUBLE_WAIT_MS.first;
+    while (!this.#stopping.signal.aborted) {
+      try {
+        const trouble = await this.#lookAtChanges().then(
+          () => null,
+          (error: unknown) => ({ error }),
+        );
+        // What is due is worked off also while changes cannot be folded.
+        await this.#claimDue();
+        if (trouble !== null) throw trouble.error;
+        if (troubleWaitMs > TROUBLE_WAIT_MS.first) this.#options.observe.databaseBack();
+        troubleWaitMs = TROUBLE_WAIT_MS.first;
+        await this.#sleep(this.#untilNext());
+      } catch (error) {
+        this.#options.observe.databaseTrouble({ doing: "looking for due accounts", error });
+        this.#woken = true;
+        await this.#pause(troubleWaitMs * (0.5 + Math.random() / 2));
+        troubleWaitMs = Math.min(troubleWaitMs * 2, TROUBLE_WAIT_MS.longest);
+      }
+    }
+  }
+
+  async #lookAtChanges(): Promise<void> {
+    if (!this.#woken && performance.now() < this.#lookAt) return;
+    this.#woken = false;
+
+    const { queue, doorbell, observe } = this.#options;
+    const folded = await queue.fold();
+    if (folded.changes > 0) observe.folded(folded);
+    this.#mayExpand ||= folded.markers > 0 || performance.now() >= this.#sweepAt;
+    const expanded = this.#mayExpand && (await queue.expand());
+    this.#mayExpand = expanded;
+    const found = folded.changes > 0 || expanded;
+    if (folded.accounts > 0) this.#dueAt = 0;
+
+    const lookInMs = await doorbell.afterLook(found);
+    const isMore = folded.changes === FOLD_LIMIT || expanded;
+    this.#lookAt = isMore ? 0 : performance.now() + lookInMs;
+  }
+
+  async #claimDue(): Promise<void> {
+    const { queue, sweepIntervalMs, availableInMs } = this.#options;
+    const now = performance.now();
+    const free = this.#freeSlots();
+    if (free <= 0 || availableInMs() > 0) return;
+    if (!this.#mayBeMoreDue && now < this.#dueAt && now < this.#sweepAt) return;
+
+    const claims = await queue.claim(free);
+    if (this.#stopping.signal.aborted) return await queue.release(claims);
+    for (const claim of claims) this.#run(claim);
+
+    this.#sweepAt = now + sweepIntervalMs;
+    this.#mayBeMoreDue = claims.length === free;
+    if (this.#mayBeMoreDue) return this.#tellOthers();
+    const dueInMs = await queue.nextDueInMs();
+    this.#dueAt =
+      dueInMs === null
+        ? Number.POSITIVE_INFINITY
+        : performance.now() + Math.max(dueInMs, LOCKED_WAIT_MS);
+  }
+
+  /** When only probes make sense, those that are on their way count; what has been in flight since before does not. */
+  #freeSlots(): number {
+    const { concurrency, slots } = this.#options;
+    const probes = [...this.#running].filter(({ isProbe }) => isProbe).length;
+    return Math.min(concurrency - this.#running.size, slots() - probes);
+  }
+
+  async #tellOthers(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#rangAt < RING_EVERY_MS) return;
+    this.#rangAt = now;
+    await this.#options.ring();
+  }
+
+  #run(claim: Claim): void {
+    const abort = new AbortController();
+    const running: Running = {
+      claim,
+      isProbe: Number.isFinite(this.#options.slots()),
+      abort,
+      expiry: this.#expire(abort),
+      done: Promise.resolve(),
+    };
+    const before = [...this.#running].filter((one) => one.claim.accountId === claim.accountId);
+    running.done = this.#runAfter(before, claim, abort.signal).finally(() => {
+      clearTimeout(running.expiry);
+      this.#running.delete(running);
+      // It may be due again soon (a retry, a newer change), or have woken others.
+      this.#dueAt = 0;
+      this.#alarm?.();
+    });
+    this.#running.add(running);
+  }
+
+  /** We claimed an account that we still work on: its lease ran out. The old run has to end first, or two requests would overlap. */
+  async #runAfter(before: readonly Running[], claim: Claim, signal: AbortSignal): Promise<void> {
+    for (const { abort } of before) abort.abort(leaseLost());
+    await Promise.all(before.map(({ done }) => done));
+    await this.#runOne(claim, signal);
+  }
+
+  async #runOne(claim: Claim, signal: AbortSignal): Promise<void> {
+    const { run, observe, queue } = this.#options;
+    const startedAt = performance.now();
+    try {
+      const outcome = await run(claim, signal);
+      if (outcome === null) {
+        // Given back at a shutdown; where the lease is somebody else's by now, this changes nothing.
+        if (this.#stopping.signal.aborted) await queue.release([claim]);
+        else observe.leaseLost(claim.accountId);
+        return;
+      }
+      const durationMs = performance.now() - startedAt;
+      observe.ran({
+        accountId: claim.accountId,
+        outcome: outcome.name,
+        trigger: claim.trigger,
+        attempt: claim.attempts + 1,
+        durationMs,
+        lagMs: claim.pendingMs + durationMs,
+        httpStatus: outcome.httpStatus,
+        errorClass: outcome.errorClass,
+        error: outcome.error,
+        updated: outcome.updated,
+        failed: outcome.failed,
+      });
+    } catch (error) {
+      if (!isOutage(error) && !isContention(error)) {
+        return observe.warning("A sync failed and could not be settled; the lease runs out", {
+          account_id: claim.accountId,
+          error,
+        });
+      }
+      observe.databaseTrouble({ doing: "syncing an account", error });
+      // Back to due at once when the database is there again to be told; else the lease runs out by itself.
+      await queue.release([claim]).catch(() => {});
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const running = [...this.#running];
+    if (running.length === 0 || this.#renewing) return;
+    this.#renewing = true;
+    const begunAt = performance.now();
+    try {
+      const renewed = await this.#options.queue.renew(running.map(({ claim }) => claim));
+      for (const one of running) {
+        // Settled meanwhile: it had no lease left to renew, and nothing is lost.
+        if (!this.#running.has(one)) continue;
+        if (renewed.has(one.claim.accountId)) {
+          clearTimeout(one.expiry);
+          one.expiry = this.#expire(one.abort, performance.now() - begunAt);
+        } else one.abort.abort(leaseLost());
+      }
+    } catch (error) {
+      this.#options.observe.databaseTrouble({ doing: "renewing leases", error });
+    } finally {
+      this.#renewing = false;
+    }
+  }
+
+  #expire(abort: AbortController, elapsedMs = 0): NodeJS.Timeout {
+    const silenceMs = Math.min(this.#options.queue.leaseMs * 0.9, SILENCE_MAX_MS);
+    return setTimeout(() => abort.abort(leaseLost()), Math.max(0, silenceMs - elapsedMs));
+  }
+
+  #untilNext(): number {
+    if (this.#woken) return 0;
+    return Math.min(this.#lookAt - performance.now(), this.#untilClaim());
+  }
+
+  #untilClaim(): number {
+    const { concurrency, availableInMs } = this.#options;
+    const untilDue = this.#mayBeMoreDue
+      ? 0
+      : Math.min(this.#dueAt, this.#sweepAt) - performance.now();
+    const unavailableForMs = availableInMs();
+    // A slot that becomes free wakes us.
+    const isFull =
+      this.#running.size >= concurrency || (unavailableForMs === 0 && this.#freeSlots() <= 0);
+    return isFull ? Number.POSITIVE_INFINITY : Math.max(untilDue, unavailableForMs);
+  }
+
+  /** Sleeps until the time is up, or somebody wakes the loop. */
+  async #sleep(ms: number): Promise<void> {
+    if (ms <= 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      return;
+    }
+    if (this.#stopping.signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.min(ms, this.#options.sweepIntervalMs));
+      this.#alarm = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#alarm = null;
+  }
+
+  /** Sleeps through wakes: the database is in trouble, and being told of changes does not mend it. */
+  async #pause(ms: number): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#stopping.signal.addEventListener(
+        "abort",
+        () => {
+          clearTimeout(timer);
+          resolve();
+        },
+        { once: true },
+      );
+    });
+  }
+}
+
+/** Known by its name: what runs knows nothing of us. */
+function leaseLost(): Error {
+  return Object.assign(new Error("the lease was lost"), { name: "LeaseLost" });
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([
+    work,
+    new Promise((resolve) => {
+      timer = setTimeout(resolve, ms);
+    }),
+  ]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,303 @@
+/**
+ * The only code that writes the queue's tables: fold, claim, renew, settle, and what a person asks for.
+ *
+ * States of an account's row, and what moves it (the columns are explained in sql/migrations/2_keep_one_row_per_account.sql):
+ *
+ *     clean ──fold──▶ waiting ──time──▶ due ──claim──▶ running ──settle──▶ clean
+ *                        ▲                ▲                 ├─ again ────▶ retrying ──time──▶ due
+ *                        │                │                 ├─ blocked ──▶ blocked ──parent──▶ due
+ *                        └────────────────┴──fold, retry────┴─ parked ───▶ parked
+ *
+ * A lease that runs out makes the row due again by itself: due_at is the lease. Every write that ends a claim compares the lease
+ * token, so a worker that was away too long changes nothing; and the generation, so a change during a send is not lost.
+ */
+import { createHash } from "node:crypto";
+import { type Database, errorCode, isImpossibleValue, type Queryable } from "../db/database.ts";
+import type { ErrorClass, Trigger } from "../sync/outcome.ts";
+
+export interface QueueOptions {
+  readonly db: Database;
+  /** Commits without waiting for the disk: folds, claims and renewals, which a crash only repeats. */
+  readonly relaxedDb: Database;
+  readonly quietPeriodMs: number;
+  readonly maxWaitMs: number;
+  readonly leaseMs: number;
+  /** This daemon's number, under which its presence is known; null for a command, whose leases simply run out. */
+  readonly replicaId?: number | null;
+}
+
+/** The right to work on one account until the lease ends. */
+export interface Claim {
+  readonly accountId: string;
+  readonly leaseToken: string;
+  /** A bigint column, so text. */
+  readonly generation: string;
+  readonly trigger: Trigger;
+  /** How long the first change had been waiting when it was claimed, on the database's clock. */
+  readonly pendingMs: number;
+  /** Failed tries of this round so far. */
+  readonly attempts: number;
+  readonly userId: string | null;
+  readonly configId: string | null;
+  /** A person asked: no unchanged check, and a different id on the row is replaced. */
+  readonly force: boolean;
+  /** A person put it back after it was parked: a create whose outcome is unknown may be sent again. */
+  readonly retry: boolean;
+  readonly fingerprint: string | null;
+  /** The external id of a deleted account. */
+  readonly removedExternalId: string | null;
+}
+
+/** What settling does to an account's row. */
+export interface Settlement {
+  readonly claim: Claim;
+  /** The generation the outcome speaks for: the claim's, or an earlier one when a send of before was finished. */
+  readonly generation: string;
+  readonly disposition: "clean" | "again" | "blocked" | "parked";
+  /** For `again` and `blocked`. */
+  readonly delayMs: number;
+  readonly countsAsAttempt: boolean;
+  readonly errorClass: ErrorClass | null;
+  readonly error: string | null;
+  /** Of the command the API has last, when that is known: just accepted and its ids stand, or a newer one did not get there. */
+  readonly fingerprint: string | null;
+  readonly blockedBy: string | null;
+}
+
+export type Queue = ReturnType<typeof createQueue>;
+
+/** Rows of one fold: 10,000 changes fold in about a tenth of a second. */
+export const FOLD_LIMIT = 10_000;
+/** Rows of history removed by one step. */
+const FORGET_CHUNK = 10_000;
+/** Accounts marked by one step of an expansion. */
+const EXPANSION_CHUNK = 5_000;
+
+export function createQueue({
+  db,
+  relaxedDb,
+  quietPeriodMs,
+  maxWaitMs,
+  leaseMs,
+  replicaId = null,
+}: QueueOptions) {
+  return {
+    leaseMs,
+
+    /** Moves a batch of changes into the account rows. */
+    async fold(): Promise<{ changes: number; accounts: number; markers: number }> {
+      const [folded] = await relaxedDb.run<{ changes: number; accounts: number; markers: number }>(
+        "fold_changes",
+        [FOLD_LIMIT, quietPeriodMs, maxWaitMs],
+      );
+      return folded ?? { changes: 0, accounts: 0, markers: 0 };
+    },
+
+    /** Expands one chunk of one marker into changes. Resolves false when there is none to expand. */
+    async expand(): Promise<boolean> {
+      return await db.transaction(async (tx) => {
+        const [expansion] = await tx.run<Expansion>("next_expansion");
+        if (expansion === undefined) return false;
+
+        const parameters = [
+          expansion.watermark,
+          EXPANSION_CHUNK,
+          expansion.lane,
+          expansion.request,
+          expansion.changedAt,
+        ];
+        if (expansion.markerId !== null) parameters.push(expansion.markerId);
+        const attempt = await tx.attempt(() =>
+          tx.run<{ accountId: string }>(`expand_${expansion.marker}`, parameters),
+        );
+        if ("error" in attempt && !dependsOnNothing(attempt.error)) throw attempt.error;
+        const marked = "error" in attempt ? [] : attempt.value;
+
+        const last = marked.at(-1);
+        if (last === undefined || marked.length < EXPANSION_CHUNK)
+          await tx.run("end_expansion", [expansion.expansionId]);
+        else await tx.run("advance_expansion", [expansion.expansionId, last.accountId]);
+        return true;
+      });
+    },
+
+    /** Takes due accounts with a lease, manual before change before backfill. */
+    async claim(limit: number): Promise<Claim[]> {
+      return await relaxedDb.run<Claim>("claim_accounts", [
+        limit,
+        leaseMs,
+        crypto.randomUUID(),
+        replicaId,
+      ]);
+    },
+
+    /** Takes one account when it is due and nobody has it; null otherwise. */
+    async claimOne(accountId: string): Promise<Claim | null> {
+      const [claim] = await relaxedDb.run<Claim>("claim_account", [
+        accountId,
+        leaseMs,
+        crypto.randomUUID(),
+        replicaId,
+      ]);
+      return claim ?? null;
+    },
+
+    /** Moves the end of the leases. Resolves with the account ids that are still ours. */
+    async renew(claims: readonly Claim[]): Promise<Set<string>> {
+      const renewed = await relaxedDb.run<{ accountId: string }>("renew_leases", [
+        ...leasesOf(claims),
+        leaseMs,
+      ]);
+      return new Set(renewed.map((row) => row.accountId));
+    },
+
+    /**
+     * To be called in the transaction that journals the sends of these accounts: renews and locks their leases, and forgets what was
+     * accepted last. Resolves with the account ids that are still ours.
+     */
+    async beginSends(tx: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
+      const begun = await tx.run<{ accountId: string }>("begin_sends", [
+        ...leasesOf(claims),
+        leaseMs,
+      ]);
+      return new Set(begun.map((row) => row.accountId));
+    },
+
+    /** Gives claims back unworked. */
+    async release(claims: readonly Claim[], within: Queryable = relaxedDb): Promise<void> {
+      await within.run("release_leases", leasesOf(claims));
+    },
+
+    /** Locks the rows whose lease is still ours until the transaction ends. Resolves with their account ids. */
+    async hold(tx: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
+      const held = await tx.run<{ accountId: string }>("hold_leases", leasesOf(claims));
+      return new Set(held.map((row) => row.accountId));
+    },
+
+    /** Applies outcomes to rows that `hold` has locked. */
+    async settle(tx: Queryable, settlements: readonly Settlement[]): Promise<void> {
+      await tx.run("settle_accounts", [
+        settlements.map((s) => s.claim.accountId),
+        settlements.map((s) => s.generation),
+        settlements.map((s) => s.disposition),
+        settlements.map((s) => Math.round(s.delayMs)),
+        settlements.map((s) => s.countsAsAttempt),
+        settlements.map((s) => s.errorClass),
+        settlements.map((s) => s.error),
+        settlements.map((s) => s.fingerprint),
+        settlements.map((s) => s.blockedBy),
+        quietPeriodMs,
+        maxWaitMs,
+      ]);
+    },
+
+    /**
+     * Makes the accounts due that wait for these parents. Called after the transaction that settled: in it, two settling workers
+     * and a fold could lock the same rows in different orders.
+     */
+    async wakeChildren(parentIds: readonly string[]): Promise<void> {
+      if (parentIds.length > 0) await db.run("wake_children", [parentIds]);
+    },
+
+    /** Puts accounts back that were parked for an unknown outcome, where the answer has come in after all. */
+    async reviveAnswered(accountIds: readonly string[]): Promise<void> {
+      if (accountIds.length > 0) await db.run("revive_answered", [accountIds]);
+    },
+
+    /** Milliseconds until the next account falls due; null when none is pending. */
+    async nextDueInMs(): Promise<number | null> {
+      const [next] = await relaxedDb.run<{ inMs: number | null }>("next_due");
+      return next?.inMs ?? null;
+    },
+
+    /** Asks for a sync of these accounts now: durable, whoever works it off. */
+    async request(
+      accountIds: readonly string[],
+      how: {
+        readonly userId: string | null;
+        readonly configId: string | null;
+        readonly force: boolean;
+      },
+    ): Promise<void> {
+      await db.run("request_accounts", [accountIds, how.userId, how.configId, how.force]);
+    },
+
+    /** Marks many accounts in the slow lane. */
+    async mark(which: "all" | "missing" | "unqueued"): Promise<void> {
+      await db.run("request_marker", [which]);
+      await db.run("ring");
+    },
+
+    /** Turns NOTIFY payloads into requests, once over all replicas. */
+    async hear(notifications: readonly Heard[], replicaId: string): Promise<void> {
+      await db.run("hear_notifications", [
+        notifications.map((notification) => notification.notifierPid),
+        notifications.map((notification) =>
+          createHash("sha256").update(notification.payload).digest("hex"),
+        ),
+        notifications.map((notification) => notification.accountId),
+        notifications.map((notification) => notification.userId),
+        notifications.map((notification) => notification.configId),
+        notifications.map((notification) => notification.force),
+        replicaId,
+      ]);
+    },
+
+    /** Puts parked accounts back. Resolves with how many. */
+    async retry(which: {
+      readonly ids: readonly string[] | null;
+      readonly errorClass: ErrorClass | null;
+    }): Promise<number> {
+      const ids =
+        which.ids === null
+          ? null
+          : (await db.run<{ accountId: string }>("canonical_ids", [which.ids])).map(
+              (row) => row.accountId,
+            );
+      const retried = await db.run("retry_accounts", [ids, which.errorClass]);
+      if (retried.length > 0) await db.run("ring");
+      return retried.length;
+    },
+
+    /** Wakes the resting replicas. */
+    async ring(): Promise<void> {
+      await relaxedDb.run("ring");
+    },
+
+    /** Housekeeping, in bounded steps. */
+    async forget(retentionDays: number): Promise<void> {
+      await relaxedDb.run("forget_heard_notifications");
+      await relaxedDb.run("forget_old_attempts", [retentionDays, FORGET_CHUNK]);
+    },
+  };
+}
+
+/** A NOTIFY payload that asks for syncs. */
+export interface Heard {
+  readonly notifierPid: number;
+  readonly payload: string;
+  /** null: every account. */
+  readonly accountId: string | null;
+  readonly userId: string | null;
+  readonly configId: string | null;
+  readonly force: boolean;
+}
+
+interface Expansion {
+  readonly expansionId: string;
+  readonly marker: string;
+  readonly markerId: string | null;
+  readonly lane: Trigger;
+  readonly request: object | null;
+  readonly changedAt: string;
+  readonly watermark: string | null;
+}
+
+/** 42P01, 42703: this database has no table or column that could point to the row. 22P02, 22003: no key can hold the row's id. */
+function dependsOnNothing(error: unknown): boolean {
+  return ["42P01", "42703"].includes(errorCode(error) ?? "") || isImpossibleValue(error);
+}
+
+function leasesOf(claims: readonly Claim[]): [string[], string[]] {
+  return [claims.map((claim) => claim.accountId), claims.map((claim) => claim.leaseToken)];
+}

@@ -1,0 +1,122 @@
+/**
+ * The journal of sends: what goes out is written down before, the ids that come back are written down before anything is done
+ * with them. It is why a create never goes out twice under two identities, and why an id is never lost.
+ */
+import type { Database, Queryable } from "../db/database.ts";
+import type { Claim, Queue } from "../queue/queue.ts";
+import type { SentRows } from "./command.ts";
+import type { ReceivedIds } from "./match-ids.ts";
+import type { Operation } from "./outcome.ts";
+
+/** A send that began and is not settled. Key and body stay the same over every repeat. */
+export interface UnsettledAttempt {
+  readonly attemptId: string;
+  /** The generation whose data the body carries. */
+  readonly generation: string;
+  readonly operation: Operation;
+  /**
+   * `sending`: a crash came before the result. `unknown`: it may have been applied. `not_applied`: it was not.
+   * `answered`: the ids are in `received`; only the write-back is missing.
+   */
+  readonly delivery: "sending" | "unknown" | "not_applied" | "answered";
+  readonly idempotencyKey: string;
+  readonly userId: string;
+  readonly body: string;
+  readonly sent: SentRows;
+  readonly fingerprint: string;
+  readonly received: ReceivedIds | null;
+}
+
+/** What is about to be sent. */
+export interface Send {
+  readonly claim: Claim;
+  readonly generation: string;
+  readonly operation: Operation;
+  readonly idempotencyKey: string;
+  readonly userId: string;
+  readonly body: string;
+  readonly sent: SentRows;
+  readonly fingerprint: string;
+  /** The unsettled attempt this one repeats or replaces. */
+  readonly supersedes: string | null;
+  /** An earlier try of this same send may have been applied. */
+  readonly repeatsUnknown: boolean;
+}
+
+/** A journaled send. */
+export interface Attempt extends Send {
+  readonly attemptId: string;
+}
+
+export async function loadUnsettledAttempts(
+  db: Queryable,
+  accountIds: readonly string[],
+): Promise<Map<string, UnsettledAttempt>> {
+  const rows = await db.run<UnsettledAttempt & { accountId: string }>("load_unsettled_attempts", [
+    accountIds,
+  ]);
+  return new Map(rows.map((row) => [row.accountId, row]));
+}
+
+/**
+ * Writes the sends down. Resolves with the attempt per send, or null where the lease was lost: then nothing may be sent.
+ *
+ * The leases are renewed in the same transaction, so that each request starts with a whole lease before it. Repeatable, as long as
+ * it is for the same sends: a commit whose answer was lost may have happened.
+ */
+export async function journalSends(
+  db: Database,
+  queue: Pick<Queue, "beginSends" | "release">,
+  sends: readonly Send[],
+): Promise<(Attempt | null)[]> {
+  return await db.transaction(async (tx) => {
+    const held = await queue.beginSends(
+      tx,
+      sends.map((send) => send.claim),
+    );
+    const allowed = sends.filter((send) => held.has(send.claim.accountId));
+
+    const superseded = allowed.map((send) => send.supersedes).filter((id) => id !== null);
+    if (superseded.length > 0) await tx.run("supersede_attempts", [superseded]);
+
+    const rows = await tx.run<{ accountId: string; attemptId: string }>("journal_sends", [
+      allowed.map((send) => send.claim.accountId),
+      allowed.map((send) => send.generation),
+      allowed.map((send) => send.claim.trigger),
+      allowed.map((send) => send.operation),
+      allowed.map((send) => send.idempotencyKey),
+      allowed.map((send) => send.userId),
+      allowed.map((send) => send.body),
+      allowed.map((send) => JSON.stringify(send.sent)),
+      allowed.map((send) => send.fingerprint),
+    ]);
+    const attemptIds = new Map(rows.map((row) => [row.accountId, row.attemptId]));
+
+    // The answer to an earlier send came in since the account was loaded, from a worker that had lost its lease: claimed again, the
+    // account begins with that.
+    const overtaken = allowed.filter((send) => !attemptIds.has(send.claim.accountId));
+    if (overtaken.length > 0)
+      await queue.release(
+        overtaken.map((send) => send.claim),
+        tx,
+      );
+    return sends.map((send) => {
+      const attemptId = attemptIds.get(send.claim.accountId);
+      return attemptId === undefined ? null : { ...send, attemptId };
+    });
+  });
+}
+
+export interface Answered {
+  readonly attemptId: string;
+  readonly received: ReceivedIds;
+  readonly httpStatus: number;
+}
+
+export async function journalAnswers(db: Database, answers: readonly Answered[]): Promise<void> {
+  await db.run("journal_answers", [
+    answers.map((answer) => answer.attemptId),
+    answers.map((answer) => JSON.stringify(answer.received)),
+    answers.map((answer) => answer.httpStatus),
+  ]);
+}

@@ -1,0 +1,68 @@
+/**
+ * Lets the story of one account read as if it were alone, while the database sees batches.
+ *
+ * DataLoader does the gathering; nothing is cached. Batches wait for the one before them, so the busier it is the larger they grow,
+ * and there is never more than one connection at work for each verb.
+ */
+import DataLoader from "dataloader";
+import { isContention, isOutage } from "../db/database.ts";
+
+/**
+ * @param run all of a batch or nothing of it: one that fails is repeated item by item, so that a bad item costs only itself. Not in an
+ *   outage, nor when others were in the way: then it was none of the items.
+ */
+export function batched<Item, Result>(
+  maxBatchSize: number,
+  run: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+): (item: Item) => Promise<Result> {
+  let running: Promise<unknown> = Promise.resolve();
+  let line: Promise<unknown> = Promise.resolve();
+
+  const loader = new DataLoader<Item, Result>(
+    (items) => {
+      const results = runAll(run, items);
+      running = results.catch(() => {});
+      return results;
+    },
+    {
+      cache: false,
+      maxBatchSize,
+      batchScheduleFn: (flush) => {
+        line = line.then(async () => {
+          // One turn of the event loop more, for those who were waiting for the same batch.
+          await new Promise((resolve) => setImmediate(resolve));
+          flush();
+          await running;
+        });
+      },
+    },
+  );
+  return (item) => loader.load(item);
+}
+
+async function runAll<Item, Result>(
+  run: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+  items: readonly Item[],
+): Promise<readonly (Result | Error)[]> {
+  try {
+    return await run(items);
+  } catch (error) {
+    if (items.length === 1 || isNobodysFault(error)) throw error;
+  }
+  const results: (Result | Error)[] = [];
+  let outage: Error | null = null;
+  for (const item of items) {
+    try {
+      results.push(...(outage === null ? await run([item]) : [outage]));
+    } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
+      if (isNobodysFault(error)) outage = failure;
+      results.push(failure);
+    }
+  }
+  return results;
+}
+
+function isNobodysFault(error: unknown): boolean {
+  return isOutage(error) || isContention(error);
+}

@@ -1,0 +1,199 @@
+/**
+ * Where to send: from the environment, or a row of `m_backend_ext_config`. Rows are read again every few seconds, so an edit is
+ * picked up without a restart; the token belongs to the connection's values and goes with them.
+ */
+import { z } from "zod";
+import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
+import type { Queryable } from "../db/database.ts";
+import type { Source } from "./source.ts";
+
+export interface ConnectionSettings {
+  /** Base URL from the environment; null takes a row of the table. */
+  readonly url: string | null;
+  readonly configId: string | null;
+  readonly createPath: string | null;
+  readonly updateMethod: ApiConnection["updateMethod"];
+  readonly updatePath: string | null;
+  readonly auth: ApiAuth;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tokenStyle: "form" | "json";
+  readonly allowedOrigins: readonly string[] | null;
+  readonly insecure: boolean;
+}
+
+export interface Connections {
+  /** Resolves with an error text when there is no such configuration, or it may not be used. */
+  of(configId: string | null): Promise<ApiConnection | { readonly error: string }>;
+}
+
+const CREATE_PATH = "/api/customer/command";
+const REREAD_EVERY_MS = 5_000;
+
+export function createConnections(
+  db: Queryable,
+  source: Source,
+  settings: ConnectionSettings,
+): Connections {
+  let rows: { readonly at: number; readonly configs: Promise<Config[]> } | null = null;
+
+  const readConfigs = () => {
+    if (rows !== null && performance.now() - rows.at < REREAD_EVERY_MS) return rows.configs;
+    const configs = db
+      .run<unknown>("load_api_configs")
+      .then((found) => found.map((row) => configShape.parse(row)));
+    // A failed read is not remembered.
+    configs.catch(() => {
+      rows = null;
+    });
+    rows = { at: performance.now(), configs };
+    return configs;
+  };
+
+  return {
+    async of(requestedId) {
+      const configId = requestedId ?? settings.configId;
+      if (configId === null && settings.url !== null)
+        return checked(fromEnvironment(settings, settings.url), settings);
+      if (!source.has("m_backend_ext_config")) {
+        return {
+          error: "There is no table m_backend_ext_config in this database: set CUSTOMER_API_URL",
+        };
+      }
+      const config = choose(await readConfigs(), configId);
+      if (config === null) {
+        return {
+          error:
+            configId === null
+              ? 'No active row of m_backend_ext_config has a name with "customer" or a url with /customer/command: add one, or set CUSTOMER_API_URL'
+              : `m_backend_ext_config has no active row with id ${configId}`,
+        };
+      }
+      return fromRow(config, settings);
+    },
+  };
+}
+
+const configShape = z.object({
+  id: z.string(),
+  name: z.string().nullable(),
+  baseUrl: z.string().nullable(),
+  tokenUrl: z.string().nullable(),
+  clientId: z.string().nullable(),
+  clientSecret: z.string().nullable(),
+  defaultScope: z.string().nullable(),
+  tokenExpiresIn: z.number().nullable(),
+  additionalHeaders: z.string().nullable(),
+  method: z.string().nullable(),
+  path: z.string().nullable(),
+});
+type Config = z.infer<typeof configShape>;
+
+function choose(configs: readonly Config[], configId: string | null): Config | null {
+  if (configId !== null)
+    return configs.find((config) => config.id === configId.toLowerCase()) ?? null;
+  const isForCustomers = (config: Config) =>
+    (config.name ?? "").toLowerCase().includes("customer") ||
+    (config.path ?? "").includes("/customer/command");
+  return configs.find(isForCustomers) ?? null;
+}
+
+function fromEnvironment(settings: ConnectionSettings, url: string): ApiConnection {
+  const createPath = settings.createPath ?? CREATE_PATH;
+  const baseUrl = url.replace(/\/+$/, "");
+  return {
+    configId: null,
+    baseUrl,
+    createPath,
+    updateMethod: settings.updateMethod,
+    updatePath: settings.updatePath ?? `${createPath}/{id}`,
+    auth:
+      settings.auth.kind === "client_credentials" && settings.auth.tokenUrl === ""
+        ? { ...settings.auth, tokenUrl: `${baseUrl}/oauth/token` }
+        : settings.auth,
+    headers: settings.headers,
+  };
+}
+
+function fromRow(
+  config: Config,
+  settings: ConnectionSettings,
+): ApiConnection | { readonly error: string } {
+  const headers = readHeaders(config.additionalHeaders);
+  if (headers === null) {
+    return {
+      error: `additional_headers of configuration ${config.id} is not a map of strings: write it like {"X-Name": "value"}`,
+    };
+  }
+  if (config.baseUrl === null)
+    return { error: `Configuration ${config.id} has no base_url: fill it in` };
+  const baseUrl = config.baseUrl.replace(/\/+$/, "");
+  const createPath = settings.createPath ?? config.path ?? CREATE_PATH;
+  const hasCredentials = (config.clientId ?? "") !== "";
+  return checked(
+    {
+      configId: config.id,
+      baseUrl,
+      createPath,
+      updateMethod: settings.updateMethod,
+      updatePath: settings.updatePath ?? `${createPath}/{id}`,
+      auth: hasCredentials
+        ? {
+            kind: "client_credentials",
+            tokenUrl: config.tokenUrl ?? `${baseUrl}/oauth/token`,
+            clientId: config.clientId ?? "",
+            clientSecret: config.clientSecret ?? "",
+            scope: config.defaultScope,
+            style: settings.tokenStyle,
+            defaultExpiresInSeconds: config.tokenExpiresIn ?? 3600,
+          }
+        : settings.auth,
+      headers: { ...headers, ...settings.headers },
+    },
+    settings,
+  );
+}
+
+function readHeaders(text: string | null): Record<string, string> | null {
+  if (text === null) return {};
+  const parsed = z.record(z.string(), z.string()).safeParse(JSON.parse(text) ?? {});
+  return parsed.success ? parsed.data : null;
+}
+
+/** Customers' data and credentials go only where they may, and not readable on the way. */
+function checked(
+  connection: ApiConnection,
+  settings: ConnectionSettings,
+): ApiConnection | { readonly error: string } {
+  const urls = [connection.baseUrl];
+  if (connection.auth.kind === "client_credentials") urls.push(connection.auth.tokenUrl);
+  const whose =
+    connection.configId === null ? "CUSTOMER_API_URL" : `Configuration ${connection.configId}`;
+
+  for (const text of urls) {
+    if (!URL.canParse(text))
+      return {
+        error: `${whose} has a URL that is none: expected something like https://api.example.com`,
+      };
+    const url = new URL(text);
+    if (url.protocol !== "https:" && url.protocol !== "http:") {
+      return {
+        error: `${whose} has a URL with ${url.protocol}//: only https (and http to this machine) is spoken here`,
+      };
+    }
+    if (url.protocol === "http:" && !isLoopback(url.hostname) && !settings.insecure) {
+      return {
+        error: `${whose} points to ${url.origin} over http: use https, or set CUSTOMER_API_INSECURE=true if nobody can listen on the way`,
+      };
+    }
+    if (settings.allowedOrigins !== null && !settings.allowedOrigins.includes(url.origin)) {
+      return {
+        error: `${whose} points to ${url.origin}, which CUSTOMER_API_ALLOWED_ORIGINS does not list`,
+      };
+    }
+  }
+  return connection;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}

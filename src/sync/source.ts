@@ -1,0 +1,54 @@
+/** What the source tables look like in this database: optional tables and newer columns may be missing. */
+import type { Queryable } from "../db/database.ts";
+
+export interface Source {
+  has(table: string): boolean;
+  hasBranchIds: boolean;
+  /** Whether the account's key could hold this text; null when any text could. */
+  isPossibleId: (id: string) => boolean;
+}
+
+const TABLES = [
+  "m_account",
+  "m_account_package_tier",
+  "m_account_pic",
+  "m_account_address",
+  "m_account_bank",
+  "m_bank",
+  "m_account_type",
+  "m_account_billing_method",
+  "m_backend_ext_config",
+];
+
+/** PostgreSQL takes more forms of a uuid than these; ids are written like this wherever a person copies one from. */
+const UUID = /^\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?$/i;
+
+export async function describeSource(db: Queryable): Promise<Source> {
+  const rows = await db.run<{ table: string; columns: string[]; keyType: string | null }>(
+    "describe_source",
+    [TABLES],
+  );
+  const tables = new Map(rows.map((row) => [row.table, row]));
+  const account = tables.get("m_account");
+
+  return {
+    has: (table) => tables.has(table),
+    hasBranchIds: account?.columns.includes("branch_uuid_be") ?? false,
+    isPossibleId: idCheckOf(account?.keyType ?? "text"),
+  };
+}
+
+function idCheckOf(keyType: string): (id: string) => boolean {
+  switch (keyType) {
+    case "uuid":
+      return (id) => UUID.test(id);
+    case "bigint":
+    case "integer":
+    case "smallint":
+    case "numeric":
+      return (id) => /^-?\d{1,19}$/.test(id);
+    default:
+      // Any text may be a key; 255 characters is what the field's longest key columns hold.
+      return (id) => id.length <= 255 && !/\p{Cc}/u.test(id);
+  }
+}

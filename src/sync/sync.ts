@@ -1,0 +1,156 @@
+/** Puts the story together with its parts: batches against the database, patience when it is away, and a net under it all. */
+import type { CustomerApi } from "../customer-api/customer-api.ts";
+import { type Database, errorCode, isClosed, isContention, isOutage } from "../db/database.ts";
+import { type Patience, patiently } from "../db/patience.ts";
+import type { Observe } from "../ops/observe.ts";
+import type { Claim, Queue } from "../queue/queue.ts";
+import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./attempt.ts";
+import { batched } from "./batched.ts";
+import type { TransformOptions } from "./command.ts";
+import type { Connections } from "./connections.ts";
+import { loadAccounts } from "./load.ts";
+import type { FailedRows, Outcome } from "./outcome.ts";
+import { createPace } from "./pace.ts";
+import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
+import type { Source } from "./source.ts";
+import { type SyncParts, type SyncPolicy, syncAccount, unlessLeaseLost } from "./sync-account.ts";
+
+export interface SyncOptions {
+  readonly db: Database;
+  readonly queue: Queue;
+  readonly api: CustomerApi;
+  readonly connections: Connections;
+  readonly source: Source;
+  readonly mapping: TransformOptions;
+  readonly policy: SyncPolicy;
+  /** Requests per second over all replicas; 0 for no limit. */
+  readonly maxRps: number;
+  readonly observe: Observe;
+}
+
+/** One transaction settles at most so many accounts: about what a slot count ever finishes together. */
+const BATCH_MAX = 64;
+
+/** Resolves to the function that brings one claimed account to its outcome. */
+export function createSync(
+  options: SyncOptions,
+): (claim: Claim, signal: AbortSignal) => Promise<Outcome | null> {
+  const { db, queue, source, observe, policy } = options;
+  const patience = (doing: string, signal: AbortSignal): Patience => ({
+    // What an attempt came to is worth writing down even after its lease; whether it may be is asked then.
+    signal: unlessLeaseLost(signal),
+    onTrouble: (error) => observe.databaseTrouble({ doing, error }),
+  });
+
+  const settleParts = {
+    db,
+    queue,
+    hasBranchIds: source.hasBranchIds,
+    delayAfter: policy.delayAfter,
+    onTrouble: (error: unknown) =>
+      observe.databaseTrouble({ doing: "waking accounts that wait", error }),
+  };
+  const settleBatch = batched<Conclusion, Outcome | null>(BATCH_MAX, (conclusions) =>
+    settleAll(settleParts, conclusions),
+  );
+  const sendBatch = batched<Send, Attempt | null>(BATCH_MAX, (sends) =>
+    journalSends(db, queue, sends),
+  );
+  const answerBatch = batched<Answered, true>(BATCH_MAX, async (answers) => {
+    await journalAnswers(db, answers);
+    return answers.map(() => true);
+  });
+
+  const parts: SyncParts = {
+    load: batched(BATCH_MAX, (ids) => loadAccounts(db, source, ids)),
+    findParentCycle: async (accountId) => {
+      const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
+      return cycle?.members ?? null;
+    },
+    connection: (configId) => options.connections.of(configId),
+    api: options.api,
+    pace: createPace(db, options.maxRps),
+    async journalSend(send, signal) {
+      const begunAt = performance.now();
+      const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
+      if (attempt === null || performance.now() - begunAt < queue.leaseMs) return attempt;
+      // Stopped for longer than the lease (SIGSTOP, a suspended machine): somebody else may have the account by now.
+      const ours = await queue.renew([send.claim]);
+      return ours.has(send.claim.accountId) ? attempt : null;
+    },
+    // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
+    async journalAnswer(answered, signal) {
+      await patiently(
+        {
+          ...patience("journaling an answer", signal),
+          mayPass: (error) => !isClosed(error),
+        },
+        () => answerBatch(answered),
+      );
+    },
+    async settle(conclusion, signal) {
+      const outcome = await patiently(patience("settling", signal), () => settleBatch(conclusion));
+      if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
+      return outcome;
+    },
+    observe,
+    mapping: options.mapping,
+    policy,
+  };
+
+  return async (claim, signal) => {
+    try {
+      return await syncAccount(parts, claim, signal);
+    } catch (error) {
+      if (isOutage(error) || isContention(error) || isClosed(error)) throw error;
+      observe.warning("A sync failed in a way that was not foreseen", {
+        account_id: claim.accountId,
+        error,
+      });
+      return await parts.settle(afterSurprise(claim, policy, error), signal);
+    }
+  };
+}
+
+/** Once per conflict: while other ids of the answer still wait to be written, all of it comes here again. */
+function reportConflicts(
+  observe: Pick<Observe, "idConflict">,
+  { accountId }: Claim,
+  { errorClass, failed }: Outcome,
+): void {
+  if (errorClass === "database") return;
+  const isConflict = ({ reason }: FailedRows) => reason === "id_conflict";
+  for (const { entity, count } of failed.filter(isConflict))
+    for (let told = 0; told < count; told += 1) observe.idConflict({ accountId, entity });
+}
+
+/** Waits like after so many failures, where failures are not counted. */
+const LATER = 5;
+
+/** A poison account: tried again ever more slowly, then parked, so that it costs nobody else anything. */
+function afterSurprise(claim: Claim, policy: SyncPolicy, error: unknown): Conclusion {
+  const code = errorCode(error);
+  // 28, 3F, 42: a right that was revoked, a table or column that is gone. The same statement fails for every account, and none of
+  // them is to blame.
+  const isEverybodys = /^(?:28|3F|42)/.test(code ?? "");
+  const isLastTry = !isEverybodys && claim.attempts + 1 >= INCOMPLETE_TRIES;
+  return {
+    kind: "ended",
+    claim,
+    generation: claim.generation,
+    attempt: null,
+    supersedes: null,
+    name: isLastTry ? "parked" : "retry",
+    errorClass: "database",
+    // The message of an unforeseen error may carry a value of the row.
+    error: `Failed in a way that was not foreseen (${code ?? (error instanceof Error ? error.name : typeof error)}); the log has the rest`,
+    httpStatus: null,
+    failed: [{ entity: "account", reason: "database", count: 1 }],
+    delivery: null,
+    settlesAttempt: false,
+    delayMs: policy.delayAfter(isEverybodys ? LATER : claim.attempts),
+    countsAsAttempt: !isEverybodys,
+    blockedBy: null,
+    durationMs: 0,
+  };
+}

@@ -1,0 +1,323 @@
+/** Transactions always end, killed connections cost nobody else anything, and an outage is told from a statement that is wrong. */
+import pg from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  connectionOptions,
+  createDatabase,
+  type Database,
+  isClosed,
+  isContention,
+  isImpossibleValue,
+  isOutage,
+} from "../../src/db/database.ts";
+import { migrate } from "../../src/db/migrate.ts";
+import { patiently } from "../../src/db/patience.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  createDatabase as createTestDatabase,
+  serverUrl,
+  type TestDatabase,
+  withClient,
+} from "../support/postgres.ts";
+
+let database: TestDatabase;
+let db: Database;
+const connectionErrors: Error[] = [];
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await migrate({ url: database.url, info: () => {} });
+  db = connect("on");
+});
+
+beforeEach(async () => {
+  await database.query("truncate account_sync.change");
+});
+
+afterAll(() => db.close());
+
+function connect(synchronousCommit: "on" | "off", pooled = false, url = database.url): Database {
+  return createDatabase({
+    url,
+    applicationName: "account-sync test",
+    max: 3,
+    synchronousCommit,
+    pooled,
+    onError: (error) => connectionErrors.push(error),
+  });
+}
+
+/** Any small write of ours will do. */
+const write = (tx: Pick<Database, "run">, marker: string) => tx.run("request_marker", [marker]);
+
+async function written(): Promise<unknown[]> {
+  const rows = await database.query("select marker from account_sync.change order by 1");
+  return rows.map((row) => row["marker"]);
+}
+
+async function terminateConnections(): Promise<void> {
+  await withClient(serverUrl(), (client) =>
+    client.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name = 'account-sync test'",
+      [database.name],
+    ),
+  );
+}
+
+describe("a transaction", () => {
+  test("commits what its work did", async () => {
+    const result = await db.transaction(async (tx) => {
+      await write(tx, "all");
+      return "done";
+    });
+
+    expect(result).toBe("done");
+    expect(await written()).toEqual(["all"]);
+  });
+
+  test("rolls back when its work throws, and its connection is of use afterwards", async () => {
+    const attempts = Array.from({ length: 5 }, () =>
+      db.transaction(async (tx) => {
+        await write(tx, "all");
+        throw new RangeError("not so");
+      }),
+    );
+
+    const results = await Promise.allSettled(attempts);
+
+    expect(results.every((result) => result.status === "rejected")).toBe(true);
+    expect(await written()).toEqual([]);
+    await db.transaction((tx) => write(tx, "missing"));
+    expect(await written()).toEqual(["missing"]);
+  });
+
+  test("whose connection is killed is an outage, and the pool recovers", async () => {
+    const killed = db.transaction(async (tx) => {
+      await write(tx, "all");
+      await terminateConnections();
+      await write(tx, "missing");
+    });
+
+    const error = await killed.catch((reason: unknown) => reason);
+
+    expect(isOutage(error)).toBe(true);
+    expect(await written()).toEqual([]);
+    await eventually(() => db.transaction((tx) => write(tx, "all")));
+    expect(await written()).toEqual(["all"]);
+  });
+
+  test("that only reads sees one snapshot", async () => {
+    const seen = await db.transaction(async (tx) => {
+      const first = await tx.run("count_unqueued");
+      await database.query("insert into m_account (name) values ('Toko Uji')");
+      return [first, await tx.run("count_unqueued")];
+    }, "repeatable read, read only");
+
+    expect(seen[0]).toEqual(seen[1]);
+  });
+});
+
+describe("an attempt within a transaction", () => {
+  test("that fails leaves the transaction as it was before", async () => {
+    await db.transaction(async (tx) => {
+      await write(tx, "all");
+      const attempt = await tx.attempt(async () => {
+        await write(tx, "missing");
+        await tx.run("request_marker", [null]);
+      });
+
+      expect(attempt).toMatchObject({ error: { code: "23514" } });
+      expect(await tx.attempt(() => write(tx, "unqueued"))).toEqual({ value: [] });
+    });
+
+    expect(await written()).toEqual(["all", "unqueued"]);
+  });
+
+  test("bears its own deferred constraints", async () => {
+    await database.query(`
+      create function refuse() returns trigger language plpgsql as $$
+        begin raise exception 'no' using errcode = '23514'; end $$;
+      create constraint trigger refusing after insert on account_sync.change
+        deferrable initially deferred for each row when (new.marker = 'missing') execute function refuse()`);
+
+    await db.transaction(async (tx) => {
+      await write(tx, "all");
+      expect(await tx.attempt(() => write(tx, "missing"))).toMatchObject({
+        error: { code: "23514" },
+      });
+    });
+
+    expect(await written()).toEqual(["all"]);
+    await database.query("drop function refuse cascade");
+  });
+
+  test("does not go on without a connection", async () => {
+    const killed = db.transaction(async (tx) => {
+      await tx.attempt(async () => {
+        await terminateConnections();
+        await write(tx, "all");
+      });
+    });
+
+    expect(isOutage(await killed.catch((error: unknown) => error))).toBe(true);
+  });
+});
+
+test("a connection that is killed while nobody uses it is told, and replaced", async () => {
+  await db.run("count_unqueued");
+  connectionErrors.splice(0);
+
+  await terminateConnections();
+  await eventually(() => expect(connectionErrors.length).toBeGreaterThan(0));
+
+  expect(await db.run("count_unqueued")).toHaveLength(1);
+});
+
+test.each([
+  ["on", false, ["on", "10s", "30s", "off"]],
+  ["off", false, ["off", "10s", "30s", "off"]],
+  // Nothing of it may be set there: the next transaction is somebody else's.
+  ["off", true, ["on", "0", "0", "on"]],
+] as const)(
+  "with synchronous commit %s, behind a pooler %s, a session has %j",
+  async (commit, pooled, settings) => {
+    const client = new pg.Client(
+      connectionOptions({
+        url: database.url,
+        applicationName: "account-sync test",
+        pooled,
+        synchronousCommit: commit,
+      }),
+    );
+    await client.connect();
+
+    const { rows } = await client.query({
+      text: "select current_setting('synchronous_commit'), current_setting('lock_timeout'), current_setting('statement_timeout'), current_setting('row_security')",
+      rowMode: "array",
+    });
+    await client.end();
+
+    expect(rows[0]).toEqual(settings);
+  },
+);
+
+test.each([
+  ["08006", true],
+  ["08P01", true],
+  ["57P01", true],
+  ["57P03", true],
+  ["53300", true],
+  ["53100", true],
+  ["58030", true],
+  ["25006", true],
+  ["25P03", true],
+  ["ECONNREFUSED", true],
+  ["ECONNRESET", true],
+  ["ENOTFOUND", true],
+  ["EAI_AGAIN", true],
+  ["ETIMEDOUT", true],
+  ["23505", false],
+  ["42601", false],
+  ["57014", false],
+  ["22P02", false],
+  ["40P01", false],
+  ["55P03", false],
+  ["ERR_INVALID_ARG_TYPE", false],
+])("code %s: an outage is %s", (code, expected) => {
+  expect(isOutage(Object.assign(new Error("x"), { code }))).toBe(expected);
+});
+
+test.each([
+  ["Connection terminated unexpectedly", true],
+  ["Connection terminated", true],
+  ["Connection terminated due to connection timeout", true],
+  ["Client has encountered a connection error and is not queryable", true],
+  ["Client was closed and is not queryable", true],
+  ["Query read timeout", true],
+  ["timeout exceeded when trying to connect", true],
+  ["the connection of Toko Uji is closed", false],
+  ["Cannot read properties of undefined (reading 'timeout')", false],
+])('"%s" without a code: an outage is %s', (message, expected) => {
+  expect(isOutage(new Error(message))).toBe(expected);
+});
+
+test("a server that is not there is an outage", async () => {
+  const nowhere = connect("on", false, "postgres://127.0.0.1:1/nothing");
+
+  const error = await nowhere.run("ring").catch((reason: unknown) => reason);
+  await nowhere.close();
+
+  expect(isOutage(error)).toBe(true);
+});
+
+test("a closed pool will never answer again", async () => {
+  const closed = connect("on");
+  await closed.close();
+
+  const error = await closed.run("ring").catch((reason: unknown) => reason);
+
+  expect(isClosed(error)).toBe(true);
+  expect(isOutage(error)).toBe(false);
+});
+
+test("others in the way are told from a value that is impossible", () => {
+  const withCode = (code: string) => Object.assign(new pg.DatabaseError("x", 1, "error"), { code });
+
+  expect(["40001", "40P01", "55P03", "23505"].map((code) => isContention(withCode(code)))).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ]);
+  expect(["22P02", "22003", "22012"].map((code) => isImpossibleValue(withCode(code)))).toEqual([
+    true,
+    true,
+    false,
+  ]);
+});
+
+describe("patience", () => {
+  const outage = () => Object.assign(new Error("x"), { code: "57P03" });
+
+  test("repeats through an outage until it is over, and tells of it", async () => {
+    let calls = 0;
+    const troubles: unknown[] = [];
+
+    const result = await patiently(
+      { signal: new AbortController().signal, onTrouble: (error) => troubles.push(error) },
+      async () => {
+        calls += 1;
+        if (calls < 3) throw outage();
+        return "back";
+      },
+    );
+
+    expect(result).toBe("back");
+    expect(troubles).toHaveLength(2);
+  });
+
+  test("ends at once for an error that will not pass", async () => {
+    let calls = 0;
+
+    const failing = patiently(
+      { signal: new AbortController().signal, onTrouble: () => {} },
+      async () => {
+        calls += 1;
+        throw new RangeError("not so");
+      },
+    );
+
+    await expect(failing).rejects.toThrow(RangeError);
+    expect(calls).toBe(1);
+  });
+
+  test("ends with the outage's error when it is told to leave", async () => {
+    const leaving = new AbortController();
+
+    const failing = patiently({ signal: leaving.signal, onTrouble: () => leaving.abort() }, () =>
+      Promise.reject(outage()),
+    );
+
+    await expect(failing).rejects.toMatchObject({ code: "57P03" });
+  });
+});

@@ -1,0 +1,1021 @@
+/** The story of one account on a real database, told by what the API was sent and what stands in the tables afterwards. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { ApiConnection, ApiRequest, ApiResult } from "../../src/customer-api/customer-api.ts";
+import type { Claim } from "../../src/queue/queue.ts";
+import {
+  accepted,
+  CONNECTION,
+  createEngine,
+  createFakeApi,
+  type Engine,
+  type FakeApi,
+  failed,
+  noAnswer,
+  REJECTED,
+} from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
+
+let engine: Engine;
+let api: FakeApi;
+
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+beforeEach(async () => {
+  await engine.reset();
+  api = createFakeApi();
+});
+
+const rename = (id: string, name: string) =>
+  engine.query("update m_account set name = $2 where id::text = $1", [id, name]);
+
+const request = (id: string, force = true) =>
+  engine.change(id, { lane: force ? "manual" : "change", request: force ? { force: true } : {} });
+
+async function claimDue(): Promise<Claim> {
+  await engine.queue.fold();
+  const [claim] = await engine.queue.claim(1);
+  if (claim === undefined) throw new Error("nothing is due");
+  return claim;
+}
+
+async function only(outcomes: Promise<Readonly<Record<string, unknown>>>): Promise<unknown> {
+  const values = Object.values(await outcomes);
+  expect(values).toHaveLength(1);
+  return values[0];
+}
+
+function nameIn(sent: ApiRequest | undefined): string {
+  return JSON.parse(sent?.body ?? "{}").customer.name;
+}
+
+describe("a sync", () => {
+  test("writes the ids of an account, its tiers and its PICs back", async () => {
+    const account = await engine.insertAccount({ tiers: 2, pics: 1 });
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({
+      name: "synced",
+      operation: "create",
+      updated: { account: 1, tier: 2, pic: 1 },
+    });
+    expect(await engine.ids(account.id)).toEqual({
+      account: "ext-customer-1",
+      branch: "ext-branch-2",
+      tiers: ["ext-tier-3", "ext-tier-4"],
+      pics: ["ext-crew-5"],
+      updatedBy: "account-sync",
+    });
+    expect(await engine.row(account.id)).toMatchObject({ state: "clean", error: null });
+  });
+
+  test("is not repeated by its own write-back", async () => {
+    await engine.insertAccount({ tiers: 1, pics: 1 });
+    await engine.round(api);
+
+    await engine.round(api);
+
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.query("select from account_sync.change")).toHaveLength(0);
+  });
+
+  test("of data that was accepted before sends nothing, unless somebody insists", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+    await engine.round(api);
+    await request(id, false);
+    const unchanged = await only(engine.round(api));
+    await request(id);
+    const forced = await only(engine.round(api));
+
+    expect(unchanged).toMatchObject({ name: "unchanged" });
+    expect(forced).toMatchObject({ name: "synced", operation: "update" });
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "update"]);
+    expect(await engine.attempts(id)).toMatchObject([
+      { outcome: "synced" },
+      { outcome: "unchanged", operation: null },
+      { outcome: "synced" },
+    ]);
+  });
+
+  test("says who it was for, as far as the column goes", async () => {
+    const { id } = await engine.insertAccount();
+    const user = "x".repeat(60);
+    await engine.change(id, { lane: "manual", request: { user_id: user } });
+
+    await engine.round(api);
+
+    const [row] = await engine.query("select updated_by, updated_at from m_account where id = $1", [
+      id,
+    ]);
+    expect(row?.["updated_by"]).toBe("x".repeat(50));
+    expect(row?.["updated_at"]).toEqual(expect.any(Date));
+  });
+
+  test("of an account that is gone ends, also when no key could hold its id", async () => {
+    const good = await engine.insertAccount();
+    await engine.change("not a uuid");
+    await engine.change(crypto.randomUUID());
+
+    const outcomes = await engine.round(api);
+
+    expect(Object.values(outcomes).map((outcome) => outcome?.name)).toEqual(
+      expect.arrayContaining(["gone", "gone", "synced"]),
+    );
+    expect(outcomes["not a uuid"]).toMatchObject({ name: "gone" });
+    expect(outcomes[good.id]).toMatchObject({ name: "synced" });
+    expect(await engine.row("not a uuid")).toMatchObject({ state: "clean" });
+  });
+
+  test("sends the newest data when an account changed between its claim and its load", async () => {
+    const { id } = await engine.insertAccount();
+    const run = await engine.sync(api);
+    const claim = await claimDue();
+    await rename(id, "Newer");
+    await engine.queue.fold();
+
+    await run(claim);
+    await engine.round(api);
+
+    expect(api.requests.map(nameIn)).toEqual(["Newer"]);
+    expect((await engine.attempts(id)).map((attempt) => attempt["outcome"])).toEqual([
+      "synced",
+      "unchanged",
+    ]);
+  });
+
+  test("during which the account changes is followed by another one", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(async () => {
+      await rename(id, "Newer");
+      await engine.queue.fold();
+      return accepted({ customer: "ext-1" });
+    });
+    await engine.round(api);
+    const between = await engine.row(id);
+    await engine.round(api);
+
+    expect(between["changed_at"]).not.toBeNull();
+    expect(api.requests.map(nameIn)).toEqual(["Toko Uji", "Newer"]);
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("treats a blank uuid_be as none", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+    await engine.query("update m_account set uuid_be = '', branch_uuid_be = ' '");
+    await engine.query("update m_account_package_tier set uuid_be = ''");
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: "synced", operation: "create" });
+    expect(api.requests[0]?.externalId).toBeNull();
+    expect(await engine.ids(id)).toMatchObject({
+      account: "ext-customer-1",
+      branch: "ext-branch-2",
+      tiers: ["ext-tier-3"],
+    });
+  });
+});
+
+/** Stands between the load and the journal: another worker, whose lease was lost, has its answer just then. */
+async function answeredMeanwhile(): Promise<ApiConnection> {
+  await engine.query(
+    `update account_sync.attempt set delivery = 'answered',
+       received = '{"customer": "ext-late", "branch": null, "tiers": [], "pics": [], "problems": []}'`,
+  );
+  return CONNECTION;
+}
+
+/** The answer is journaled, and then the process is gone. */
+async function crashBeforeWriteBack(): Promise<void> {
+  const leaving = new AbortController();
+  const run = await engine.sync(
+    {
+      send: async (connection, sent) => {
+        const result = await api.send(connection, sent);
+        leaving.abort(new Error("the process is shutting down"));
+        return result;
+      },
+    },
+    {
+      overrides: {
+        queue: { ...engine.queue, hold: () => Promise.reject(new Error("Connection terminated")) },
+      },
+    },
+  );
+  await expect(run(await claimDue(), leaving.signal)).rejects.toThrow("Connection terminated");
+}
+
+describe("the journal", () => {
+  test("holds the send before a byte of it goes out, and the ids before anything is done with them", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+    let during: unknown;
+    api.next(async (sent) => {
+      [during] = await engine.attempts(id);
+      return accepted({ customer: `ext-${sent.operation}`, tiers: ["ext-t"] });
+    });
+
+    await engine.round(api);
+
+    expect(during).toMatchObject({
+      delivery: "sending",
+      operation: "create",
+      settled_at: null,
+      idempotency_key: api.requests[0]?.idempotencyKey,
+      body: api.requests[0]?.body,
+    });
+    expect(await engine.attempts(id)).toMatchObject([
+      {
+        delivery: "answered",
+        outcome: "synced",
+        http_status: 200,
+        body: null,
+        settled_at: expect.any(Date),
+        received: { customer: "ext-create" },
+        updated: { account: 1, tier: 1, pic: 0 },
+      },
+    ]);
+  });
+
+  test("has one unsettled attempt per account at most", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api, { policy: { unknownOutcome: "resend" } });
+
+    const second = engine.query(
+      `insert into account_sync.attempt (account_id, generation, trigger, idempotency_key, sent)
+       values ($1, 1, 'change', gen_random_uuid(), '{}')`,
+      [id],
+    );
+
+    await expect(second).rejects.toMatchObject({
+      constraint: "attempt_one_unsettled_per_account",
+    });
+  });
+
+  test("brings ids back after a crash, without a request", async () => {
+    const account = await engine.insertAccount({ tiers: 1, pics: 1 });
+    await crashBeforeWriteBack();
+    const [journaled] = await engine.attempts(account.id);
+    await engine.query("update account_sync.account set due_at = now()");
+
+    const outcome = await only(engine.round(api));
+
+    expect(journaled).toMatchObject({ delivery: "answered", settled_at: null });
+    expect(outcome).toMatchObject({ name: "synced", updated: { account: 1, tier: 1, pic: 1 } });
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.ids(account.id)).toMatchObject({ account: "ext-customer-1" });
+    expect(await engine.attempts(account.id)).toHaveLength(1);
+  });
+
+  test("finishes the answered send of before, then sends what changed since", async () => {
+    const { id } = await engine.insertAccount();
+    await crashBeforeWriteBack();
+    await rename(id, "Newer");
+    await engine.query("update account_sync.account set due_at = now()");
+
+    await engine.round(api);
+    await engine.round(api);
+
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "update"]);
+    expect(api.requests.map(nameIn)).toEqual(["Toko Uji", "Newer"]);
+  });
+
+  test("is written again when the answer to its commit was lost, and one request goes out", async () => {
+    const { id } = await engine.insertAccount();
+    let lostAnswers = 1;
+    const run = await engine.sync(api, {
+      overrides: {
+        db: {
+          ...engine.db,
+          transaction: async (work, isolation) => {
+            const result = await engine.db.transaction(work, isolation);
+            if (isolation === undefined && lostAnswers > 0) {
+              lostAnswers -= 1;
+              throw new Error("Connection terminated unexpectedly");
+            }
+            return result;
+          },
+        },
+      },
+    });
+
+    const outcome = await run(await claimDue());
+
+    expect(outcome).toMatchObject({ name: "synced" });
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.attempts(id)).toHaveLength(1);
+  });
+
+  test("nothing is sent when the lease was lost before", async () => {
+    await engine.insertAccount();
+    const run = await engine.sync(api);
+    const lost = await claimDue();
+    await engine.query("update account_sync.account set due_at = now()");
+    await engine.queue.claim(1);
+
+    const outcome = await run(lost);
+
+    expect(outcome).toBeNull();
+    expect(api.requests).toEqual([]);
+    expect(await engine.query("select from account_sync.attempt")).toEqual([]);
+  });
+
+  test("nothing is sent after a sleep that was longer than the lease", async () => {
+    const { id } = await engine.insertAccount();
+    const run = await engine.sync(api, {
+      overrides: {
+        queue: {
+          ...engine.queue,
+          leaseMs: 0,
+          renew: async () => new Set(),
+        },
+      },
+    });
+
+    const outcome = await run(await claimDue());
+
+    expect(outcome).toBeNull();
+    expect(api.requests).toEqual([]);
+    expect(await engine.attempts(id)).toMatchObject([{ delivery: "sending" }]);
+  });
+});
+
+describe("a create without an answer", () => {
+  test("is parked for a human, and neither a change nor a backfill sends it again", async () => {
+    const { id } = await engine.insertAccount();
+    const unknown: string[] = [];
+    api.next(noAnswer());
+
+    const outcome = await only(
+      engine.round(api, { observe: { unknownOutcome: (account) => void unknown.push(account) } }),
+    );
+    await rename(id, "Newer");
+    await engine.round(api);
+    await engine.change(id, { lane: "backfill" });
+    await engine.round(api);
+
+    expect(outcome).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+    expect(unknown).toEqual([id]);
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "unknown_outcome" });
+    expect(await engine.attempts(id)).toMatchObject([
+      { delivery: "unknown", settled_at: null, body: expect.any(String) },
+    ]);
+  });
+
+  test.each([
+    ["retried by a person", "retry"],
+    ["forced by a person", "force"],
+  ])("%s goes out with the same key and body, and only then what changed since", async (_, how) => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api);
+    await rename(id, "Newer");
+    await engine.queue.fold();
+    if (how === "retry") await engine.queue.retry({ ids: [id], errorClass: null });
+    else await request(id);
+
+    await engine.round(api);
+    await engine.round(api);
+
+    const [first, second, third] = api.requests;
+    expect(second).toMatchObject({
+      operation: "create",
+      idempotencyKey: first?.idempotencyKey,
+      body: first?.body,
+    });
+    expect(third).toMatchObject({ operation: "update", externalId: "ext-customer-1" });
+    expect(nameIn(third)).toBe("Newer");
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+    expect(api.requests).toHaveLength(3);
+  });
+
+  test("is sent again by itself where the API honours keys", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer(), noAnswer({ errorClass: "server", httpStatus: 502 }));
+
+    for (let round = 0; round < 3; round += 1)
+      await engine.round(api, { policy: { unknownOutcome: "resend" } });
+
+    expect(new Set(api.requests.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+    expect(new Set(api.requests.map(({ body }) => body)).size).toBe(1);
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-customer-1" });
+    expect(await engine.attempts(id)).toMatchObject([
+      { outcome: "retry", delivery: "unknown", body: null },
+      { outcome: "retry", delivery: "unknown", body: null },
+      { outcome: "synced", delivery: "answered", body: null },
+    ]);
+  });
+
+  test("stays unknown when its repetition is refused: a 409 may mean that the first one was applied", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer(), failed({ ...rejectedFailure(), httpStatus: 409 }));
+
+    for (let round = 0; round < 3; round += 1)
+      await engine.round(api, { policy: { unknownOutcome: "resend" } });
+
+    expect(api.requests).toHaveLength(2);
+    expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "unknown_outcome" });
+    expect((await engine.attempts(id)).at(-1)).toMatchObject({
+      http_status: 409,
+      delivery: "unknown",
+      settled_at: null,
+    });
+  });
+
+  test("found after a crash is told as unknown, once", async () => {
+    const { id } = await engine.insertAccount();
+    const unknown: string[] = [];
+    const observe = { unknownOutcome: (account: string) => void unknown.push(account) };
+    const { promise: never } = Promise.withResolvers<ApiResult>();
+    api.next(() => never);
+    const run = await engine.sync(api);
+    void run(await claimDue());
+    await eventually(() => expect(api.requests).toHaveLength(1));
+    await engine.query("update account_sync.account set due_at = now()");
+
+    const outcome = await only(engine.round(api, { observe }));
+    await engine.queue.retry({ ids: null, errorClass: null });
+    api.next(noAnswer());
+    await engine.round(api, { observe });
+
+    expect(outcome).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+    expect(unknown).toEqual([id]);
+  });
+
+  test("is an update from there on when somebody wrote the id", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api);
+    await engine.query("update m_account set uuid_be = 'found-at-the-api' where id = $1", [id]);
+    await engine.queue.retry({ ids: [id], errorClass: null });
+
+    await engine.round(api);
+
+    expect(api.requests[1]).toMatchObject({ operation: "update", externalId: "found-at-the-api" });
+    expect(await engine.attempts(id)).toMatchObject([
+      { settled_at: expect.any(Date), body: null },
+      { outcome: "synced" },
+    ]);
+  });
+
+  test("that a person sends again waits while the API is away, instead of asking the person once more", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer(), failed({ countsAsAttempt: false }));
+    await engine.round(api);
+    await engine.queue.retry({ ids: [id], errorClass: null });
+
+    const away = await only(engine.round(api));
+    const back = await only(engine.round(api));
+
+    expect(away).toMatchObject({ name: "retry", errorClass: "network" });
+    expect(back).toMatchObject({ name: "synced" });
+    expect(new Set(api.requests.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+  });
+
+  test("stays parked when somebody asked for a sync while it was under way: he did not know", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(async () => {
+      await request(id);
+      await engine.queue.fold();
+      return noAnswer();
+    });
+    await engine.round(api);
+
+    await engine.round(api);
+
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "unknown_outcome" });
+  });
+
+  test("whose answer comes after the lease was lost and the account was parked is finished all the same", async () => {
+    const { id } = await engine.insertAccount();
+    const { promise: answer, resolve } = Promise.withResolvers<ApiResult>();
+    api.next(() => answer);
+    const slow = await engine.sync(api);
+    const leaseLost = new AbortController();
+    const running = slow(await claimDue(), leaseLost.signal);
+    await eventually(() => expect(api.requests).toHaveLength(1));
+    await engine.query("update account_sync.account set due_at = now()");
+    leaseLost.abort(Object.assign(new Error("the lease was lost"), { name: "LeaseLost" }));
+    const parked = await only(engine.round(api));
+
+    resolve(accepted({ customer: "ext-late" }));
+    const late = await running;
+    await engine.round(api);
+
+    expect(api.requests[0]?.signal.aborted).toBe(false);
+    expect(parked).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+    expect(late).toBeNull();
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-late" });
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("is not parked for good when its answer comes in at the last moment", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api);
+    await engine.query(
+      "update account_sync.account set parked_at = null, due_at = now(), error_class = null",
+    );
+    const run = await engine.sync(api, {
+      overrides: { connections: { of: answeredMeanwhile } },
+    });
+
+    const outcome = await run(await claimDue());
+    await engine.round(api);
+
+    expect(outcome).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-late" });
+  });
+
+  test("is not sent again when its answer comes in at the last moment", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api, { policy: { unknownOutcome: "resend" } });
+    const run = await engine.sync(api, {
+      policy: { unknownOutcome: "resend" },
+      overrides: { connections: { of: answeredMeanwhile } },
+    });
+
+    const outcome = await run(await claimDue());
+    await engine.round(api);
+
+    expect(outcome).toBeNull();
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-late" });
+  });
+});
+
+function rejectedFailure() {
+  if (REJECTED.kind !== "failed") throw new Error("a rejection is a failure");
+  return REJECTED.failure;
+}
+
+describe("a create", () => {
+  test("that was certainly not sent goes out anew, with the newest data", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(failed({}));
+    await engine.round(api);
+    await rename(id, "Newer");
+
+    await engine.round(api);
+
+    const [first, second] = api.requests;
+    expect(second?.idempotencyKey).not.toBe(first?.idempotencyKey);
+    expect(nameIn(second)).toBe("Newer");
+  });
+
+  test("that was not applied keeps its key and body, and the newest data follow as an update", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(failed({ errorClass: "server", delivery: "not_applied", httpStatus: 503 }));
+    await engine.round(api);
+    await rename(id, "Newer");
+
+    await engine.round(api);
+    await engine.round(api);
+
+    const [first, second, third] = api.requests;
+    expect(second).toMatchObject({ idempotencyKey: first?.idempotencyKey, body: first?.body });
+    expect(third).toMatchObject({ operation: "update" });
+    expect(nameIn(third)).toBe("Newer");
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("that names no customer in its answer is as good as unanswered", async () => {
+    await engine.insertAccount();
+    api.next(accepted({ customer: null, tiers: [] }));
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+  });
+});
+
+describe("an update without an answer", () => {
+  const update = async (account: Parameters<Engine["insertAccount"]>[0]) => {
+    const inserted = await engine.insertAccount(account);
+    await engine.round(api);
+    api.requests.splice(0);
+    return inserted;
+  };
+
+  test("that adds a tier is repeated with the same key before anything newer goes out", async () => {
+    const { id } = await update({});
+    await engine.query(
+      "insert into m_account_package_tier (account_id, min_value, max_value, amount, start_date, end_date) values ($1, 0, 1, 1, '2026-01-01', '2026-02-01')",
+      [id],
+    );
+    api.next(noAnswer());
+    await engine.round(api);
+    await rename(id, "Newer");
+
+    await engine.round(api);
+    await engine.round(api);
+
+    const [first, second, third] = api.requests;
+    expect(second).toMatchObject({ idempotencyKey: first?.idempotencyKey, body: first?.body });
+    expect(nameIn(third)).toBe("Newer");
+    expect(third?.idempotencyKey).not.toBe(first?.idempotencyKey);
+  });
+
+  test("that adds nothing is overtaken by the newest data", async () => {
+    const { id } = await update({ tiers: 1 });
+    await rename(id, "Lost");
+    api.next(noAnswer());
+    await engine.round(api);
+    await rename(id, "Newest");
+
+    await engine.round(api);
+
+    expect(api.requests.map(nameIn)).toEqual(["Lost", "Newest"]);
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+    expect((await engine.attempts(id)).map((attempt) => attempt["settled_at"])).not.toContain(null);
+  });
+
+  test("may have been applied: going back to the data before is sent, not taken for unchanged", async () => {
+    const { id } = await update({});
+    await rename(id, "Perhaps");
+    api.next(noAnswer());
+    await engine.round(api);
+    await rename(id, "Toko Uji");
+
+    await engine.round(api);
+
+    expect(api.requests.map(nameIn)).toEqual(["Perhaps", "Toko Uji"]);
+  });
+
+  test("stays in doubt when the newer one that overtakes it is refused", async () => {
+    const { id } = await update({});
+    await rename(id, "Perhaps");
+    api.next(noAnswer(), REJECTED);
+    await engine.round(api);
+    await rename(id, "Refused");
+    await engine.round(api);
+    await rename(id, "Toko Uji");
+
+    await engine.round(api);
+
+    expect(api.requests.map(nameIn)).toEqual(["Perhaps", "Refused", "Toko Uji"]);
+  });
+
+  test("is not in doubt when it was refused: going back to the data before needs no request", async () => {
+    const { id } = await update({});
+    await rename(id, "Refused");
+    api.next(REJECTED);
+    await engine.round(api);
+    await rename(id, "Toko Uji");
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: "unchanged" });
+  });
+});
+
+describe("a child", () => {
+  test("waits for its parent's id and is woken by it", async () => {
+    const parent = await engine.insertAccount();
+    const child = await engine.insertAccount({ parentId: parent.id });
+    api.next(noAnswer({ delivery: "not_applied", errorClass: "server" }));
+    const first = await engine.round(api);
+    const asleep = await engine.row(child.id);
+    await engine.round(api);
+    const woken = await engine.row(child.id);
+    await engine.round(api);
+
+    expect(first[child.id]).toMatchObject({ name: "blocked", errorClass: null });
+    expect(asleep).toMatchObject({ state: "blocked", blocked_by: parent.id });
+    expect(asleep["due_in_ms"]).toBeGreaterThan(250_000);
+    expect(woken["due_in_ms"]).toBeLessThanOrEqual(0);
+    expect(await engine.ids(child.id)).toMatchObject({ account: expect.any(String) });
+    expect(JSON.parse(api.requests.at(-1)?.body ?? "{}").customer.parent_id).toBe("ext-customer-1");
+    expect(await engine.row(child.id)).toMatchObject({ state: "clean", blocked_by: null });
+  });
+
+  test("whose parent is written while it goes to sleep does not oversleep", async () => {
+    const parent = await engine.insertAccount();
+    const child = await engine.insertAccount({ parentId: parent.id });
+    await engine.queue.fold();
+    const parentClaim = await engine.queue.claimOne(parent.id);
+    const childClaim = await engine.queue.claimOne(child.id);
+    if (parentClaim === null || childClaim === null) throw new Error("both are due");
+    const runParent = await engine.sync(api);
+    // The child has been loaded, without its parent's id, when the parent's is written and wakes whoever sleeps.
+    const runChild = await engine.sync(api, {
+      overrides: {
+        connections: {
+          of: async () => {
+            await runParent(parentClaim);
+            return CONNECTION;
+          },
+        },
+      },
+    });
+
+    const outcome = await runChild(childClaim);
+
+    expect(outcome).toMatchObject({ name: "blocked" });
+    expect((await engine.row(child.id))["due_in_ms"]).toBeLessThanOrEqual(0);
+  });
+
+  test("in a cycle is told who is in it", async () => {
+    const a = await engine.insertAccount();
+    const b = await engine.insertAccount({ parentId: a.id });
+    await engine.query('update m_account set "parentId" = $2 where id = $1', [a.id, b.id]);
+
+    const outcomes = await engine.round(api);
+
+    expect(outcomes[a.id]).toMatchObject({ name: "blocked", errorClass: "validation" });
+    expect(outcomes[a.id]?.error).toContain(a.id);
+    expect(outcomes[a.id]?.error).toContain(b.id);
+    expect(await engine.row(a.id)).toMatchObject({ state: "blocked" });
+    expect(api.requests).toEqual([]);
+  });
+
+  test("is not sent with a parent whose id is blank", async () => {
+    const parent = await engine.insertAccount();
+    await engine.query("update m_account set uuid_be = ' '");
+    const child = await engine.insertAccount({ parentId: parent.id });
+    await engine.queue.fold();
+    const claim = await engine.queue.claimOne(child.id);
+    if (claim === null) throw new Error("the child is due");
+
+    const outcome = await (await engine.sync(api))(claim);
+
+    expect(outcome).toMatchObject({ name: "blocked" });
+    expect((await engine.row(child.id))["due_in_ms"]).toBeGreaterThan(250_000);
+  });
+});
+
+describe("an answer that lacks ids", () => {
+  test("is partial, and an update follows that asks for them", async () => {
+    const { id } = await engine.insertAccount({ tiers: 2 });
+    api.next(accepted({ customer: "ext-1", tiers: ["ext-t1"] }));
+
+    const partial = await only(engine.round(api));
+    const state = await engine.row(id);
+    await engine.round(api);
+
+    expect(partial).toMatchObject({
+      name: "partial",
+      errorClass: "incomplete",
+      updated: { account: 1 },
+      failed: [{ entity: "tier", reason: "incomplete", count: 2 }],
+    });
+    expect(state).toMatchObject({ state: "retrying", attempts: 1, fingerprint: null });
+    expect(api.requests[1]).toMatchObject({ operation: "update", externalId: "ext-1" });
+    expect(await engine.row(id)).toMatchObject({ state: "clean", attempts: 0 });
+  });
+
+  test("is parked as incomplete after five tries", async () => {
+    const { id } = await engine.insertAccount({ tiers: 2 });
+    const half = accepted({ customer: "ext-1", tiers: ["ext-t1"] });
+    api.next(half, half, half, half, half, half);
+
+    const names = [];
+    for (let round = 0; round < 6; round += 1)
+      for (const outcome of Object.values(await engine.round(api))) names.push(outcome?.name);
+
+    expect(names).toEqual(["partial", "partial", "partial", "partial", "parked"]);
+    expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "incomplete" });
+    expect(api.requests).toHaveLength(5);
+  });
+});
+
+describe("an id conflict", () => {
+  const withConflict = async () => {
+    const account = await engine.insertAccount({ tiers: 1 });
+    await engine.round(api);
+    await engine.query("update m_account_package_tier set uuid_be = 'ours' where account_id = $1", [
+      account.id,
+    ]);
+    await rename(account.id, "Newer");
+    api.next(accepted({ customer: "ext-customer-1", tiers: ["theirs"] }));
+    return account;
+  };
+
+  test("keeps the id of the row, is told and counted, and ends clean", async () => {
+    const { id } = await withConflict();
+    const conflicts: unknown[] = [];
+
+    const outcome = await only(
+      engine.round(api, { observe: { idConflict: (conflict) => void conflicts.push(conflict) } }),
+    );
+
+    expect(outcome).toMatchObject({
+      name: "partial",
+      errorClass: "id_conflict",
+      error: expect.stringContaining("theirs"),
+      failed: [{ entity: "tier", reason: "id_conflict", count: 1 }],
+    });
+    expect(conflicts).toEqual([{ accountId: id, entity: "tier" }]);
+    expect(await engine.ids(id)).toMatchObject({ tiers: ["ours"] });
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("is resolved for the API's id by a person who insists; the old one stays in the history", async () => {
+    const { id } = await withConflict();
+    await request(id);
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: "synced" });
+    expect(await engine.ids(id)).toMatchObject({ tiers: ["theirs"] });
+    expect((await engine.attempts(id)).at(-1)?.["sent"]).toMatchObject({
+      tiers: [{ externalId: "ours" }],
+    });
+  });
+});
+
+describe("an account that cannot be sent", () => {
+  test("is parked when the API refuses it, until its data change", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+    api.next(REJECTED);
+
+    const outcome = await only(engine.round(api));
+    await engine.round(api);
+    const parked = await engine.row(id);
+    await rename(id, "Newer");
+    await engine.round(api);
+
+    expect(outcome).toMatchObject({
+      name: "parked",
+      errorClass: "rejected",
+      httpStatus: 422,
+      error: "answered 422: *** is not welcome",
+      failed: [
+        { entity: "account", reason: "rejected", count: 1 },
+        { entity: "tier", reason: "rejected", count: 1 },
+      ],
+    });
+    expect(parked).toMatchObject({ state: "parked" });
+    expect(api.requests).toHaveLength(2);
+    expect(api.requests[1]?.idempotencyKey).not.toBe(api.requests[0]?.idempotencyKey);
+    expect(await engine.row(id)).toMatchObject({ state: "clean", error: null });
+  });
+
+  test("is parked when it is not valid, with the fields and without the values", async () => {
+    const { id } = await engine.insertAccount({ name: " ", pics: 1 });
+    await engine.query("update m_account set email = 'secret@@example' where id = $1", [id]);
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: "parked", errorClass: "validation", operation: null });
+    const { error } = await engine.row(id);
+    expect(error).toContain("customer.name");
+    expect(error).toContain("customer.email");
+    expect(error).not.toContain("secret");
+    expect(api.requests).toEqual([]);
+  });
+
+  test("is tried again on errors that may pass, for ever, or as often as it may", async () => {
+    const { id } = await engine.insertAccount();
+    const down = failed({});
+    api.next(down, down, down);
+
+    for (let round = 0; round < 3; round += 1)
+      await engine.round(api, { policy: { maxAttempts: 3 } });
+
+    expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "network" });
+    expect(api.requests).toHaveLength(3);
+  });
+
+  test("uses up no attempt when the failure says nothing about it", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(failed({ errorClass: "throttled", countsAsAttempt: false, retryAfterMs: 7_000 }));
+
+    await engine.round(api, { policy: { maxAttempts: 1 } });
+
+    const row = await engine.row(id);
+    expect(row).toMatchObject({ state: "retrying", attempts: 0, error_class: "throttled" });
+    expect(row["due_in_ms"]).toBeGreaterThan(6_000);
+  });
+});
+
+describe("a poison account", () => {
+  test("that breaks the transform is parked after five tries, and the others are synced", async () => {
+    const poison = await engine.insertAccount({ name: "Poison" });
+    const good = await engine.insertAccount();
+    const mapping = {
+      get defaultCountry(): string {
+        throw new RangeError("Connection of Toko Uji is closed");
+      },
+      referenceField: null,
+    };
+    const run = await engine.sync(api, { overrides: { mapping } });
+
+    const names = [];
+    for (let round = 0; round < 6; round += 1) {
+      await engine.queue.fold();
+      const claim = await engine.queue.claimOne(poison.id);
+      if (claim !== null) names.push((await run(claim))?.name);
+    }
+    const others = await engine.round(api);
+
+    expect(names).toEqual(["retry", "retry", "retry", "retry", "parked"]);
+    expect(others[good.id]).toMatchObject({ name: "synced" });
+    const row = await engine.row(poison.id);
+    expect(row).toMatchObject({ state: "parked", error_class: "database" });
+    expect(row["error"]).toContain("RangeError");
+    expect(row["error"]).not.toContain("Toko");
+  });
+
+  test("that breaks the load costs only itself", async () => {
+    const poison = await engine.insertAccount({ name: "Poison" });
+    const good = await engine.insertAccount();
+    await engine.query(`
+      alter table m_account rename to m_account_table;
+      create function poison(name varchar) returns varchar language sql immutable
+        as $$ select case when name = 'Poison' then (1 / (length(name) - 6))::varchar else name end $$;
+      create view m_account as select id, account_no, poison(name) as name, phone_no, email, account_type_id, is_active, no_ktp, no_npwp, uuid_be, branch_uuid_be, "parentId", updated_by, updated_at from m_account_table`);
+    try {
+      const outcomes = await engine.round(api);
+
+      expect(outcomes[poison.id]).toMatchObject({ name: "retry", errorClass: "database" });
+      expect(outcomes[poison.id]?.error).toContain("22012");
+      expect(outcomes[good.id]?.name).not.toBe("retry");
+      expect(await engine.row(poison.id)).toMatchObject({ attempts: 1, state: "retrying" });
+    } finally {
+      await engine.query(
+        "drop view m_account; drop function poison; alter table m_account_table rename to m_account",
+      );
+    }
+  });
+
+  test("is not what an account is when a right was revoked: it is tried for ever", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.query("alter table m_account_pic rename to m_account_pic_gone");
+    try {
+      for (let round = 0; round < 6; round += 1) await engine.round(api);
+
+      expect(await engine.row(id)).toMatchObject({ state: "retrying", attempts: 0 });
+    } finally {
+      await engine.query("alter table m_account_pic_gone rename to m_account_pic");
+    }
+    await engine.round(api);
+
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+});
+
+test("connections that are killed all the time cost no id and no second create", async () => {
+  const accounts: string[] = [];
+  for (let index = 0; index < 25; index += 1)
+    accounts.push((await engine.insertAccount({ tiers: 1, pics: 1 })).id);
+  const run = await engine.sync(api);
+  let isOver = false;
+  const killer = (async () => {
+    while (!isOver) {
+      // Through a connection of its own: the sync's are called otherwise.
+      await engine.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'account-sync test' and random() < 0.5`,
+      );
+      await sleep(15 + Math.random() * 30);
+    }
+  })();
+  const worker = async () => {
+    while (!isOver) {
+      const claims = await engine.queue
+        .fold()
+        .then(() => engine.queue.claim(3))
+        .catch(() => []);
+      await Promise.all(
+        claims.map((claim) =>
+          run(claim).catch(() => engine.queue.release([claim]).catch(() => {})),
+        ),
+      );
+      // What the database did not hear of runs out, as a short lease would.
+      await engine.query(
+        "update account_sync.account set due_at = now() where due_at < now() + interval '22 s'",
+      );
+      await sleep(5);
+    }
+  };
+  const workers = [worker(), worker(), worker()];
+
+  try {
+    await eventually(
+      async () => {
+        const rows = await engine.query("select from m_account where uuid_be is not null");
+        expect(rows).toHaveLength(accounts.length);
+      },
+      { timeoutMs: 25_000 },
+    );
+  } finally {
+    isOver = true;
+    await Promise.all([killer, ...workers]);
+  }
+
+  const creates = api.requests.filter(({ operation }) => operation === "create");
+  expect(new Set(creates.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(accounts.length);
+  expect(creates).toHaveLength(accounts.length);
+  expect(
+    await engine.query("select from account_sync.account where parked_at is not null"),
+  ).toEqual([]);
+}, 40_000);

@@ -1,0 +1,394 @@
+/**
+ * The queue and the sync without the daemon: on a real database, with an API that the test writes. Everything falls due at once
+ * unless a test says otherwise, and a round is run by hand.
+ */
+import { afterAll } from "vitest";
+import type {
+  ApiConnection,
+  ApiFailure,
+  ApiRequest,
+  ApiResult,
+  CustomerApi,
+} from "../../src/customer-api/customer-api.ts";
+import type { AnswerSection } from "../../src/customer-api/schema.ts";
+import { createDatabase, type Database } from "../../src/db/database.ts";
+import { migrate } from "../../src/db/migrate.ts";
+import type { Observe } from "../../src/ops/observe.ts";
+import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
+import type { Outcome } from "../../src/sync/outcome.ts";
+import { describeSource } from "../../src/sync/source.ts";
+import { createSync, type SyncOptions } from "../../src/sync/sync.ts";
+import type { SyncPolicy } from "../../src/sync/sync-account.ts";
+import {
+  createDatabase as createTestDatabase,
+  type TestDatabase,
+  type TestDatabaseOptions,
+} from "./postgres.ts";
+
+export interface Engine {
+  readonly database: TestDatabase;
+  readonly db: Database;
+  readonly queue: Queue;
+  /** A second replica's queue, or one with other settings. */
+  queueWith(options: Partial<QueueOptions>): Queue;
+  query: TestDatabase["query"];
+  /** Empties the source tables and the queue. */
+  reset(): Promise<void>;
+  /** Appends a change as a trigger would. */
+  change(accountId: string, change?: Change): Promise<void>;
+  /** The account's row of the queue. */
+  row(accountId: string): Promise<QueueRow>;
+  attempts(accountId: string): Promise<AttemptRow[]>;
+  insertAccount(account?: NewAccount): Promise<InsertedAccount>;
+  /** External ids and users as they stand on an account, its tiers and its PICs, in the order they were inserted. */
+  ids(accountId: string): Promise<ExternalIds>;
+  /** The function that brings one claimed account to its outcome. */
+  sync(
+    api: CustomerApi,
+    options?: SyncTestOptions,
+  ): Promise<(claim: Claim, signal?: AbortSignal) => Promise<Outcome | null>>;
+  /** Folds, claims everything that is due and runs it at once. Resolves with the outcomes by account. */
+  round(
+    api: CustomerApi,
+    options?: SyncTestOptions,
+  ): Promise<Readonly<Record<string, Outcome | null>>>;
+}
+
+export interface SyncTestOptions {
+  readonly policy?: Partial<SyncPolicy>;
+  readonly observe?: Partial<Observe>;
+  readonly overrides?: Partial<SyncOptions>;
+}
+
+export interface Change {
+  readonly lane?: "manual" | "change" | "backfill";
+  readonly request?: object;
+  /** Default: now. */
+  readonly secondsAgo?: number;
+  readonly externalId?: string;
+}
+
+export interface NewAccount {
+  readonly tiers?: number;
+  readonly pics?: number;
+  readonly parentId?: string;
+  readonly name?: string;
+}
+
+export interface InsertedAccount {
+  readonly id: string;
+  readonly tiers: readonly string[];
+  readonly pics: readonly string[];
+}
+
+export interface ExternalIds {
+  readonly account: string | null;
+  readonly branch: string | null;
+  readonly tiers: readonly (string | null)[];
+  readonly pics: readonly (string | null)[];
+  readonly updatedBy: string | null;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: rows are asserted by their columns, whatever those are
+export type QueueRow = Record<string, any>;
+export type AttemptRow = QueueRow;
+
+export const LEASE_MS = 30_000;
+
+const cleanups: (() => Promise<void>)[] = [];
+
+afterAll(async () => {
+  for (const cleanUp of cleanups.splice(0).reverse()) await cleanUp();
+});
+
+export async function createEngine(
+  options: { readonly database?: TestDatabaseOptions; readonly max?: number } = {},
+): Promise<Engine> {
+  const database = await createTestDatabase(options.database);
+  await migrate({ url: database.url, info: () => {} });
+  const connect = (max: number) => {
+    const opened = createDatabase({
+      url: database.url,
+      applicationName: "account-sync test",
+      max,
+      synchronousCommit: "off",
+      pooled: false,
+      onError: () => {},
+    });
+    cleanups.push(() => opened.close());
+    return opened;
+  };
+  const db = connect(options.max ?? 10);
+  const source = await describeSource(db);
+  const queueWith = (changed: Partial<QueueOptions>) =>
+    createQueue({
+      db,
+      relaxedDb: db,
+      quietPeriodMs: 0,
+      maxWaitMs: 0,
+      leaseMs: LEASE_MS,
+      ...changed,
+    });
+  const queue = queueWith({});
+  const { query } = database;
+
+  const engine: Engine = {
+    database,
+    db,
+    queue,
+    queueWith,
+    query,
+
+    async reset() {
+      const tables = ["m_account", "m_account_package_tier", "m_account_pic", "m_account_address"];
+      const existing = tables.filter((table) => source.has(table));
+      await query(`truncate ${existing.join(", ")} cascade`);
+      await query(
+        "truncate account_sync.change, account_sync.account, account_sync.attempt, account_sync.expansion",
+      );
+    },
+
+    async change(accountId, { lane = "change", request, secondsAgo = 0, externalId } = {}) {
+      await query(
+        `insert into account_sync.change (account_id, lane, request, changed_at, external_id)
+         values ($1, $2, $3, now() - $4 * interval '1 s', $5)`,
+        [accountId, lane, request ?? null, secondsAgo, externalId ?? null],
+      );
+    },
+
+    async row(accountId) {
+      const [row] = await query(
+        `select
+           *,
+           (extract(epoch from due_at - now()) * 1000)::float8 as due_in_ms,
+           (extract(epoch from now() - changed_at))::float8 as changed_seconds_ago,
+           (select state from account_sync.status s where s.account_id = a.account_id) as state
+         from account_sync.account a
+         where account_id = $1`,
+        [accountId],
+      );
+      if (row === undefined) throw new Error(`no row of account ${accountId}`);
+      return row;
+    },
+
+    attempts: (accountId) =>
+      query("select * from account_sync.attempt where account_id = $1 order by attempt_id", [
+        accountId,
+      ]),
+
+    async insertAccount({ tiers = 0, pics = 0, parentId, name = "Toko Uji" } = {}) {
+      const id = crypto.randomUUID();
+      await query(
+        `insert into m_account (id, account_no, name, phone_no, email, "parentId") values ($1, 'A-1', $2, '081234567890', 'toko@example.com', $3)`,
+        [id, name, parentId ?? null],
+      );
+      const tierRows = await query<{ id: string }>(
+        `insert into m_account_package_tier (account_id, min_value, max_value, amount, start_date, end_date)
+         select $1, n * 1000, n * 1000 + 999, 5, '2026-01-01', '2026-12-31' from generate_series(1, $2) n
+         returning id::text`,
+        [id, tiers],
+      );
+      const picRows = await query<{ id: string }>(
+        `insert into m_account_pic (account_id, name, phone_no, email, username, created_at)
+         select $1, 'Budi Uji ' || n, '0812000000' || n, '', 'budi' || n, timestamp '2026-01-01' + n * interval '1 day'
+         from generate_series(1, $2) n
+         returning id::text`,
+        [id, pics],
+      );
+      return { id, tiers: tierRows.map((row) => row.id), pics: picRows.map((row) => row.id) };
+    },
+
+    async ids(accountId) {
+      const branch = source.hasBranchIds ? "branch_uuid_be" : "null";
+      const [account] = await query(
+        `select uuid_be, ${branch} as branch, updated_by from m_account where id::text = $1`,
+        [accountId],
+      );
+      const tiers = await query(
+        "select uuid_be from m_account_package_tier where account_id::text = $1 order by min_value",
+        [accountId],
+      );
+      const pics = await query(
+        "select uuid_be from m_account_pic where account_id::text = $1 order by created_at",
+        [accountId],
+      );
+      return {
+        account: account?.["uuid_be"] ?? null,
+        branch: account?.["branch"] ?? null,
+        tiers: tiers.map((row) => row["uuid_be"]),
+        pics: pics.map((row) => row["uuid_be"]),
+        updatedBy: account?.["updated_by"] ?? null,
+      };
+    },
+
+    async sync(api, { policy = {}, observe = {}, overrides = {} } = {}) {
+      const run = createSync({
+        db,
+        queue,
+        api,
+        connections: { of: async () => CONNECTION },
+        source: await describeSource(db),
+        mapping: { defaultCountry: "ID", referenceField: null },
+        maxRps: 0,
+        observe: { ...SILENT, ...observe },
+        policy: {
+          unknownOutcome: "park",
+          maxAttempts: 0,
+          defaultUserId: "account-sync",
+          delayAfter: () => 0,
+          blockedRecheckMs: 300_000,
+          ...policy,
+        },
+        ...overrides,
+      });
+      return (claim, signal = new AbortController().signal) => run(claim, signal);
+    },
+
+    async round(api, options) {
+      const run = await engine.sync(api, options);
+      while ((await queue.fold()).changes > 0);
+      const claims = await queue.claim(1_000);
+      const outcomes = await Promise.all(
+        claims.map(async (claim) => [claim.accountId, await run(claim)] as const),
+      );
+      return Object.fromEntries(outcomes);
+    },
+  };
+  return engine;
+}
+
+export const CONNECTION: ApiConnection = {
+  configId: null,
+  baseUrl: "http://127.0.0.1:1",
+  createPath: "/api/customer/command",
+  updateMethod: "PUT",
+  updatePath: "/api/customer/command/{id}",
+  auth: { kind: "none" },
+  headers: {},
+};
+
+const SILENT: Observe = {
+  started() {},
+  draining() {},
+  stopped() {},
+  folded() {},
+  ran() {},
+  apiRequest() {},
+  circuit() {},
+  listenerUp() {},
+  listenerDown() {},
+  listenerReconnected() {},
+  listenerRoundTrip() {},
+  notificationIgnored() {},
+  idConflict() {},
+  unknownOutcome() {},
+  leaseLost() {},
+  databaseTrouble() {},
+  databaseBack() {},
+  warning() {},
+  info() {},
+};
+
+export interface FakeApi extends CustomerApi {
+  readonly requests: ApiRequest[];
+  /** What the next sends get, in order; after that every command is accepted. */
+  next(...results: (ApiResult | ((request: ApiRequest) => ApiResult | Promise<ApiResult>))[]): void;
+}
+
+/** Accepts every command and gives out ids like an API that honours keys and keeps the order of arrays. */
+export function createFakeApi(): FakeApi {
+  const requests: ApiRequest[] = [];
+  const script: (ApiResult | ((request: ApiRequest) => ApiResult | Promise<ApiResult>))[] = [];
+  const answers = new Map<string, ApiResult>();
+  let given = 0;
+
+  return {
+    requests,
+    next: (...results) => {
+      script.push(...results);
+    },
+    async send(_connection, request) {
+      requests.push(request);
+      const scripted = script.shift();
+      if (scripted !== undefined)
+        return typeof scripted === "function" ? await scripted(request) : scripted;
+
+      const known = answers.get(request.idempotencyKey);
+      if (known !== undefined) return known;
+      const body = JSON.parse(request.body ?? "{}");
+      const give = (item: { id?: string }, kind: string) => {
+        given += 1;
+        return item.id ?? `ext-${kind}-${given}`;
+      };
+      const answer = accepted({
+        customer: request.externalId ?? give({}, "customer"),
+        branch: give(body.branch, "branch"),
+        tiers: body.tier.map((item: { id?: string }) => give(item, "tier")),
+        crew: body["customer-crew"].map((item: { id?: string }) => give(item, "crew")),
+      });
+      answers.set(request.idempotencyKey, answer);
+      return answer;
+    },
+  };
+}
+
+export function accepted(ids: {
+  readonly customer?: string | null;
+  readonly branch?: string | null;
+  readonly tiers?: readonly (string | null)[];
+  readonly crew?: readonly (string | null)[];
+}): ApiResult {
+  return {
+    kind: "accepted",
+    httpStatus: 200,
+    answer: {
+      refusal: null,
+      customer: section(ids.customer === undefined ? undefined : [ids.customer]),
+      branch: section(ids.branch === undefined ? undefined : [ids.branch]),
+      tier: section(ids.tiers),
+      crew: section(ids.crew),
+    },
+  };
+}
+
+function section(ids: readonly (string | null)[] | undefined): AnswerSection {
+  const given = (ids ?? []).filter((id) => id !== null);
+  return {
+    present: ids !== undefined,
+    items: given.map((id) => ({ id, raw: { id } })),
+    failed: 0,
+    errors: [],
+  };
+}
+
+/** No answer came: the command may have been applied. */
+export function noAnswer(failure: Partial<ApiFailure> = {}): ApiResult {
+  return failed({
+    errorClass: "timeout",
+    delivery: "unknown",
+    message: "no complete answer in time",
+    ...failure,
+  });
+}
+
+export function failed(failure: Partial<ApiFailure>): ApiResult {
+  return {
+    kind: "failed",
+    failure: {
+      errorClass: "network",
+      delivery: "not_sent",
+      countsAsAttempt: true,
+      httpStatus: null,
+      message: "nothing listens there",
+      retryAfterMs: null,
+      ...failure,
+    },
+  };
+}
+
+export const REJECTED = failed({
+  errorClass: "rejected",
+  delivery: "not_applied",
+  httpStatus: 422,
+  message: "answered 422: *** is not welcome",
+});

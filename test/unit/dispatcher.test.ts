@@ -1,0 +1,433 @@
+/** The dispatcher's loop over a queue in memory: when it claims, how much, and when it stops. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, expect, test } from "vitest";
+import type { Observe } from "../../src/ops/observe.ts";
+import { Dispatcher, type DispatcherOptions } from "../../src/queue/dispatcher.ts";
+import type { Claim, Queue } from "../../src/queue/queue.ts";
+import type { Outcome } from "../../src/sync/outcome.ts";
+import { eventually } from "../support/eventually.ts";
+
+const SYNCED: Outcome = {
+  name: "synced",
+  operation: "create",
+  httpStatus: 200,
+  errorClass: null,
+  error: null,
+  updated: { account: 1, tier: 0, pic: 0 },
+  failed: [],
+};
+
+const scenes: Scene[] = [];
+
+afterEach(async () => {
+  for (const { dispatcher, runs } of scenes.splice(0)) {
+    for (const run of runs) run.end();
+    await dispatcher.stop(0);
+  }
+});
+
+interface Scene {
+  readonly dispatcher: Dispatcher;
+  /** What the dispatcher sees; to be replaced in part. */
+  readonly queue: Partial<Queue>;
+  /** Account ids by the time they fall due (monotonic), as the tables would hold them. */
+  readonly due: Map<string, number>;
+  readonly changes: string[];
+  readonly runs: Run[];
+  readonly events: string[];
+  /** What the queue's next calls fail with. */
+  readonly failures: { fold: unknown[]; claim: unknown[]; renew: unknown[] };
+  readonly lost: Set<string>;
+}
+
+interface Run {
+  readonly claim: Claim;
+  readonly signal: AbortSignal;
+  end(outcome?: Outcome | null): void;
+  fail(error: unknown): void;
+}
+
+function setUp(
+  options: Partial<DispatcherOptions> & {
+    readonly leaseMs?: number;
+    /** Runs end as soon as they have begun. */
+    readonly endsAtOnce?: boolean;
+  } = {},
+): Scene {
+  const due = new Map<string, number>();
+  const changes: string[] = [];
+  const runs: Run[] = [];
+  const events: string[] = [];
+  const lost = new Set<string>();
+  const failures = {
+    fold: [] as unknown[],
+    claim: [] as unknown[],
+    renew: [] as unknown[],
+  };
+  const failOnce = (errors: unknown[]) => {
+    const error = errors.shift();
+    if (error !== undefined) throw error;
+  };
+
+  const queue: Partial<Queue> = {
+    leaseMs: options.leaseMs ?? 30_000,
+    async fold() {
+      events.push("fold");
+      failOnce(failures.fold);
+      const folded = changes.splice(0);
+      for (const id of folded) due.set(id, performance.now());
+      return { changes: folded.length, accounts: folded.length, markers: 0 };
+    },
+    expand: async () => false,
+    async claim(limit) {
+      events.push(`claim ${limit}`);
+      failOnce(failures.claim);
+      const ids = [...due]
+        .filter(([, at]) => at <= performance.now())
+        .map(([id]) => id)
+        .slice(0, limit);
+      for (const id of ids) due.delete(id);
+      return ids.map(toClaim);
+    },
+    async nextDueInMs() {
+      return due.size === 0 ? null : Math.min(...due.values()) - performance.now();
+    },
+    async renew(claims) {
+      events.push("renew");
+      failOnce(failures.renew);
+      return new Set(claims.map(({ accountId }) => accountId).filter((id) => !lost.has(id)));
+    },
+    async release(claims) {
+      for (const { accountId } of claims) events.push(`release ${accountId}`);
+    },
+  };
+
+  const dispatcher = new Dispatcher({
+    queue: queue as Queue,
+    run: (claim, signal) => {
+      const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
+      runs.push({ claim, signal, end: (outcome = SYNCED) => resolve(outcome), fail: reject });
+      if (options.endsAtOnce === true) resolve(SYNCED);
+      return promise;
+    },
+    doorbell: { afterLook: async () => 10_000 },
+    ring: async () => {
+      events.push("ring");
+    },
+    availableInMs: () => 0,
+    slots: () => Number.POSITIVE_INFINITY,
+    observe: observeInto(events),
+    concurrency: 3,
+    sweepIntervalMs: 10_000,
+    ...options,
+  });
+  const scene = { dispatcher, queue, due, changes, runs, events, failures, lost };
+  scenes.push(scene);
+  return scene;
+}
+
+function toClaim(accountId: string): Claim {
+  return {
+    accountId,
+    leaseToken: crypto.randomUUID(),
+    generation: "1",
+    trigger: "change",
+    pendingMs: 0,
+    attempts: 0,
+    userId: null,
+    configId: null,
+    force: false,
+    retry: false,
+    fingerprint: null,
+    removedExternalId: null,
+  };
+}
+
+function observeInto(events: string[]): Observe {
+  return new Proxy({} as Observe, {
+    get: (_, name) => () => {
+      events.push(String(name));
+    },
+  });
+}
+
+function makeDue(scene: Scene, count: number): void {
+  for (let index = 0; index < count; index += 1) scene.due.set(`account-${index}`, 0);
+}
+
+const outage = () => Object.assign(new Error("x"), { code: "57P03" });
+
+test("never runs more than it may at a time, and gets through everything", async () => {
+  const scene = setUp();
+  makeDue(scene, 20);
+  scene.dispatcher.start();
+
+  let most = 0;
+  for (let ended = 0; ended < 20; ended += 1) {
+    await eventually(() => expect(scene.runs.length).toBeGreaterThan(ended));
+    most = Math.max(most, scene.dispatcher.runningCount);
+    scene.runs[ended]?.end();
+  }
+  await eventually(() => expect(scene.dispatcher.runningCount).toBe(0));
+
+  expect(most).toBe(3);
+  expect(scene.runs.map(({ claim }) => claim.accountId)).toEqual(
+    Array.from({ length: 20 }, (_, index) => `account-${index}`),
+  );
+});
+
+test("a slot that becomes free is filled at once", async () => {
+  const scene = setUp({ concurrency: 1 });
+  makeDue(scene, 2);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+
+  scene.runs[0]?.end();
+
+  await eventually(() => expect(scene.runs).toHaveLength(2), { timeoutMs: 500 });
+});
+
+test("tells the other replicas when there is more than it can take, and not all the time", async () => {
+  const scene = setUp({ endsAtOnce: true, concurrency: 1 });
+  makeDue(scene, 30);
+  scene.dispatcher.start();
+
+  await eventually(() => expect(scene.runs).toHaveLength(30));
+
+  expect(scene.events.filter((event) => event === "ring")).toHaveLength(1);
+});
+
+test("comes back for an account when it falls due", async () => {
+  const scene = setUp({ endsAtOnce: true });
+  scene.due.set("later", performance.now() + 150);
+  scene.dispatcher.start();
+
+  await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 1_000 });
+});
+
+test("an account that is due again after its run is not kept waiting for the sweep", async () => {
+  const scene = setUp();
+  makeDue(scene, 1);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+
+  scene.due.set("account-0", performance.now() + 50);
+  scene.runs[0]?.end();
+
+  await eventually(() => expect(scene.runs).toHaveLength(2), { timeoutMs: 1_000 });
+});
+
+test("a wake folds what has changed and runs it", async () => {
+  const scene = setUp({ endsAtOnce: true });
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.events).toContain("claim 3"));
+
+  scene.changes.push("changed");
+  scene.dispatcher.wake();
+
+  await eventually(() => expect(scene.runs[0]?.claim.accountId).toBe("changed"), {
+    timeoutMs: 500,
+  });
+});
+
+test("rests when there is nothing to do", async () => {
+  const scene = setUp();
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.events).toContain("claim 3"));
+  const before = scene.events.length;
+
+  // That nothing happens can only be waited for.
+  await sleep(200);
+
+  expect(scene.events.length).toBeLessThanOrEqual(before + 1);
+});
+
+test("does not spin while a due account cannot be claimed", async () => {
+  const scene = setUp();
+  Object.assign(scene.queue, { nextDueInMs: async () => -5_000 });
+  scene.dispatcher.start();
+
+  // Long enough for thousands of turns of a loop that spins.
+  await sleep(300);
+
+  const claims = scene.events.filter((event) => event.startsWith("claim"));
+  expect(claims.length).toBeGreaterThan(2);
+  expect(claims.length).toBeLessThan(30);
+});
+
+test("claims nothing while the API is not available, and goes on when it is", async () => {
+  let availableAt = Number.POSITIVE_INFINITY;
+  const scene = setUp({
+    endsAtOnce: true,
+    availableInMs: () => Math.min(50, Math.max(0, availableAt - performance.now())),
+  });
+  makeDue(scene, 2);
+  scene.dispatcher.start();
+  scene.changes.push("changed");
+  scene.dispatcher.wake();
+  // That nothing is claimed can only be waited for.
+  await sleep(150);
+  const whileAway = scene.events.filter((event) => event.startsWith("claim"));
+  const folded = scene.changes.length;
+
+  availableAt = performance.now();
+
+  await eventually(() => expect(scene.runs).toHaveLength(3), { timeoutMs: 1_000 });
+  expect(whileAway).toEqual([]);
+  expect(folded).toBe(0);
+});
+
+test("lets one probe go ahead after an outage, and claims no more until it is back", async () => {
+  let slots = 1;
+  const scene = setUp({ slots: () => slots });
+  makeDue(scene, 3);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+  // That nothing more is claimed can only be waited for.
+  await sleep(100);
+  const claims = scene.events.filter((event) => event.startsWith("claim"));
+
+  slots = Number.POSITIVE_INFINITY;
+  scene.runs[0]?.end();
+
+  await eventually(() => expect(scene.runs).toHaveLength(3), { timeoutMs: 500 });
+  expect(claims).toEqual(["claim 1"]);
+});
+
+test("stops by finishing what is in flight, and claims nothing more", async () => {
+  const scene = setUp();
+  makeDue(scene, 10);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(3));
+
+  const stopped = scene.dispatcher.stop(5_000);
+  for (const run of scene.runs) run.end();
+  await stopped;
+
+  expect(scene.runs).toHaveLength(3);
+  expect(scene.runs.some(({ signal }) => signal.aborted)).toBe(false);
+  expect(scene.dispatcher.runningCount).toBe(0);
+});
+
+test("aborts what does not end within the deadline", async () => {
+  const scene = setUp();
+  makeDue(scene, 1);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+  const [run] = scene.runs;
+  run?.signal.addEventListener("abort", () => run.end(null));
+
+  await scene.dispatcher.stop(50);
+
+  expect(run?.signal.reason).toMatchObject({ message: "the process is shutting down" });
+  expect(scene.events).toContain("release account-0");
+});
+
+test("gives back what it claims in the moment of stopping", async () => {
+  const scene = setUp();
+  const { promise: claiming, resolve } = Promise.withResolvers<Claim[]>();
+  Object.assign(scene.queue, { claim: () => claiming });
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.events).toContain("fold"));
+
+  const stopped = scene.dispatcher.stop(5_000);
+  resolve([toClaim("late")]);
+  await stopped;
+
+  expect(scene.runs).toEqual([]);
+  expect(scene.events).toContain("release late");
+});
+
+test("a lease that is renewed lets its run go on; a lost one aborts it", async () => {
+  const scene = setUp({ leaseMs: 150 });
+  makeDue(scene, 2);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(2));
+
+  scene.lost.add("account-1");
+  await eventually(() => expect(scene.runs[1]?.signal.aborted).toBe(true));
+  await eventually(() =>
+    expect(scene.events.filter((event) => event === "renew").length).toBeGreaterThan(6),
+  );
+  scene.runs[1]?.end(null);
+  await eventually(() => expect(scene.events).toContain("leaseLost"));
+
+  expect(scene.runs[1]?.signal.reason).toMatchObject({ name: "LeaseLost" });
+  expect(scene.runs[0]?.signal.aborted).toBe(false);
+  scene.runs[0]?.end();
+});
+
+test("a run whose lease could not be renewed in time is aborted before somebody else may have it", async () => {
+  const scene = setUp({ leaseMs: 300 });
+  makeDue(scene, 1);
+  scene.failures.renew.push(outage(), outage(), outage(), outage(), outage());
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+  const claimedAt = performance.now();
+
+  await eventually(() => expect(scene.runs[0]?.signal.aborted).toBe(true), { intervalMs: 2 });
+
+  expect(performance.now() - claimedAt).toBeLessThan(300);
+  expect(scene.runs[0]?.signal.reason).toMatchObject({ name: "LeaseLost" });
+  scene.runs[0]?.end(null);
+});
+
+test("an account that is claimed again while its old run goes on is run after it, never beside it", async () => {
+  const scene = setUp();
+  makeDue(scene, 1);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+  makeDue(scene, 1);
+  scene.dispatcher.wake();
+  scene.changes.push("other");
+  await eventually(() => expect(scene.runs[0]?.signal.aborted).toBe(true));
+  const whileOld = scene.runs.filter(({ claim }) => claim.accountId === "account-0").length;
+
+  scene.runs[0]?.end(null);
+  await eventually(() =>
+    expect(scene.runs.filter(({ claim }) => claim.accountId === "account-0")).toHaveLength(2),
+  );
+
+  expect(whileOld).toBe(1);
+  expect(scene.dispatcher.runningCount).toBe(2);
+  for (const run of scene.runs) run.end();
+});
+
+test("trouble is repeated with pauses until it is over", async () => {
+  const scene = setUp({ endsAtOnce: true });
+  makeDue(scene, 1);
+  scene.failures.claim.push(outage(), outage(), outage());
+  const startedAt = performance.now();
+  scene.dispatcher.start();
+
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+
+  expect(performance.now() - startedAt).toBeGreaterThan(300);
+  expect(scene.events.filter((event) => event === "databaseTrouble")).toHaveLength(3);
+  await eventually(() => expect(scene.events).toContain("databaseBack"));
+});
+
+test("what is due is worked off also while nothing can be folded", async () => {
+  const scene = setUp({ endsAtOnce: true });
+  makeDue(scene, 1);
+  scene.failures.fold.push(...Array.from({ length: 50 }, () => new Error("a bad change")));
+  scene.dispatcher.start();
+
+  await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
+});
+
+test.each([
+  ["an outage gives the account back", outage(), "databaseTrouble", true],
+  ["a bug leaves it to the end of its lease", new RangeError("x"), "warning", false],
+])("a run that throws: %s", async (_, error, told, isReleased) => {
+  const scene = setUp();
+  makeDue(scene, 1);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+
+  scene.runs[0]?.fail(error);
+  await eventually(() => expect(scene.dispatcher.runningCount).toBe(0));
+
+  expect(scene.events).toContain(told);
+  expect(scene.events.includes("release account-0")).toBe(isReleased);
+});
