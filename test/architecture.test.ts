@@ -15,7 +15,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "db/": ["operator-error.ts"],
   "ops/": ["operator-error.ts"],
   "console/": ["ops/"],
-  "local/": ["db/", "operator-error.ts"],
+  // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
+  "local/": ["db/", "operator-error.ts", "sync/connections.ts", "sync/source.ts"],
 };
 
 /** Pure: types, each other, and libraries that do no I/O. */

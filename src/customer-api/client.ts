@@ -57,6 +57,8 @@ export interface CustomerApiClient extends CustomerApi {
    * as soon as one of them may be open to sends.
    */
   available(): number;
+  /** How many sends make sense now: after an outage one goes ahead and tries. */
+  slots(): number;
   /** Breaks off what is still in flight. */
   close(): Promise<void>;
 }
@@ -93,6 +95,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       });
     },
     available: () => limits.available(),
+    slots: () => limits.slots(),
     close,
   };
 }

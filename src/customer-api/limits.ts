@@ -30,6 +30,8 @@ export interface Limits {
   guard(connection: ApiConnection, send: GuardedSend): Promise<ApiResult>;
   /** Milliseconds until a send makes sense; 0 as soon as one connection is, or might be, open to sends. */
   available(): number;
+  /** How many sends make sense now: none while all wait, one where only a probe would get through, any number else. */
+  slots(): number;
 }
 
 interface GuardedSend {
@@ -80,6 +82,14 @@ export function createLimits(options: LimitsOptions): Limits {
     available() {
       const waits = [...circuits.values()].map(({ circuit }) => circuit.waitMs());
       return waits.length === 0 ? 0 : Math.min(...waits);
+    },
+
+    slots() {
+      const open = [...circuits.values()].filter(({ circuit }) => circuit.waitMs() === 0);
+      if (circuits.size > 0 && open.length === 0) return 0;
+      const onlyProbes =
+        open.length > 0 && open.every(({ circuit }) => circuit.view().state !== "closed");
+      return onlyProbes ? 1 : Number.POSITIVE_INFINITY;
     },
   };
 }

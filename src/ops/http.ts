@@ -13,6 +13,7 @@ import {
   fastify,
   type HTTPMethods,
 } from "fastify";
+import { OperatorError } from "../operator-error.ts";
 
 const bodyBytesMax = 64 * 1024;
 const pathParameterMax = 500;
@@ -389,18 +390,27 @@ async function listen(server: FastifyInstance, host: string, port: number): Prom
     await server.listen({ host, port });
   } catch (error) {
     await server.close();
-    throw new Error(toListenMessage(error as NodeJS.ErrnoException, host, port));
+    throw toListenError(error as NodeJS.ErrnoException, host, port);
   }
 }
 
-function toListenMessage({ code }: NodeJS.ErrnoException, host: string, port: number): string {
-  switch (code) {
+function toListenError(error: NodeJS.ErrnoException, host: string, port: number): OperatorError {
+  switch (error.code) {
     case "EADDRINUSE":
-      return `HTTP_PORT ${port} on ${host} is in use by another process: stop it, choose another port, or 0 for any free one`;
+      return new OperatorError(`HTTP_PORT ${port} on ${host} is in use by another process.`, {
+        hint: "Stop it (another account-sync, perhaps), or set HTTP_PORT to another port, 0 for any free one.",
+        cause: error,
+      });
     case "EACCES":
-      return `HTTP_PORT ${port} on ${host} is not ours to open: choose one above 1023`;
+      return new OperatorError(`HTTP_PORT ${port} on ${host} is not ours to open.`, {
+        hint: "Set HTTP_PORT to one above 1023.",
+        cause: error,
+      });
     default:
-      return `HTTP_HOST ${host} cannot be listened on (${code ?? "unknown reason"}): use an address of this machine`;
+      return new OperatorError(
+        `HTTP_HOST ${host} cannot be listened on (${error.code ?? "unknown reason"}).`,
+        { hint: "Set HTTP_HOST to an address of this machine.", cause: error },
+      );
   }
 }
 

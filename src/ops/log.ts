@@ -104,6 +104,8 @@ function toPretty(isStdout: boolean, sink: { write(line: string): void }): (line
   const prettify = prettyFactory({
     colorize: isStdout && process.stdout.isTTY === true && process.stdout.hasColors(),
     ignore: "pid",
+    // Its default takes every `error` apart over lines of its own, also the null of a run that went well.
+    errorLikeObjectKeys: ["err"],
     translateTime: "SYS:HH:MM:ss.l",
     singleLine: true,
   });
@@ -185,7 +187,7 @@ const framesMax = 10;
  * An error by allow-list. The message only of errors made by our own code, where we know what is in it: PostgreSQL quotes
  * rows, `JSON.parse` quotes bodies, `new URL` quotes what may hold a password.
  */
-function toLoggedError(error: unknown, causes = 0): LogFields {
+export function toLoggedError(error: unknown, causes = 0): LogFields {
   if (!(error instanceof Error)) return { name: typeof error };
 
   const logged: Record<string, unknown> = { name: cut(error.name, 100) };

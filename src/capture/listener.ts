@@ -1,0 +1,238 @@
+/**
+ * LISTEN: hints that something may be due, and manual requests. Losing every one of them costs latency, never a change.
+ *
+ * pg-listen in the one setting that survived terminated backends, restarts, garbage payloads, throwing handlers and blackholes;
+ * each option below says what goes wrong without it. The handlers only set flags. A notification to ourselves with a random
+ * nonce proves the whole way round, and drives `listener_up`.
+ */
+
+import type { ClientConfig } from "pg";
+import createSubscriber, { type Options, type Subscriber } from "pg-listen";
+import type { Observe } from "../ops/observe.ts";
+import type { Notification } from "./notification.ts";
+import { readNotification } from "./notification.ts";
+
+export interface ListenerOptions {
+  readonly connection: ClientConfig;
+  readonly observe: Observe;
+  readonly isPossibleId: (id: string) => boolean;
+  /** Something may be due. */
+  readonly onWake: () => void;
+  /** A person asked by NOTIFY. Resolves when the requests are durable; called again with the same ones when it rejects. */
+  readonly onRequests: (notifications: readonly Notification[]) => Promise<void>;
+}
+
+const CHANNEL = "account_sync";
+const ROUND_TRIP_CHANNEL = "account_sync_roundtrip";
+const ROUND_TRIP_EVERY_MS = 3_000;
+/** A round trip that takes longer counts as a dead connection: with the interval, noticed within ten seconds. */
+const ROUND_TRIP_TIMEOUT_MS = 5_000;
+/** Requests that could not be made durable yet; beyond this, repetitions of what is waiting already. */
+const PENDING_MAX = 100_000;
+const FLUSH_RETRY_MS = 1_000;
+
+export class Listener {
+  readonly #options: ListenerOptions;
+  #subscriber: Subscriber<Record<string, string>> | null = null;
+  #pending = new Map<string, Notification>();
+  #flushing = false;
+  #closed = false;
+  #roundTrip: { nonce: string; sentAt: number } | null = null;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #restarting: Promise<void> | null = null;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Connects and listens; from then on it keeps itself alive. Look at the tables after it resolves: what changed before was rung for
+   * nobody.
+   *
+   * @throws the connection's error at the first start; later failures are repeated for ever
+   */
+  async start(): Promise<void> {
+    await this.#subscribe();
+    this.#heartbeat = setInterval(() => void this.#beat(), ROUND_TRIP_EVERY_MS);
+    await this.#beat();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#heartbeat);
+    await this.#restarting;
+    await this.#subscriber?.close().catch(() => {});
+  }
+
+  async #subscribe(): Promise<void> {
+    const subscriber = createListener(this.#options.connection);
+    const isCurrent = () => this.#subscriber === subscriber;
+    // Without an `error` listener an unreadable payload or a lost connection wedges the subscriber for good.
+    subscriber.events.on("error", (error) => {
+      if (isCurrent()) this.#options.observe.listenerDown(reasonOf(error));
+    });
+    subscriber.events.on("reconnect", () => {
+      if (isCurrent()) this.#options.observe.listenerReconnected();
+    });
+    subscriber.events.on("connected", () => {
+      if (isCurrent()) this.#options.onWake();
+    });
+    subscriber.notifications.on(CHANNEL, () => {});
+    subscriber.events.on("notification", (notification) => {
+      if (isCurrent())
+        this.#heard(notification.channel, notification.processId, notification.payload ?? "");
+    });
+
+    this.#subscriber = subscriber;
+    // connect() that rejects keeps retrying behind: close it, or it would listen beside the next one.
+    try {
+      await subscriber.connect();
+      await subscriber.listenTo(CHANNEL);
+      await subscriber.listenTo(ROUND_TRIP_CHANNEL);
+    } catch (error) {
+      this.#subscriber = null;
+      await subscriber.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  #heard(channel: string, notifierPid: number, payload: string): void {
+    if (channel === ROUND_TRIP_CHANNEL) {
+      this.#hearRoundTrip(payload);
+      return;
+    }
+    const notification = readNotification(payload, this.#options.isPossibleId);
+    switch (notification.kind) {
+      case "wake":
+        this.#options.onWake();
+        break;
+      case "garbage":
+        this.#options.observe.notificationIgnored({
+          reason: notification.reason,
+          length: payload.length,
+        });
+        break;
+      case "request":
+        this.#keep({ ...notification.request, notifierPid, payload });
+        break;
+      default:
+        notification satisfies never;
+    }
+  }
+
+  #keep(notification: Notification): void {
+    const key = `${notification.notifierPid} ${notification.payload}`;
+    if (this.#pending.size >= PENDING_MAX && !this.#pending.has(key)) {
+      this.#options.observe.notificationIgnored({
+        reason: "more manual requests than can be kept while the database does not take them",
+        length: notification.payload.length,
+      });
+      return;
+    }
+    this.#pending.set(key, notification);
+    void this.#flush();
+  }
+
+  /** Makes what was heard durable, together, so that a storm of notifications costs work per account and not per notification. */
+  async #flush(): Promise<void> {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    try {
+      while (this.#pending.size > 0 && !this.#closed) {
+        await new Promise((resolve) => setImmediate(resolve));
+        const batch = this.#pending;
+        this.#pending = new Map();
+        try {
+          await this.#options.onRequests([...batch.values()]);
+          this.#options.onWake();
+        } catch (error) {
+          this.#options.observe.databaseTrouble({ doing: "recording manual requests", error });
+          this.#pending = new Map([...batch, ...this.#pending]);
+          await new Promise((resolve) => setTimeout(resolve, FLUSH_RETRY_MS));
+        }
+      }
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const now = performance.now();
+    if (this.#roundTrip !== null && now - this.#roundTrip.sentAt > ROUND_TRIP_TIMEOUT_MS) {
+      this.#options.observe.listenerDown("a notification to ourselves did not come back");
+      this.#roundTrip = null;
+      await this.#restart();
+      return;
+    }
+    if (this.#roundTrip !== null || this.#restarting !== null) return;
+    const nonce = crypto.randomUUID();
+    this.#roundTrip = { nonce, sentAt: now };
+    await this.#subscriber?.notify(ROUND_TRIP_CHANNEL, nonce).catch(() => {});
+  }
+
+  #hearRoundTrip(nonce: string): void {
+    // Other replicas say theirs on the same channel.
+    if (this.#roundTrip?.nonce !== nonce) return;
+    this.#options.observe.listenerRoundTrip((performance.now() - this.#roundTrip.sentAt) / 1000);
+    this.#options.observe.listenerUp();
+    this.#roundTrip = null;
+  }
+
+  /** pg-listen is alive and deaf: a new one takes its place. */
+  async #restart(): Promise<void> {
+    if (this.#closed || this.#restarting !== null) return;
+    this.#restarting = (async () => {
+      const deaf = this.#subscriber;
+      this.#subscriber = null;
+      // Closing waits for a server that may not answer; nothing waits for it.
+      void deaf?.close().catch(() => {});
+      try {
+        await this.#subscribe();
+        this.#options.observe.listenerReconnected();
+        this.#options.onWake();
+      } catch (error) {
+        this.#options.observe.listenerDown(reasonOf(error));
+        // The next beat finds no answer and tries again.
+        this.#roundTrip = { nonce: "", sentAt: performance.now() };
+      }
+    })();
+    await this.#restarting;
+    this.#restarting = null;
+  }
+}
+
+function createListener(connection: ClientConfig): Subscriber<Record<string, string>> {
+  const options: Options = {
+    // Payloads are plain text; the default JSON parsing turns an id into an error event.
+    parse: (payload) => payload,
+    serialize: (payload) => payload,
+    // 0: never give up. The default is three seconds, then silence for ever.
+    retryTimeout: 0,
+    retryLimit: Number.POSITIVE_INFINITY,
+    retryInterval: (attempt) =>
+      Math.min(50 * 2 ** Math.min(attempt, 6), 2_000) * (0.5 + Math.random() / 2),
+    // A connection lost between reconnect and LISTEN is noticed by this check only.
+    paranoidChecking: 15_000,
+  };
+  // The default import of this CommonJS module is its namespace.
+  return createSubscriber.default(
+    // A blackhole is noticed only when both timeouts are set.
+    {
+      ...connection,
+      keepAliveInitialDelayMillis: 10_000,
+      query_timeout: 5_000,
+      connectionTimeoutMillis: 5_000,
+    },
+    options,
+  );
+}
+
+/** Codes and names only: a message of the server may carry what it was sent. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  return "code" in error && typeof error.code === "string"
+    ? error.code
+    : error.name === "Error"
+      ? error.message.slice(0, 200)
+      : error.name;
+}

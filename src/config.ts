@@ -1,0 +1,333 @@
+/**
+ * Environment → frozen, typed Config. The only reader of process.env.
+ *
+ * A bad value stops the start with every problem listed by name; a secret may also come from a file (`NAME_FILE`).
+ */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { OperatorError } from "./operator-error.ts";
+
+export type Config = ReturnType<typeof readConfig>;
+
+/** Secrets that may come as `NAME_FILE` too. */
+const SECRETS = [
+  "DATABASE_URL",
+  "LISTEN_DATABASE_URL",
+  "CUSTOMER_API_TOKEN",
+  "CUSTOMER_API_CLIENT_ID",
+  "CUSTOMER_API_CLIENT_SECRET",
+  "CUSTOMER_API_HEADERS",
+  "HTTP_TOKEN",
+] as const;
+
+/** setTimeout's ceiling, 24.8 days: beyond it Node would fire at once. */
+const MS_MAX = 2_147_483_647;
+
+/** @throws OperatorError (exit code 2) that names every problem */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>) {
+  const { values, problems } = readSecretFiles(environment);
+  const parsed = settings.safeParse(values);
+  if (!parsed.success) {
+    problems.push(
+      ...parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`),
+    );
+  }
+  if (problems.length > 0 || !parsed.success) {
+    throw new OperatorError(
+      `The configuration has ${problems.length === 1 ? "a problem" : `${problems.length} problems`}:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
+      {
+        hint: "Correct the environment and start again; the README lists every setting.",
+        exitCode: 2,
+      },
+    );
+  }
+  return toConfig(parsed.data);
+}
+
+/** Variables that look like ours and are not: most likely misspelled. */
+export function unknownSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+): string[] {
+  const known = new Set(Object.keys(settings.shape));
+  return Object.keys(environment).filter(
+    (name) =>
+      /^(?:SYNC_|CUSTOMER_API_|LISTEN_DATABASE_)/.test(name) &&
+      !known.has(name.replace(/_FILE$/, "")),
+  );
+}
+
+function milliseconds(fallback: number, minimum = 0) {
+  return wholeNumber(minimum, MS_MAX, "milliseconds").default(fallback);
+}
+
+function wholeNumber(minimum: number, maximum: number, unit: string) {
+  const wanted = `must be a whole number of ${unit} from ${minimum} to ${maximum}`;
+  return z
+    .string()
+    .regex(/^\d+$/, wanted)
+    .transform(Number)
+    .refine((value) => value >= minimum && value <= maximum, wanted);
+}
+
+const flag = z
+  .enum(["true", "false"], "must be true or false")
+  .transform((value) => value === "true")
+  .default(false);
+
+const databaseUrl = z.string().superRefine((text, context) => {
+  if (!URL.canParse(text) || !/^postgres(?:ql)?:$/.test(new URL(text).protocol)) {
+    context.addIssue({
+      code: "custom",
+      message: "must be a URL like postgres://user:password@host:5432/database",
+    });
+    return;
+  }
+  const mode = new URL(text).searchParams.get("sslmode");
+  if (mode !== null && mode !== "verify-full" && mode !== "disable") {
+    context.addIssue({
+      code: "custom",
+      message: `has sslmode=${mode}, which protects from nobody in the middle: use verify-full, or say disable`,
+    });
+  }
+});
+
+const path = z.string().regex(/^\/\S*$/, "must be a path that begins with /");
+
+/** Settings of the contract that this version knows and does not have yet: only their default is taken. */
+function notYet<const Default extends string>(value: Default) {
+  return z.literal(value, `is not available in this version yet, except ${value}`).default(value);
+}
+
+const settings = z
+  .object({
+    DATABASE_URL: databaseUrl.optional(),
+    LISTEN_DATABASE_URL: databaseUrl.optional(),
+    DATABASE_POOL_MAX: wholeNumber(3, 1_000, "connections").default(10),
+    CUSTOMER_API_URL: z
+      .url({ protocol: /^https?$/, error: "must be a URL like https://api.example.com" })
+      .optional(),
+    CUSTOMER_API_CONFIG_ID: z.string().optional(),
+    CUSTOMER_API_PATH: path.optional(),
+    CUSTOMER_API_UPDATE_METHOD: z
+      .enum(["PUT", "PATCH", "POST"], "must be PUT, PATCH or POST")
+      .default("PUT"),
+    CUSTOMER_API_UPDATE_PATH: path
+      .regex(/\{id\}/, "must contain {id}, where the customer's id goes")
+      .optional(),
+    CUSTOMER_API_TOKEN: z.string().optional(),
+    CUSTOMER_API_CLIENT_ID: z.string().optional(),
+    CUSTOMER_API_CLIENT_SECRET: z.string().optional(),
+    CUSTOMER_API_TOKEN_URL: z
+      .url({
+        protocol: /^https?$/,
+        error: "must be a URL like https://api.example.com/oauth/token",
+      })
+      .optional(),
+    CUSTOMER_API_SCOPE: z.string().optional(),
+    CUSTOMER_API_TOKEN_STYLE: z.enum(["form", "json"], "must be form or json").default("form"),
+    CUSTOMER_API_HEADERS: z
+      .string()
+      .transform((text, context) => {
+        const headers = headersShape.safeParse(parseJson(text));
+        if (headers.success) return headers.data;
+        context.addIssue({
+          code: "custom",
+          message: 'must be a JSON map of strings like {"X-Name":"value"}',
+        });
+        return z.NEVER;
+      })
+      .default({}),
+    CUSTOMER_API_TIMEOUT_MS: milliseconds(120_000, 1),
+    CUSTOMER_API_MAX_RPS: wholeNumber(0, 100_000, "requests per second").default(0),
+    CUSTOMER_API_UNKNOWN_OUTCOME: z
+      .enum(
+        ["park", "resend"],
+        "must be park or resend (lookup is not available in this version yet)",
+      )
+      .optional(),
+    CUSTOMER_API_LOOKUP_PATH: notYet(""),
+    CUSTOMER_API_REFERENCE_FIELD: z
+      .string()
+      .regex(/^[A-Za-z_][\w.-]*$/, "must be a field name")
+      .optional(),
+    CUSTOMER_API_ALLOWED_ORIGINS: z
+      .string()
+      .transform((text, context) => {
+        const origins = text
+          .split(",")
+          .map((origin) => origin.trim())
+          .filter((origin) => origin !== "");
+        for (const origin of origins) {
+          if (URL.canParse(origin) && new URL(origin).origin === origin) continue;
+          context.addIssue({
+            code: "custom",
+            message: `has "${origin}", which is not an origin like https://api.example.com`,
+          });
+        }
+        return origins;
+      })
+      .optional(),
+    CUSTOMER_API_INSECURE: flag,
+    DEFAULT_COUNTRY: z
+      .string()
+      .regex(/^[A-Z]{2}$/, "must be an ISO country code like ID")
+      .default("ID"),
+    SYNC_QUIET_PERIOD_MS: milliseconds(1_000),
+    SYNC_MAX_WAIT_MS: milliseconds(10_000),
+    SYNC_CONCURRENCY: wholeNumber(1, 1_000, "requests").default(16),
+    SYNC_MAX_ATTEMPTS: wholeNumber(0, 1_000_000, "attempts").default(0),
+    SYNC_BACKOFF_MIN_MS: milliseconds(1_000, 1),
+    SYNC_BACKOFF_MAX_MS: milliseconds(900_000, 1),
+    SYNC_LEASE_MS: milliseconds(30_000, 500),
+    SYNC_SWEEP_INTERVAL_MS: milliseconds(5_000, 50),
+    SYNC_SHUTDOWN_TIMEOUT_MS: milliseconds(20_000),
+    SYNC_RECONCILE_INTERVAL_MS: milliseconds(3_600_000),
+    SYNC_BACKFILL_ON_START: flag,
+    SYNC_NOTIFY: z.enum(["auto", "always", "off"], "must be auto, always or off").default("auto"),
+    SYNC_USER_ID: z
+      .string()
+      .max(50, "must have at most 50 characters, as updated_by has")
+      .default("account-sync"),
+    ON_ACCOUNT_DELETE: notYet("ignore"),
+    HISTORY_RETENTION_DAYS: wholeNumber(1, 36_500, "days").default(30),
+    MESSAGES: notYet("en"),
+    HTTP_HOST: z.string().default("127.0.0.1"),
+    HTTP_PORT: wholeNumber(0, 65_535, "a port").default(9464),
+    HTTP_TOKEN: z.string().min(8, "must have at least 8 characters").optional(),
+    LOG_LEVEL: z
+      .enum(
+        ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
+        "must be trace, debug, info, warn, error, fatal or silent",
+      )
+      .default("info"),
+    LOG_FORMAT: z.enum(["json", "pretty"], "must be json or pretty").optional(),
+  })
+  .superRefine((values, context) => {
+    const refuse = (name: string, message: string) =>
+      context.addIssue({ code: "custom", path: [name], message });
+    const hasId = values.CUSTOMER_API_CLIENT_ID !== undefined;
+    if (hasId !== (values.CUSTOMER_API_CLIENT_SECRET !== undefined)) {
+      refuse(
+        hasId ? "CUSTOMER_API_CLIENT_SECRET" : "CUSTOMER_API_CLIENT_ID",
+        "is missing: id and secret go together",
+      );
+    }
+    if (hasId && values.CUSTOMER_API_TOKEN !== undefined) {
+      refuse(
+        "CUSTOMER_API_TOKEN",
+        "and CUSTOMER_API_CLIENT_ID are both set: choose the static token or the client credentials",
+      );
+    }
+    if (values.SYNC_MAX_WAIT_MS < values.SYNC_QUIET_PERIOD_MS) {
+      refuse(
+        "SYNC_MAX_WAIT_MS",
+        `(${values.SYNC_MAX_WAIT_MS}) must not be shorter than SYNC_QUIET_PERIOD_MS (${values.SYNC_QUIET_PERIOD_MS})`,
+      );
+    }
+    if (values.SYNC_BACKOFF_MAX_MS < values.SYNC_BACKOFF_MIN_MS) {
+      refuse(
+        "SYNC_BACKOFF_MAX_MS",
+        `(${values.SYNC_BACKOFF_MAX_MS}) must not be shorter than SYNC_BACKOFF_MIN_MS (${values.SYNC_BACKOFF_MIN_MS})`,
+      );
+    }
+  });
+
+const headersShape = z.record(z.string().regex(/^[\w!#$%&'*+.^`|~-]+$/), z.string());
+
+function toConfig(values: z.infer<typeof settings>) {
+  return Object.freeze({
+    database: {
+      /** null: the embedded one. */
+      url: values.DATABASE_URL ?? null,
+      /** Set when DATABASE_URL is a transaction pooler. */
+      listenUrl: values.LISTEN_DATABASE_URL ?? null,
+      poolMax: values.DATABASE_POOL_MAX,
+    },
+    api: {
+      url: values.CUSTOMER_API_URL ?? null,
+      configId: values.CUSTOMER_API_CONFIG_ID ?? null,
+      createPath: values.CUSTOMER_API_PATH ?? null,
+      updateMethod: values.CUSTOMER_API_UPDATE_METHOD,
+      updatePath: values.CUSTOMER_API_UPDATE_PATH ?? null,
+      auth: toAuth(values),
+      headers: values.CUSTOMER_API_HEADERS,
+      tokenStyle: values.CUSTOMER_API_TOKEN_STYLE,
+      allowedOrigins: values.CUSTOMER_API_ALLOWED_ORIGINS ?? null,
+      insecure: values.CUSTOMER_API_INSECURE,
+      timeoutMs: values.CUSTOMER_API_TIMEOUT_MS,
+      maxRps: values.CUSTOMER_API_MAX_RPS,
+      /** null: `park`, or `resend` with the sandbox. */
+      unknownOutcome: values.CUSTOMER_API_UNKNOWN_OUTCOME ?? null,
+      referenceField: values.CUSTOMER_API_REFERENCE_FIELD ?? null,
+      defaultCountry: values.DEFAULT_COUNTRY,
+    },
+    sync: {
+      quietPeriodMs: values.SYNC_QUIET_PERIOD_MS,
+      maxWaitMs: values.SYNC_MAX_WAIT_MS,
+      concurrency: values.SYNC_CONCURRENCY,
+      maxAttempts: values.SYNC_MAX_ATTEMPTS,
+      backoff: { minMs: values.SYNC_BACKOFF_MIN_MS, maxMs: values.SYNC_BACKOFF_MAX_MS },
+      leaseMs: values.SYNC_LEASE_MS,
+      sweepIntervalMs: values.SYNC_SWEEP_INTERVAL_MS,
+      shutdownTimeoutMs: values.SYNC_SHUTDOWN_TIMEOUT_MS,
+      backfillOnStart: values.SYNC_BACKFILL_ON_START,
+      notify: values.SYNC_NOTIFY,
+      userId: values.SYNC_USER_ID,
+      historyRetentionDays: values.HISTORY_RETENTION_DAYS,
+    },
+    http: { host: values.HTTP_HOST, port: values.HTTP_PORT, token: values.HTTP_TOKEN ?? null },
+    log: {
+      level: values.LOG_LEVEL,
+      format: values.LOG_FORMAT ?? (process.stdout.isTTY ? "pretty" : "json"),
+    } as const,
+  });
+}
+
+function toAuth(values: z.infer<typeof settings>) {
+  if (values.CUSTOMER_API_TOKEN !== undefined)
+    return { kind: "static", token: values.CUSTOMER_API_TOKEN } as const;
+  if (values.CUSTOMER_API_CLIENT_ID === undefined) return { kind: "none" } as const;
+  return {
+    kind: "client_credentials",
+    /** Empty: below the base URL. */
+    tokenUrl: values.CUSTOMER_API_TOKEN_URL ?? "",
+    clientId: values.CUSTOMER_API_CLIENT_ID,
+    clientSecret: values.CUSTOMER_API_CLIENT_SECRET ?? "",
+    scope: values.CUSTOMER_API_SCOPE ?? null,
+    style: values.CUSTOMER_API_TOKEN_STYLE,
+    defaultExpiresInSeconds: 3_600,
+  } as const;
+}
+
+function readSecretFiles(environment: Readonly<Record<string, string | undefined>>) {
+  const problems: string[] = [];
+  // An empty variable is how compose files and shells write "not set".
+  const values: Record<string, string> = {};
+  for (const [name, value] of Object.entries(environment)) {
+    if (value !== undefined && value !== "") values[name] = value;
+  }
+  for (const name of SECRETS) {
+    const file = values[`${name}_FILE`];
+    if (file === undefined) continue;
+    if (values[name] !== undefined) {
+      problems.push(`${name} and ${name}_FILE are both set: keep one`);
+      continue;
+    }
+    try {
+      values[name] = readFileSync(file, "utf8").trim();
+    } catch (error) {
+      problems.push(
+        `${name}_FILE cannot be read: ${error instanceof Error && "code" in error ? error.code : "unknown error"}`,
+      );
+    }
+  }
+  return { values, problems };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * The daemon's wiring, in reading order: builds every part, starts them, stops them in reverse.
+ *
+ *     starting ──migrated, connected, listening──▶ ready ──SIGTERM──▶ draining ──in flight is done──▶ stopped
+ *
+ * Health and metrics answer from the first moment; /readyz says what is missing. A start that fails fails at once; once it has
+ * been up, the daemon is patient for ever.
+ */
+import { Doorbell } from "./capture/doorbell.ts";
+import { Listener } from "./capture/listener.ts";
+import type { Config } from "./config.ts";
+import {
+  type AccountStatus,
+  apiRoutes,
+  type ConsoleQueue,
+  type HistoryRow,
+} from "./console/api.ts";
+import { statusPageRoute } from "./console/status-page.ts";
+import { connectionOptions } from "./db/database.ts";
+import { explained, migrate } from "./db/migrate.ts";
+import { startHttpServer } from "./ops/http.ts";
+import type { Log } from "./ops/log.ts";
+import { createMetrics } from "./ops/metrics.ts";
+import { createObserve, type Observe } from "./ops/observe.ts";
+import { openParts, type Parts, requireConnection } from "./parts.ts";
+import { Dispatcher } from "./queue/dispatcher.ts";
+import { newReplicaId, Presence } from "./queue/presence.ts";
+import { version } from "./version.ts";
+
+export interface Daemon {
+  readonly url: string;
+  /** Resolves when what was in flight is done, or after the timeout. */
+  stop(reason: string): Promise<void>;
+}
+
+/** Housekeeping: history, and what was heard. */
+const FORGET_EVERY_MS = 60_000;
+
+/** @throws OperatorError with what to do */
+export async function startDaemon(config: Config, databaseUrl: string, log: Log): Promise<Daemon> {
+  let parts: Parts | null = null;
+  let phase: "starting" | "ready" | "draining" = "starting";
+
+  const queueStatus = async () => {
+    if (parts === null) throw new Error("not connected yet");
+    return await parts.inspector.status();
+  };
+  const metrics = createMetrics({ version, queueStatus });
+  const observe = createObserve({ log, metrics });
+
+  const readiness = () => {
+    if (phase !== "ready")
+      return [phase === "starting" ? "starting: not migrated and connected yet" : "draining"];
+    return observe.health().listener === "down"
+      ? ["the listener is not connected to the database"]
+      : [];
+  };
+  const about = { version, readiness, health: () => observe.health() };
+  const onError = (error: unknown) =>
+    observe.databaseTrouble({ doing: "answering the console", error });
+  const consoleQueue = consoleQueueOn(() => parts);
+  // What has been started is stopped in reverse, at the end as well as when the start fails halfway.
+  const started = new AsyncDisposableStack();
+  const http = await startHttpServer({
+    ...config.http,
+    metrics: () => metrics.scrape(),
+    readiness,
+    console: [
+      statusPageRoute({ queue: consoleQueue, process: about, onError }),
+      ...apiRoutes({ queue: consoleQueue, process: about, onError }),
+    ],
+    onError: (error) => observe.warning("A bug answered an HTTP request", { error }),
+  });
+
+  started.defer(() => http.close());
+
+  try {
+    const directUrl = config.database.listenUrl ?? databaseUrl;
+    await migrate({ url: directUrl, info: (message) => observe.info(message) });
+
+    const replicaId = newReplicaId();
+    const opened = await openParts(config, databaseUrl, observe, replicaId);
+    parts = opened;
+    started.defer(() => opened.close());
+    await requireConnection(opened.connections);
+
+    const doorbell = new Doorbell({
+      db: opened.db,
+      notify: config.sync.notify,
+      sweepIntervalMs: config.sync.sweepIntervalMs,
+      now: () => performance.now(),
+    });
+    const dispatcher = new Dispatcher({
+      queue: opened.queue,
+      run: opened.sync,
+      doorbell,
+      ring: () => opened.queue.ring(),
+      availableInMs: () => opened.api.available(),
+      slots: () => opened.api.slots(),
+      observe,
+      concurrency: config.sync.concurrency,
+      sweepIntervalMs: config.sync.sweepIntervalMs,
+    });
+    const directConnection = (role: string) =>
+      connectionOptions({
+        url: directUrl,
+        applicationName: `account-sync ${version} ${role}`,
+        pooled: false,
+        synchronousCommit: "on",
+      });
+    const presence = new Presence({
+      db: opened.db,
+      connection: directConnection("presence"),
+      replicaId,
+      onTakeOver: (accounts) => {
+        observe.info("A daemon is gone; its accounts are taken over", { accounts });
+        dispatcher.wake();
+      },
+      onTrouble: (error) => observe.databaseTrouble({ doing: "watching the other daemons", error }),
+    });
+    const hearerId = crypto.randomUUID();
+    const listener = new Listener({
+      connection: directConnection("listener"),
+      observe,
+      isPossibleId: opened.source.isPossibleId,
+      onWake: () => {
+        doorbell.heard();
+        dispatcher.wake();
+      },
+      onRequests: (notifications) => opened.queue.hear(notifications, hearerId),
+    });
+
+    // Connect, listen, and only then look: what changed before was rung for nobody.
+    started.defer(() => presence.close());
+    await presence.start();
+    started.defer(() => listener.close());
+    await listener.start();
+    started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
+    dispatcher.start();
+    const housekeeping = setInterval(() => void forget(opened, config, observe), FORGET_EVERY_MS);
+    started.defer(() => clearInterval(housekeeping));
+    if (config.sync.backfillOnStart) await opened.queue.mark("unqueued");
+    else void tellUnqueued(opened, observe);
+
+    phase = "ready";
+    observe.started({ url: http.url, version });
+
+    return {
+      url: http.url,
+      async stop(reason) {
+        phase = "draining";
+        observe.draining(reason);
+        await started.disposeAsync();
+        observe.stopped();
+      },
+    };
+  } catch (error) {
+    await started.disposeAsync();
+    throw explained(error, databaseUrl);
+  }
+}
+
+/** Accounts from before the first migrate are not sent by themselves; somebody should know how many there are. */
+async function tellUnqueued(parts: Parts, observe: Observe): Promise<void> {
+  try {
+    const count = await parts.inspector.countUnqueued();
+    if (count === 0) return;
+    observe.info(
+      "Accounts from before the first migrate are not sent until they change or are asked for: account-sync backfill",
+      {
+        accounts: count,
+      },
+    );
+  } catch (error) {
+    observe.databaseTrouble({ doing: "counting accounts", error });
+  }
+}
+
+async function forget(parts: Parts, config: Config, observe: Observe): Promise<void> {
+  try {
+    await parts.queue.forget(config.sync.historyRetentionDays);
+  } catch (error) {
+    observe.databaseTrouble({ doing: "removing old history", error });
+  }
+}
+
+function consoleQueueOn(parts: () => Parts | null): ConsoleQueue {
+  const opened = () => {
+    const now = parts();
+    if (now === null) throw new Error("not connected yet");
+    return now;
+  };
+  return {
+    status: async () => await opened().inspector.status(),
+    accounts: async (page) => await opened().inspector.accounts<AccountStatus>(page),
+    account: async (id) => await opened().inspector.account<AccountStatus, HistoryRow>(id),
+    request: async (id, how) => await opened().queue.request([id], how),
+    retry: async (which) =>
+      await opened().queue.retry({
+        ids: "ids" in which ? which.ids : null,
+        errorClass: "errorClass" in which ? which.errorClass : null,
+      }),
+  };
+}

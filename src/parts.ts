@@ -1,0 +1,127 @@
+/**
+ * The parts that the daemon and the commands share, built in reading order: database, source, queue, API, sync.
+ *
+ * Expects a migrated database. Starts nothing: no loop runs and nothing listens until somebody asks.
+ */
+import type { Config } from "./config.ts";
+import { type CustomerApiClient, createCustomerApi } from "./customer-api/client.ts";
+import { createDatabase, type Database } from "./db/database.ts";
+import { OperatorError } from "./operator-error.ts";
+import type { Observe } from "./ops/observe.ts";
+import { backoffMs } from "./queue/backoff.ts";
+import { createInspector } from "./queue/inspect.ts";
+import { type Claim, createQueue, type Queue } from "./queue/queue.ts";
+import type { TransformOptions } from "./sync/command.ts";
+import { type Connections, createConnections } from "./sync/connections.ts";
+import type { Outcome } from "./sync/outcome.ts";
+import { describeSource, type Source } from "./sync/source.ts";
+import { createSync } from "./sync/sync.ts";
+import { version } from "./version.ts";
+
+export interface Parts {
+  readonly db: Database;
+  readonly source: Source;
+  readonly queue: Queue;
+  readonly inspector: ReturnType<typeof createInspector>;
+  readonly connections: Connections;
+  readonly mapping: TransformOptions;
+  readonly api: CustomerApiClient;
+  readonly sync: (claim: Claim, signal: AbortSignal) => Promise<Outcome | null>;
+  close(): Promise<void>;
+}
+
+/** Connections for folds, claims and renewals, beside those that write ids. */
+const RELAXED_CONNECTIONS = 2;
+
+/** @param replicaId the daemon's number; null for a command */
+export async function openParts(
+  config: Config,
+  url: string,
+  observe: Observe,
+  replicaId: number | null = null,
+): Promise<Parts> {
+  const database = {
+    url,
+    applicationName: `account-sync ${version}`,
+    pooled: config.database.listenUrl !== null,
+    onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
+  };
+  const db = createDatabase({
+    ...database,
+    max: config.database.poolMax - RELAXED_CONNECTIONS,
+    synchronousCommit: "on",
+  });
+  const relaxedDb = createDatabase({
+    ...database,
+    max: RELAXED_CONNECTIONS,
+    synchronousCommit: "off",
+  });
+
+  const source = await describeSource(db).catch(async (error: unknown) => {
+    await relaxedDb.close();
+    await db.close();
+    throw error;
+  });
+  const queue = createQueue({
+    db,
+    relaxedDb,
+    quietPeriodMs: config.sync.quietPeriodMs,
+    maxWaitMs: config.sync.maxWaitMs,
+    leaseMs: config.sync.leaseMs,
+    replicaId,
+  });
+  const connections = createConnections(db, source, config.api);
+  const api = createCustomerApi({
+    timeoutMs: config.api.timeoutMs,
+    userAgent: `account-sync/${version}`,
+    observe,
+    limits: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },
+  });
+  const mapping = {
+    defaultCountry: config.api.defaultCountry,
+    referenceField: config.api.referenceField,
+  };
+  const sync = createSync({
+    db,
+    queue,
+    api,
+    connections,
+    source,
+    mapping,
+    observe,
+    maxRps: config.api.maxRps,
+    policy: {
+      unknownOutcome: config.api.unknownOutcome ?? "park",
+      maxAttempts: config.sync.maxAttempts,
+      defaultUserId: config.sync.userId,
+      delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, Math.random),
+      blockedRecheckMs: Math.min(config.sync.backoff.maxMs, 300_000),
+    },
+  });
+
+  return {
+    db,
+    source,
+    queue,
+    inspector: createInspector(db),
+    connections,
+    mapping,
+    api,
+    sync,
+    async close() {
+      await api.close();
+      await relaxedDb.close();
+      await db.close();
+    },
+  };
+}
+
+/** @throws OperatorError when the API that everything is sent to by default cannot be told or used */
+export async function requireConnection(connections: Connections): Promise<void> {
+  const connection = await connections.of(null);
+  if (!("error" in connection)) return;
+  throw new OperatorError(`It is not known where to send customers to: ${connection.error}.`, {
+    hint: "Set CUSTOMER_API_URL (and its credentials), or put a row into m_backend_ext_config.",
+    exitCode: 2,
+  });
+}
