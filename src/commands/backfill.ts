@@ -1,0 +1,115 @@
+/** `backfill`: marks accounts in the slow lane, and shows how they get through if asked to. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "../config.ts";
+import type { Parts } from "../parts.ts";
+import { withParts } from "./connect.ts";
+import { counted, printJson, printLine, printWarning, toDuration } from "./output.ts";
+
+const LOOK_EVERY_MS = 500;
+/** A line per look would be a thousand lines for a million accounts. */
+const LINE_EVERY_MS = 5_000;
+/** A daemon looks at least every SYNC_SWEEP_INTERVAL_MS, five seconds by default. */
+const STILL_AFTER_MS = 15_000;
+const BAR_WIDTH = 40;
+
+export async function backfill(
+  config: Config,
+  how: { readonly which: "all" | "missing"; readonly waits: boolean; readonly json: boolean },
+): Promise<number> {
+  const { which, waits, json } = how;
+  return await withParts(config, { json }, async ({ parts }) => {
+    await parts.queue.mark(which);
+    if (!json) {
+      const who = which === "all" ? "Every account" : "Every account that lacks an id";
+      printLine(`${who} is marked; a running daemon sends them when nothing else is due.`);
+    } else if (!waits) {
+      printJson({ marked: which });
+    }
+    if (waits) await waitForBackfill(parts, json);
+    return 0;
+  });
+}
+
+/** Until nothing is left in the lane. What was parked on the way is not in it any more; `status` shows it. */
+async function waitForBackfill({ inspector }: Parts, json: boolean): Promise<void> {
+  const startedAt = performance.now();
+  const progress = json ? jsonProgress() : process.stdout.isTTY === true ? bar() : lines();
+  let most = 0;
+  let last = "";
+  let movedAt = startedAt;
+
+  for (;;) {
+    const { unfolded, pending } = await inspector.backfill();
+    const now = performance.now();
+    most = Math.max(most, pending);
+    progress.show({ unfolded, pending, most });
+    if (unfolded === 0 && pending === 0) break;
+
+    const current = `${unfolded} ${pending}`;
+    if (current !== last) movedAt = now;
+    last = current;
+    if (now - movedAt > STILL_AFTER_MS) {
+      printWarning(
+        `nothing has moved for ${toDuration(now - movedAt)}: is a daemon running (account-sync start), and does the API answer (account-sync status)? Ctrl-C leaves; what is marked stays marked.`,
+        json,
+      );
+      movedAt = now;
+    }
+    await sleep(LOOK_EVERY_MS);
+  }
+  progress.end(performance.now() - startedAt);
+}
+
+interface Look {
+  /** Markers that are not accounts yet: their number is not known. */
+  readonly unfolded: number;
+  readonly pending: number;
+  readonly most: number;
+}
+
+interface Progress {
+  show(look: Look): void;
+  end(durationMs: number): void;
+}
+
+function lines(): Progress {
+  let saidAt = Number.NEGATIVE_INFINITY;
+  return {
+    show({ unfolded, pending }) {
+      if (performance.now() - saidAt < LINE_EVERY_MS) return;
+      saidAt = performance.now();
+      printLine(`${counted(pending, "account")} to go${unfolded > 0 ? ", still counting" : ""}`);
+    },
+    end: sayDone,
+  };
+}
+
+function bar(): Progress {
+  return {
+    show({ unfolded, pending, most }) {
+      const done = most === 0 ? 0 : (most - pending) / most;
+      const filled = Math.round(done * BAR_WIDTH);
+      const drawn = `${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)}`;
+      const counting = unfolded > 0 ? ", still counting" : "";
+      process.stdout.write(`\r\x1b[K${drawn} ${most - pending} of ${most}${counting}`);
+    },
+    end(durationMs) {
+      process.stdout.write("\r\x1b[K");
+      sayDone(durationMs);
+    },
+  };
+}
+
+function sayDone(durationMs: number): void {
+  printLine(
+    `All through after ${toDuration(durationMs)}; account-sync status shows what was parked.`,
+  );
+}
+
+function jsonProgress(): Progress {
+  return {
+    show: ({ unfolded, pending }) =>
+      printJson({ unfolded_markers: unfolded, pending_accounts: pending }),
+    end: () => {},
+  };
+}

@@ -1,0 +1,97 @@
+/** Commands' way to the database: which one it is, whether it is migrated, and the parts on it, closed at the end. */
+import type { Config } from "../config.ts";
+import { errorCode } from "../db/database.ts";
+import { explained, latestMigration } from "../db/migrate.ts";
+import { OperatorError } from "../operator-error.ts";
+import { createLog } from "../ops/log.ts";
+import { createMetrics } from "../ops/metrics.ts";
+import { createObserve, type Observe } from "../ops/observe.ts";
+import { openParts, type Parts } from "../parts.ts";
+import { version } from "../version.ts";
+
+export interface Connected {
+  readonly parts: Parts;
+  /** With the sandbox's settings where it is the one to send to. */
+  readonly config: Config;
+  readonly observe: Observe;
+}
+
+/** Runs `work` on a migrated database. @throws OperatorError with what to do */
+export async function withParts<T>(
+  config: Config,
+  { json, sends = false }: { readonly json: boolean; readonly sends?: boolean },
+  work: (connected: Connected) => Promise<T>,
+): Promise<T> {
+  const located = await locateDatabase(config, { sends });
+  const observe = createCommandObserve(located.config, json);
+  try {
+    const parts = await openParts(located.config, located.databaseUrl, observe);
+    try {
+      await requireMigrated(parts);
+      return await work({ parts, config: located.config, observe });
+    } finally {
+      await parts.close();
+    }
+  } catch (error) {
+    throw explained(error, located.databaseUrl);
+  }
+}
+
+/** DATABASE_URL, or the embedded database of the `npm start` that runs in this folder. */
+export async function locateDatabase(
+  config: Config,
+  { sends = false }: { readonly sends?: boolean } = {},
+): Promise<{ readonly config: Config; readonly databaseUrl: string }> {
+  if (config.database.url !== null) return { config, databaseUrl: config.database.url };
+
+  const { findPlayground } = await import("../local/playground.ts");
+  return await findPlayground(config, { sends });
+}
+
+/** Warnings and worse, on stderr: stdout is for the result. */
+function createCommandObserve(config: Config, json: boolean): Observe {
+  return createObserve({
+    log: createLog({
+      level: config.log.level === "info" ? "warn" : config.log.level,
+      format: json ? "json" : "pretty",
+      destination: process.stderr,
+    }),
+    // Nobody scrapes a command.
+    metrics: createMetrics({
+      version,
+      queueStatus: async () => Promise.reject(new Error("unused")),
+    }),
+  });
+}
+
+async function requireMigrated(parts: Parts): Promise<void> {
+  const installed = await readSchemaVersion(parts);
+  const known = latestMigration();
+  if (installed === known) return;
+  if (installed === null) {
+    throw new OperatorError("The database has no schema account_sync yet.", {
+      hint: "Run `account-sync migrate` first; `account-sync start` does it, too.",
+    });
+  }
+  throw installed > known
+    ? new OperatorError(
+        `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
+        { hint: "Use the newer account-sync that upgraded it." },
+      )
+    : new OperatorError(
+        `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
+        { hint: "Run `account-sync migrate` to upgrade it; starting the daemon does it, too." },
+      );
+}
+
+async function readSchemaVersion({ db }: Parts): Promise<number | null> {
+  try {
+    const [row] = await db.run<{ version: number }>("schema_version");
+    return row?.version ?? null;
+  } catch (error) {
+    const code = errorCode(error);
+    // 42P01: no such table, 3F000: no such schema.
+    if (code === "42P01" || code === "3F000") return null;
+    throw error;
+  }
+}

@@ -1,0 +1,73 @@
+/** `migrate`: installs or upgrades what the daemon needs in the database, and says what it did. */
+import type { Config } from "../config.ts";
+import { createDatabase } from "../db/database.ts";
+import { latestMigration, migrate } from "../db/migrate.ts";
+import { version } from "../version.ts";
+import { locateDatabase } from "./connect.ts";
+import { counted, printJson, printLine, printWarning } from "./output.ts";
+
+export async function migrateDatabase(
+  config: Config,
+  { json }: { readonly json: boolean },
+): Promise<number> {
+  const { databaseUrl } = await locateDatabase(config);
+  const url = config.database.listenUrl ?? databaseUrl;
+  const migrated = await migrate({ url, info: (message) => printWarning(message, json) });
+
+  const db = createDatabase({
+    url,
+    applicationName: `account-sync ${version} migrate`,
+    max: 1,
+    synchronousCommit: "on",
+    pooled: false,
+    onError: () => {},
+  });
+  try {
+    const [installed] = await db.run<{ tables: string[] }>("installed_capture");
+    // Only to be told: among very many accounts it may take longer than a statement may.
+    const [unqueued] = await db.run<{ count: number }>("count_unqueued").catch(() => []);
+    report({
+      json,
+      ...migrated,
+      tables: installed?.tables ?? [],
+      unqueued: unqueued?.count ?? 0,
+    });
+  } finally {
+    await db.close();
+  }
+  return 0;
+}
+
+interface Report {
+  readonly json: boolean;
+  readonly migrations: number;
+  readonly createdSchema: boolean;
+  readonly tables: readonly string[];
+  readonly unqueued: number;
+}
+
+function report({ json, migrations, createdSchema, tables, unqueued }: Report): void {
+  if (json) {
+    printJson({
+      schema_version: latestMigration(),
+      created_schema: createdSchema,
+      migrations_applied: migrations,
+      captured_tables: tables,
+      unqueued_accounts: unqueued,
+    });
+    return;
+  }
+
+  const done = createdSchema
+    ? "installed"
+    : migrations > 0
+      ? `upgraded by ${counted(migrations, "migration")}`
+      : "there already, nothing to do";
+  printLine(`Schema account_sync, version ${latestMigration()}: ${done}.`);
+  printLine(`Changes are captured on ${tables.join(", ")}.`);
+  if (unqueued > 0) {
+    printLine(
+      `${counted(unqueued, "account")} from before will not be sent until they change or somebody asks: account-sync backfill`,
+    );
+  }
+}

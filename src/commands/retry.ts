@@ -1,0 +1,37 @@
+/** `retry`: puts parked accounts back. */
+import type { Config } from "../config.ts";
+import { OperatorError } from "../operator-error.ts";
+import type { ErrorClass } from "../sync/outcome.ts";
+import { withParts } from "./connect.ts";
+import { counted, printJson, printLine } from "./output.ts";
+
+export async function retry(
+  config: Config,
+  which: {
+    readonly ids: readonly string[];
+    readonly all: boolean;
+    readonly errorClass: ErrorClass | null;
+    readonly json: boolean;
+  },
+): Promise<number> {
+  const { ids, all, errorClass, json } = which;
+  const namesNone = ids.length === 0 && !all && errorClass === null;
+  if (namesNone || (ids.length > 0 && all)) {
+    throw new OperatorError(
+      namesNone ? "retry needs to know which accounts." : "retry takes ids or --all, not both.",
+      {
+        hint: "Name them (account-sync retry <id> …), or say --all, or --class <error class>; account-sync status shows what is parked.",
+        exitCode: 2,
+      },
+    );
+  }
+
+  const retried = await withParts(config, { json }, ({ parts }) =>
+    parts.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass }),
+  );
+
+  if (json) printJson({ retried });
+  else if (retried === 0) printLine("None of these was parked: nothing to put back.");
+  else printLine(`Put ${counted(retried, "parked account")} back; due at once.`);
+  return 0;
+}

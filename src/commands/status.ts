@@ -1,0 +1,171 @@
+/** `status`: the queue at a glance, or everything about one account. */
+import type { Config } from "../config.ts";
+import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
+import { OperatorError } from "../operator-error.ts";
+import type { Parts } from "../parts.ts";
+import type { PendingState } from "../queue/inspect.ts";
+import type { ErrorClass } from "../sync/outcome.ts";
+import { withParts } from "./connect.ts";
+import { counted, printJson, printLine, toDuration, toTable } from "./output.ts";
+
+export async function status(
+  config: Config,
+  id: string | null,
+  { json }: { readonly json: boolean },
+): Promise<number> {
+  const lines = await withParts(config, { json }, async ({ parts }) =>
+    id === null ? await describeQueue(parts, json) : await describeAccount(parts, id, json),
+  );
+  for (const line of lines) printLine(line);
+  return 0;
+}
+
+const MEANINGS: Readonly<Record<PendingState, string>> = {
+  waiting: "changed a moment ago; more changes may come",
+  due: "next in line",
+  running: "being sent",
+  retrying: "failed in a way that may pass; tried again by itself",
+  parked: "set aside: correct the data, or account-sync retry",
+  blocked: "waits for its parent's external id",
+};
+
+interface Problem {
+  readonly state: PendingState;
+  readonly errorClass: ErrorClass;
+  readonly count: number;
+}
+
+async function describeQueue({ db, inspector }: Parts, json: boolean): Promise<string[]> {
+  const { byState, oldestPendingSeconds } = await inspector.status();
+  const problems = await db.run<Problem>("count_problems");
+  const [unfolded] = await db.run<Unfolded>("count_unfolded", [CHANGES_COUNTED]);
+  const { changes, markers } = unfolded ?? { changes: 0, markers: 0 };
+  if (json) {
+    printJson({
+      pending_accounts: byState,
+      oldest_pending_seconds: oldestPendingSeconds,
+      unfolded_changes: changes,
+      unfolded_markers: markers,
+      problems: problems.map(({ state, errorClass, count }) => ({
+        state,
+        error_class: errorClass,
+        count,
+      })),
+    });
+    return [];
+  }
+
+  const total = Object.values(byState).reduce((sum, count) => sum + count, 0);
+  const before = describeUnfolded({ changes, markers });
+  if (total === 0 && before.length > 0) return before;
+  if (total === 0) return ["Nothing is pending: every captured change has reached the API."];
+
+  const rows = Object.entries(byState).map(([state, count]) => [
+    state,
+    String(count),
+    count === 0 ? "" : (whyOf(state, problems) ?? MEANINGS[state as PendingState]),
+  ]);
+  const age = toDuration(oldestPendingSeconds * 1_000);
+  return [
+    `${counted(total, "account")} pending; the oldest change on its way is ${age} old.`,
+    ...before,
+    "",
+    ...toTable([["state", "accounts", ""], ...rows]),
+    ...(byState.parked > 0 ? ["", ...(await listParked(inspector))] : []),
+  ];
+}
+
+interface Unfolded {
+  readonly changes: number;
+  readonly markers: number;
+}
+
+/** A number beyond this says no more than the number itself, and takes a walk over the table. */
+const CHANGES_COUNTED = 100_000;
+
+function describeUnfolded({ changes, markers }: Unfolded): string[] {
+  if (changes + markers === 0) return [];
+  const number =
+    changes === CHANGES_COUNTED ? `${CHANGES_COUNTED} changes or more` : counted(changes, "change");
+  const also = markers === 0 ? "" : ` and ${counted(markers, "request")} for many accounts`;
+  return [
+    `${number}${also} captured a moment ago, or while no daemon runs: not counted as accounts yet.`,
+  ];
+}
+
+function whyOf(state: string, problems: readonly Problem[]): string | null {
+  const ofState = problems.filter((problem) => problem.state === state);
+  if (ofState.length === 0) return null;
+  const classes = ofState.map(({ errorClass, count }) => `${errorClass} ${count}`).join(", ");
+  return `${classes}: ${MEANINGS[state as PendingState]}`;
+}
+
+const PARKED_SHOWN = 10;
+
+async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
+  const { accounts, nextCursor } = await inspector.accounts<AccountStatus>({
+    state: "parked",
+    cursor: null,
+    limit: PARKED_SHOWN,
+  });
+  const rows = accounts.map((account) => [
+    account.account_id,
+    account.error_class ?? "",
+    (account.error ?? "").slice(0, 120),
+  ]);
+  return [
+    ...toTable([["parked account", "class", "why"], ...rows]),
+    ...(nextCursor === null ? [] : ["… and more"]),
+  ];
+}
+
+async function describeAccount({ inspector }: Parts, id: string, json: boolean): Promise<string[]> {
+  const account = await inspector.account<AccountStatus, HistoryRow>(id);
+  if (account === null) {
+    throw new OperatorError(`The queue does not know account ${id}.`, {
+      hint: `It has not changed since the first migrate, or there is no such account. Send it with: account-sync sync ${id}`,
+    });
+  }
+  if (json) {
+    printJson(account);
+    return [];
+  }
+  return [
+    `Account ${account.account_id}`,
+    ...toTable(factsOf(account)).map((line) => `  ${line}`),
+    "",
+    ...historyOf(account.history),
+  ];
+}
+
+function factsOf(account: AccountDetail): string[][] {
+  const facts = [["state", account.state]];
+  if (account.error !== null) facts.push(["why", `${account.error_class ?? ""}: ${account.error}`]);
+  if (account.attempts > 0) facts.push(["failed tries", String(account.attempts)]);
+  if (account.due_at !== null) {
+    facts.push([account.state === "running" ? "lease ends" : "due", toTime(account.due_at)]);
+  }
+  if (account.changed_at !== null) facts.push(["changed", toTime(account.changed_at)]);
+  facts.push([
+    "last synced",
+    account.last_synced_at === null ? "never" : toTime(account.last_synced_at),
+  ]);
+  return facts;
+}
+
+function historyOf(history: readonly HistoryRow[]): string[] {
+  if (history.length === 0) return ["No attempt yet."];
+  const rows = history.map((attempt) => [
+    toTime(attempt.started_at),
+    attempt.trigger,
+    attempt.outcome ?? "under way",
+    attempt.http_status === null ? "" : String(attempt.http_status),
+    attempt.error === null ? "" : `${attempt.error_class ?? ""}: ${attempt.error}`,
+  ]);
+  return toTable([["started", "trigger", "outcome", "http", "error"], ...rows]);
+}
+
+/** To the second, in the time zone of the database session. */
+function toTime(iso: string): string {
+  return iso.slice(0, 19).replace("T", " ");
+}

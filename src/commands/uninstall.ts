@@ -1,0 +1,79 @@
+/** `uninstall`: removes triggers and schema, once somebody has said that this is what is wanted. */
+import { createInterface } from "node:readline/promises";
+import type { Config } from "../config.ts";
+import { createDatabase } from "../db/database.ts";
+import { explained, uninstall } from "../db/migrate.ts";
+import { OperatorError } from "../operator-error.ts";
+import { version } from "../version.ts";
+import { locateDatabase } from "./connect.ts";
+import { printJson, printLine, printWarning } from "./output.ts";
+
+export async function uninstallFromDatabase(
+  config: Config,
+  { json, isSure }: { readonly json: boolean; readonly isSure: boolean },
+): Promise<number> {
+  const { databaseUrl } = await locateDatabase(config);
+  const url = config.database.listenUrl ?? databaseUrl;
+  const found = await findInstalled(url);
+  if (found.hasSchema && !isSure && !(await isConfirmed(json))) {
+    printLine("Nothing was removed.");
+    return 1;
+  }
+
+  if (found.hasSchema) await uninstall({ url, info: (message) => printWarning(message, json) });
+
+  if (json) {
+    printJson({ removed_schema: found.hasSchema, removed_triggers_from: found.tables });
+  } else if (found.hasSchema) {
+    const tables = found.tables.length === 0 ? "no table" : found.tables.join(", ");
+    printLine(
+      `Removed schema account_sync with its queue and history, and the triggers on ${tables}.`,
+    );
+    printLine("The source tables are as they were; external ids that were written stay.");
+  } else {
+    printLine("There is no schema account_sync in this database: nothing to remove.");
+  }
+  return 0;
+}
+
+interface Installed {
+  readonly hasSchema: boolean;
+  readonly tables: readonly string[];
+}
+
+async function findInstalled(url: string): Promise<Installed> {
+  const db = createDatabase({
+    url,
+    applicationName: `account-sync ${version} uninstall`,
+    max: 1,
+    synchronousCommit: "on",
+    pooled: false,
+    onError: () => {},
+  });
+  try {
+    const [installed] = await db.run<Installed>("installed_capture");
+    return installed ?? { hasSchema: false, tables: [] };
+  } catch (error) {
+    throw explained(error, url);
+  } finally {
+    await db.close();
+  }
+}
+
+async function isConfirmed(json: boolean): Promise<boolean> {
+  if (json || process.stdin.isTTY !== true || process.stdout.isTTY !== true) {
+    throw new OperatorError(
+      "uninstall removes the queue and the history, and there is no terminal to ask on.",
+      { hint: "If that is what you want: account-sync uninstall --yes", exitCode: 2 },
+    );
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    const answer = await terminal.question(
+      "This removes the queue, the history and every change not delivered yet. Stop the daemons first. Go on? (yes/no) ",
+    );
+    return answer.trim().toLowerCase() === "yes";
+  } finally {
+    terminal.close();
+  }
+}

