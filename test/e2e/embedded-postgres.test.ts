@@ -35,7 +35,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await rm(folder, { recursive: true, force: true });
+  // A server whose parent was killed writes for up to a second more.
+  await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 describe("the server never outlives its process", () => {

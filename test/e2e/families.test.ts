@@ -38,7 +38,9 @@ test("accounts that are each other's parents are named and keep waiting; mending
   const product = await createProduct();
   const daemon = await product.start();
   const first = await insertAccount(product.database, { name: "First", tiers: 0, pics: 0 });
-  await eventually(() => expect(product.requests()).toHaveLength(1));
+  await eventually(async () =>
+    expect((await externalIds(product.database, first)).account).not.toBeNull(),
+  );
   await product.database.query("update m_account set uuid_be = null");
 
   const second = await insertAccount(product.database, {

@@ -23,7 +23,8 @@ const folders: string[] = [];
 afterAll(async () => {
   for (const folder of folders) {
     await eventually(async () => expect(await processesOf(folder)).toEqual([]));
-    await rm(folder, { recursive: true, force: true });
+    // A server whose parent was killed writes for up to a second more.
+    await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 });
 
