@@ -118,7 +118,6 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
       },
       onTrouble: (error) => observe.databaseTrouble({ doing: "watching the other daemons", error }),
     });
-    const hearerId = crypto.randomUUID();
     const listener = new Listener({
       connection: directConnection("listener"),
       observe,
@@ -127,7 +126,7 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
         doorbell.heard();
         dispatcher.wake();
       },
-      onRequests: (notifications) => opened.queue.hear(notifications, hearerId),
+      onRequests: (notifications) => opened.queue.hear(notifications, replicaId),
     });
 
     // Connect, listen, and only then look: what changed before was rung for nobody.

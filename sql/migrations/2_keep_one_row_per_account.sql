@@ -84,7 +84,7 @@ create table account_sync.replica (
 create table account_sync.heard (
   notifier_pid integer not null,
   payload_hash text not null,
-  replica_id   uuid not null,
+  replica_id   integer not null,
   heard_at     timestamptz not null default clock_timestamp(),
   primary key (notifier_pid, payload_hash)
 );

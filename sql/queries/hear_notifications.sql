@@ -11,7 +11,7 @@ with notification as (
 ),
 first_heard as (
   insert into account_sync.heard as h (notifier_pid, payload_hash, replica_id)
-  select notifier_pid, payload_hash, $7::uuid
+  select notifier_pid, payload_hash, $7::integer
   from notification
   order by notifier_pid, payload_hash
   on conflict (notifier_pid, payload_hash) do update set

@@ -229,7 +229,7 @@ export function createQueue({
     },
 
     /** Turns NOTIFY payloads into requests, once over all replicas. */
-    async hear(notifications: readonly Heard[], replicaId: string): Promise<void> {
+    async hear(notifications: readonly Heard[], hearer: number): Promise<void> {
       await db.run("hear_notifications", [
         notifications.map((notification) => notification.notifierPid),
         notifications.map((notification) =>
@@ -239,7 +239,7 @@ export function createQueue({
         notifications.map((notification) => notification.userId),
         notifications.map((notification) => notification.configId),
         notifications.map((notification) => notification.force),
-        replicaId,
+        hearer,
       ]);
     },
 

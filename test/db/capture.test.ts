@@ -828,16 +828,16 @@ describe("asking for a sync in SQL", () => {
       configId: null,
       force: true,
     };
-    const [first, second] = [randomUUID(), randomUUID()];
+    const [first, second] = [1, 2];
     await takeChanges();
 
     await Promise.all([queue.hear([heard], first), queue.hear([heard], second)]);
     expect(await takeChanges()).toEqual([{ account_id: id }]);
 
-    const [answered] = await database.query<{ replica_id: string }>(
+    const [answered] = await database.query<{ replica_id: number }>(
       "select replica_id from account_sync.heard where notifier_pid = 4711",
     );
-    await queue.hear([heard], answered?.replica_id ?? "");
+    await queue.hear([heard], answered?.replica_id ?? 0);
     expect(await takeChanges()).toEqual([{ account_id: id }]);
   });
 
@@ -850,7 +850,7 @@ describe("asking for a sync in SQL", () => {
         { ...heard, notifierPid: 1, payload: "*", accountId: null },
         { ...heard, notifierPid: 1, payload: "nobody", accountId: "nobody" },
       ],
-      randomUUID(),
+      1,
     );
 
     expect(await takeChanges()).toEqual([{ account_id: "nobody" }, { marker: "all" }]);
