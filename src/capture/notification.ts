@@ -20,10 +20,21 @@ export type ReadNotification =
   | { readonly kind: "request"; readonly request: NotifiedRequest }
   | { readonly kind: "garbage"; readonly reason: string };
 
+/**
+ * Text that PostgreSQL stores as it is. It takes neither a zero byte nor half of a surrogate pair, which JSON can spell, and one such
+ * request would fail the whole batch it is written with, for ever. `max` counts characters as PostgreSQL does.
+ */
+const storableText = (max: number) =>
+  z
+    .string()
+    .refine((text) => !text.includes("\0") && text.isWellFormed(), "characters nobody can store")
+    .refine((text) => [...text].length <= max, `more than ${max} characters`);
+
 const requestShape = z.object({
-  account_id: z.union([z.string().min(1), z.number().transform(String)]),
-  user_id: z.string().nullish(),
-  config_id: z.string().nullish(),
+  account_id: z.union([z.number().transform(String), storableText(255).min(1)]),
+  // What the source tables have room for in updated_by.
+  user_id: storableText(50).nullish(),
+  config_id: storableText(100).nullish(),
   force: z.boolean().default(true),
 });
 
@@ -56,11 +67,7 @@ function readJson(text: string, isPossibleId: (id: string) => boolean): ReadNoti
   }
   const request = requestShape.safeParse(json);
   if (!request.success) {
-    const fields = request.error.issues.map((issue) => issue.path.join(".") || "the object");
-    return {
-      kind: "garbage",
-      reason: `its JSON is not a request: look at ${[...new Set(fields)].join(", ")}`,
-    };
+    return { kind: "garbage", reason: `its JSON is not a request: ${describe(request.error)}` };
   }
   const { account_id, user_id, config_id, force } = request.data;
   const isAll = account_id === "*";
@@ -75,4 +82,15 @@ function readJson(text: string, isPossibleId: (id: string) => boolean): ReadNoti
       force,
     },
   };
+}
+
+/** Which fields, and what is wrong with those we have words for; never their values. */
+function describe(error: z.ZodError): string {
+  const complaints = error.issues.map((issue) => {
+    const field = issue.path.join(".") || "the object";
+    const causes = issue.code === "invalid_union" ? issue.errors.flat() : [issue];
+    const words = causes.find((cause) => cause.code === "custom")?.message;
+    return words === undefined ? `look at ${field}` : `${field} has ${words}`;
+  });
+  return [...new Set(complaints)].join(", ");
 }

@@ -33,7 +33,13 @@ import {
 } from "./failure.ts";
 import { createLimits } from "./limits.ts";
 import { maskPersonal, toOneLine } from "./mask.ts";
-import { type AnswerSection, type CustomerAnswer, errorMessages, readAnswer } from "./schema.ts";
+import {
+  type AnswerSection,
+  type CustomerAnswer,
+  errorMessages,
+  isBareSuccess,
+  readAnswer,
+} from "./schema.ts";
 import { createTokens, type Tokens } from "./token.ts";
 
 export interface CustomerApiOptions {
@@ -302,10 +308,6 @@ function judge(outcome: HttpOutcome, context: Context): ApiResult {
   return judgeRefusal(outcome, context);
 }
 
-function isObject(json: unknown): boolean {
-  return typeof json === "object" && json !== null && !Array.isArray(json);
-}
-
 function judgeSuccess(answer: HttpAnswer, context: Context): ApiResult {
   if (context.operation === "delete") return accepted(answer.status, EMPTY_ANSWER);
   // "Done, nothing to say" is an answer to an update. To a create it lacks the id, and we would never learn it.
@@ -316,21 +318,10 @@ function judgeSuccess(answer: HttpAnswer, context: Context): ApiResult {
   const json = parseJson(answer.text);
   const read = json === undefined ? null : readAnswer(json);
   // {"success": true} to an update says enough too: ids that are missing after it are asked for by the next one.
-  if (read === null && context.operation === "update" && isObject(json)) {
+  if (read === null && context.operation === "update" && isBareSuccess(json)) {
     return accepted(answer.status, EMPTY_ANSWER);
   }
-  if (read === null) {
-    return failed({
-      errorClass: "network",
-      delivery: "unknown",
-      countsAsAttempt: true,
-      httpStatus: answer.status,
-      message: toOneLine(
-        `${context.what} answered ${answer.status} without the sections of an answer: ${describeBody(answer)}`,
-      ),
-      retryAfterMs: null,
-    });
-  }
+  if (read === null) return unrecognised(answer, json, context);
 
   const masked = maskAnswer(read, context);
   if (masked.refusal === null || madeCustomer(masked, context)) {
@@ -342,6 +333,24 @@ function judgeSuccess(answer: HttpAnswer, context: Context): ApiResult {
     countsAsAttempt: true,
     httpStatus: answer.status,
     message: toOneLine(`${context.what} answered ${answer.status} but refused: ${masked.refusal}`),
+    retryAfterMs: null,
+  });
+}
+
+/**
+ * A 2xx that is no answer we know: taken for a success it would lose the change silently, and taken for a refusal it would park what
+ * may pass the next time. One that gives messages ({"error": "…"}) came from somebody who speaks of the command.
+ */
+function unrecognised(answer: HttpAnswer, json: unknown, context: Context): ApiResult {
+  const said = mask(errorMessages(json).join("; "), context);
+  return failed({
+    errorClass: said === "" ? "network" : "server",
+    delivery: "unknown",
+    countsAsAttempt: true,
+    httpStatus: answer.status,
+    message: toOneLine(
+      `${context.what} answered ${answer.status} without the sections of an answer: ${said || describeBody(answer)}`,
+    ),
     retryAfterMs: null,
   });
 }

@@ -7,7 +7,7 @@
  */
 import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 
-import { errorCode } from "./failure.ts";
+import { networkErrorCode } from "./failure.ts";
 
 export interface HttpRequest {
   readonly method: "POST" | "PUT" | "PATCH" | "DELETE";
@@ -100,7 +100,7 @@ async function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpOut
   } catch (error) {
     return {
       kind: "broken",
-      code: deadline.code() ?? errorCode(error),
+      code: deadline.code() ?? networkErrorCode(error),
       written: wire.written,
       status: answer?.statusCode ?? null,
       header: headerReader(answer),

@@ -27,7 +27,7 @@ export function errorVerdict(code: string, written: boolean): Verdict {
 }
 
 /** The most telling code of an error: its own, its cause's, or the first of an AggregateError (one per address tried). */
-export function errorCode(error: unknown): string {
+export function networkErrorCode(error: unknown): string {
   for (let current = error, depth = 0; depth < 4 && isObject(current); depth++) {
     if (typeof current["code"] === "string") return current["code"];
 
@@ -56,16 +56,16 @@ const RETRY_AFTER_MAX_MS = 15 * 60_000;
 /** Retry-After in seconds or as an HTTP date, in milliseconds from `nowMs`; null when absent or unreadable. */
 export function retryAfterMs(header: string | null, nowMs: number): number | null {
   const value = header?.trim() ?? "";
-  if (/^\d{1,10}(?:\.\d+)?$/.test(value)) return bounded(Number(value) * 1000);
+  if (/^\d{1,10}(?:\.\d+)?$/.test(value)) return toBoundedWaitMs(Number(value) * 1000);
 
   // Date.parse makes a date of nearly anything ("-5" too), so only what looks like an HTTP date gets there.
   if (!/^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /.test(value)) return null;
 
   const at = Date.parse(value);
-  return Number.isNaN(at) ? null : bounded(at - nowMs);
+  return Number.isNaN(at) ? null : toBoundedWaitMs(at - nowMs);
 }
 
-function bounded(ms: number): number {
+function toBoundedWaitMs(ms: number): number {
   return Math.min(Math.max(Math.ceil(ms), 0), RETRY_AFTER_MAX_MS);
 }
 

@@ -7,7 +7,9 @@
  *                                                           └──────── it did not: a longer backoff ──┘
  *
  * While open or half open every other send resolves at once as not sent and uses up no attempt. There is one circuit per
- * connection (configuration row, or the environment); an edited configuration starts with a fresh one.
+ * connection (configuration row, or the environment); an edited configuration starts with a fresh one. A closed one that nobody used
+ * for minutes is forgotten: a configuration used once would otherwise keep promising that sends make sense while the API that
+ * everybody uses is down.
  */
 import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from "cockatiel";
 
@@ -28,7 +30,7 @@ export interface LimitsOptions {
 export interface Limits {
   /** Runs the sends unless the connection's circuit says no. `signal`: an aborted send is nobody's outage. */
   guard(connection: ApiConnection, send: GuardedSend): Promise<ApiResult>;
-  /** Milliseconds until a send makes sense; 0 as soon as one connection is, or might be, open to sends. */
+  /** Milliseconds until a send makes sense; 0 as soon as one connection used lately is, or might be, open to sends. */
   available(): number;
   /** How many sends make sense now: none while all wait, one where only a probe would get through, any number else. */
   slots(): number;
@@ -44,19 +46,23 @@ interface GuardedSend {
 /** Enough to tell an outage from bad luck, few enough that an outage parks only a handful of creates. */
 const OUTAGES_TO_OPEN = 5;
 
+/** Longer than a request may take by default, shorter than an outage that hurts. */
+const FORGET_AFTER_MS = 5 * 60_000;
+
 export function createLimits(options: LimitsOptions): Limits {
-  const circuits = new Map<string | null, { identity: string; circuit: Circuit }>();
+  const circuits = new Map<string | null, KnownCircuit>();
   let reported: CircuitView = { state: "closed", reason: "a new configuration" };
 
-  function circuitOf(connection: ApiConnection): Circuit {
+  function circuitOf(connection: ApiConnection): KnownCircuit {
     const identity = JSON.stringify([connection.baseUrl, connection.auth, connection.headers]);
     const known = circuits.get(connection.configId);
-    if (known?.identity === identity) return known.circuit;
+    if (known?.identity === identity) return known;
 
     const circuit = createCircuit(options, () => report(connection.configId, circuit));
-    circuits.set(connection.configId, { identity, circuit });
+    const fresh: KnownCircuit = { identity, circuit, usedAt: options.now() };
+    circuits.set(connection.configId, fresh);
     if (known !== undefined) report(connection.configId, circuit);
-    return circuit;
+    return fresh;
   }
 
   /** There is one gauge for all connections: it shows the worst, so that one healthy connection hides no sick one. */
@@ -74,17 +80,35 @@ export function createLimits(options: LimitsOptions): Limits {
     options.observe.circuit(worst.state, worst.reason);
   }
 
+  /** Only those that hold nobody back: an open circuit is not used while it waits, and must not be forgotten for that. */
+  function forgetIdle(): void {
+    for (const [configId, { circuit, usedAt }] of circuits) {
+      const isIdle = options.now() - usedAt >= FORGET_AFTER_MS;
+      if (isIdle && circuit.view().state === "closed" && circuit.waitMs() === 0) {
+        circuits.delete(configId);
+      }
+    }
+  }
+
   return {
     async guard(connection, send) {
-      return circuitOf(connection).guard(send);
+      const used = circuitOf(connection);
+      used.usedAt = options.now();
+      try {
+        return await used.circuit.guard(send);
+      } finally {
+        used.usedAt = options.now();
+      }
     },
 
     available() {
+      forgetIdle();
       const waits = [...circuits.values()].map(({ circuit }) => circuit.waitMs());
       return waits.length === 0 ? 0 : Math.min(...waits);
     },
 
     slots() {
+      forgetIdle();
       const open = [...circuits.values()].filter(({ circuit }) => circuit.waitMs() === 0);
       if (circuits.size > 0 && open.length === 0) return 0;
       const onlyProbes =
@@ -92,6 +116,13 @@ export function createLimits(options: LimitsOptions): Limits {
       return onlyProbes ? 1 : Number.POSITIVE_INFINITY;
     },
   };
+}
+
+interface KnownCircuit {
+  readonly identity: string;
+  readonly circuit: Circuit;
+  /** When a send last began or ended. */
+  usedAt: number;
 }
 
 interface CircuitView {

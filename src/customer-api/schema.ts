@@ -46,6 +46,21 @@ export function readAnswer(json: unknown): CustomerAnswer | null {
   };
 }
 
+/** `{"success": true}`, bare or wrapped, and nothing beside it that speaks of an error. It says "done" and names nobody. */
+export function isBareSuccess(json: unknown): boolean {
+  const layers = unwrap(json);
+  const saysDone = layers.some((layer) => layer["success"] === true);
+  const saysError = layers.some((layer) => !isBlank(layer["error"]) || !isBlank(layer["errors"]));
+  return saysDone && !saysError;
+}
+
+/** What fields for errors hold when there is none. */
+function isBlank(value: unknown): boolean {
+  if (isObject(value)) return Object.keys(value).length === 0;
+  if (Array.isArray(value)) return value.length === 0;
+  return value === undefined || value === null || value === false || value === "" || value === 0;
+}
+
 type Json = Readonly<Record<string, unknown>>;
 
 /** Where several names occur, the first one that holds something counts. */

@@ -1,6 +1,10 @@
 /**
  * Where to send: from the environment, or a row of `m_backend_ext_config`. Rows are read again every few seconds, so an edit is
  * picked up without a restart; the token belongs to the connection's values and goes with them.
+ *
+ * The environment's credentials (token, client credentials, CUSTOMER_API_HEADERS) belong to the origin of CUSTOMER_API_URL. A row with
+ * another origin gets none of them, or whoever may write the table could have them sent anywhere. Without a CUSTOMER_API_URL they can
+ * only be meant for the rows, and CUSTOMER_API_ALLOWED_ORIGINS bounds where those may point.
  */
 import { z } from "zod";
 import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
@@ -106,10 +110,7 @@ function fromEnvironment(settings: ConnectionSettings, url: string): ApiConnecti
     createPath,
     updateMethod: settings.updateMethod,
     updatePath: settings.updatePath ?? `${createPath}/{id}`,
-    auth:
-      settings.auth.kind === "client_credentials" && settings.auth.tokenUrl === ""
-        ? { ...settings.auth, tokenUrl: `${baseUrl}/oauth/token` }
-        : settings.auth,
+    auth: withTokenUrl(settings.auth, tokenUrlFor(null, settings, baseUrl)),
     headers: settings.headers,
   };
 }
@@ -129,6 +130,7 @@ function fromRow(
   const baseUrl = config.baseUrl.replace(/\/+$/, "");
   const createPath = settings.createPath ?? config.path ?? CREATE_PATH;
   const hasCredentials = (config.clientId ?? "") !== "";
+  const ours = environmentFor(baseUrl, settings);
   return checked(
     {
       configId: config.id,
@@ -139,18 +141,49 @@ function fromRow(
       auth: hasCredentials
         ? {
             kind: "client_credentials",
-            tokenUrl: config.tokenUrl ?? `${baseUrl}/oauth/token`,
+            tokenUrl: tokenUrlFor(config.tokenUrl, ours, baseUrl),
             clientId: config.clientId ?? "",
             clientSecret: config.clientSecret ?? "",
             scope: config.defaultScope,
             style: settings.tokenStyle,
             defaultExpiresInSeconds: config.tokenExpiresIn ?? 3600,
           }
-        : settings.auth,
-      headers: { ...headers, ...settings.headers },
+        : withTokenUrl(
+            ours.auth,
+            tokenUrlFor(mayLearnOurSecret(config.tokenUrl, settings), ours, baseUrl),
+          ),
+      headers: { ...headers, ...ours.headers },
     },
     settings,
   );
+}
+
+type Credentials = Pick<ConnectionSettings, "auth" | "headers">;
+
+/** What of the environment's credentials may go to this base URL. */
+function environmentFor(baseUrl: string, settings: ConnectionSettings): Credentials {
+  return belongsToUs(baseUrl, settings) ? settings : { auth: { kind: "none" }, headers: {} };
+}
+
+/** The row's token URL, unless it would carry the environment's client secret away from CUSTOMER_API_URL. */
+function mayLearnOurSecret(tokenUrl: string | null, settings: ConnectionSettings): string | null {
+  return tokenUrl !== null && belongsToUs(tokenUrl, settings) ? tokenUrl : null;
+}
+
+function belongsToUs(url: string, settings: ConnectionSettings): boolean {
+  if (settings.url === null) return true;
+  const origin = URL.parse(settings.url)?.origin;
+  return origin !== undefined && URL.parse(url)?.origin === origin;
+}
+
+/** The row's, else the environment's, else the usual place. Both leave it empty to say nothing. */
+function tokenUrlFor(rowsUrl: string | null, { auth }: Pick<Credentials, "auth">, baseUrl: string) {
+  const environments = auth.kind === "client_credentials" ? auth.tokenUrl : "";
+  return rowsUrl || environments || `${baseUrl}/oauth/token`;
+}
+
+function withTokenUrl(auth: ApiAuth, tokenUrl: string): ApiAuth {
+  return auth.kind === "client_credentials" ? { ...auth, tokenUrl } : auth;
 }
 
 function readHeaders(text: string | null): Record<string, string> | null {

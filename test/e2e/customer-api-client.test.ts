@@ -198,6 +198,47 @@ describe("a success", () => {
     expect(failureOf(created).delivery).toBe("unknown");
   });
 
+  test.each([
+    ['{"success":true}'],
+    ['{"data":{"success":true,"message":"updated"}}'],
+    ['{"success":true,"data":null,"error":null,"errors":[]}'],
+  ])("an update may be answered by %s, a create may not", async (body) => {
+    const server = await startServer((_, response) => response.end(body));
+    const { api } = startApi();
+
+    const update = { operation: "update", externalId: "cus-1" } as const;
+    const updated = await api.send(connect(server.url), request(update));
+    const created = await api.send(connect(server.url), request());
+
+    expect(updated).toMatchObject({ kind: "accepted", httpStatus: 200 });
+    expect(failureOf(created)).toMatchObject({ delivery: "unknown" });
+  });
+
+  test.each([
+    ['{"error":"no customer budi@example.test"}', "server", "no customer [masked]"],
+    ['{"success":true,"error":"no customer"}', "server", "no customer"],
+    ['{"success":true,"data":{"errors":["no tier"]}}', "server", "no tier"],
+    ["{}", "network", "2 characters"],
+    ['{"success":"true"}', "network", "18 characters"],
+    ['{"data":{"status":"up"}}', "network", "24 characters"],
+    ["[]", "network", "2 characters"],
+  ])("an update answered by %s is an unknown outcome", async (body, errorClass, said) => {
+    const server = await startServer((_, response) => response.end(body));
+    const { api } = startApi();
+
+    const update = { operation: "update", externalId: "cus-1" } as const;
+    const failure = failureOf(await api.send(connect(server.url), request(update)));
+
+    expect(failure).toMatchObject({
+      errorClass,
+      delivery: "unknown",
+      countsAsAttempt: true,
+      httpStatus: 200,
+    });
+    expect(failure.message).toContain(said);
+    expect(failure.message).not.toContain("budi@");
+  });
+
   test.each([200, 202, 204, 404, 410])("a delete is done when the answer is %i", async (status) => {
     const server = await startServer((_, response) => response.writeHead(status).end());
     const { api } = startApi();

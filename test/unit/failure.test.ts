@@ -2,8 +2,8 @@
 import { describe, expect, test } from "vitest";
 
 import {
-  errorCode,
   errorVerdict,
+  networkErrorCode,
   retryAfterMs,
   smellsOfToken,
   statusVerdict,
@@ -84,11 +84,11 @@ describe("a network error", () => {
   test("the code is found in causes and in the first of several addresses", () => {
     const refused = Object.assign(new Error("no"), { code: "ECONNREFUSED" });
 
-    expect(errorCode(refused)).toBe("ECONNREFUSED");
-    expect(errorCode(new Error("fetch failed", { cause: refused }))).toBe("ECONNREFUSED");
-    expect(errorCode(new AggregateError([refused, new Error("no")]))).toBe("ECONNREFUSED");
-    expect(errorCode(new Error("no code"))).toBe("UNKNOWN");
-    expect(errorCode("a string")).toBe("UNKNOWN");
+    expect(networkErrorCode(refused)).toBe("ECONNREFUSED");
+    expect(networkErrorCode(new Error("fetch failed", { cause: refused }))).toBe("ECONNREFUSED");
+    expect(networkErrorCode(new AggregateError([refused, new Error("no")]))).toBe("ECONNREFUSED");
+    expect(networkErrorCode(new Error("no code"))).toBe("UNKNOWN");
+    expect(networkErrorCode("a string")).toBe("UNKNOWN");
   });
 });
 

@@ -281,6 +281,68 @@ describe("several connections", () => {
   });
 });
 
+describe("how many sends make sense", () => {
+  const other: ApiConnection = { ...connection, configId: "7", baseUrl: "https://other.example" };
+
+  test("none while all wait, one when a probe is due, any number when it got through", async () => {
+    const api = setUp();
+    const probe = Promise.withResolvers<ApiResult>();
+
+    const before = api.limits.slots();
+    await api.open();
+    const whileOpen = api.limits.slots();
+    api.advance(1_000);
+    const probeDue = api.limits.slots();
+    const probing = api.send(probe.promise);
+    const probeOut = api.limits.slots();
+    probe.resolve(ok());
+    await probing;
+
+    expect([before, whileOpen, probeDue, probeOut]).toEqual([Infinity, 0, 1, 0]);
+    expect(api.limits.slots()).toBe(Infinity);
+  });
+
+  test("a configuration nobody used for minutes promises nothing during another's outage", async () => {
+    const api = setUp();
+    await api.send(ok(), { connection: other });
+    api.advance(5 * 60_000 - 1);
+    await api.open();
+    const remembered = [api.limits.available(), api.limits.slots()];
+
+    api.advance(1);
+
+    expect(remembered).toEqual([0, Infinity]);
+    expect([api.limits.available(), api.limits.slots()]).toEqual([999, 0]);
+  });
+
+  test("one that is used again counts again", async () => {
+    const api = setUp();
+    await api.send(ok(), { connection: other });
+    api.advance(5 * 60_000);
+    await api.open();
+
+    await api.send(ok(), { connection: other });
+
+    expect([api.limits.available(), api.limits.slots()]).toEqual([0, Infinity]);
+  });
+
+  test("an open circuit and a throttled one are not forgotten, however long nobody sends", async () => {
+    const api = setUp();
+    const wait = 15 * 60_000;
+    await api.open();
+    api.advance(10 * 60_000);
+    const open = api.limits.slots();
+    const throttled = failure({ errorClass: "throttled", httpStatus: 429, retryAfterMs: wait });
+
+    await api.send(ok());
+    await api.send(throttled);
+    api.advance(10 * 60_000);
+
+    expect(open).toBe(1);
+    expect([api.limits.available(), api.limits.slots()]).toEqual([5 * 60_000, 0]);
+  });
+});
+
 function setUp() {
   let now = 5_000;
   const states: string[] = [];

@@ -56,6 +56,29 @@ test.each([
   expect(JSON.stringify(read)).not.toContain("xxx");
 });
 
+test.each([
+  ["user_id", { user_id: "\0" }, "user_id has characters nobody can store"],
+  ["user_id", { user_id: "\ud800" }, "user_id has characters nobody can store"],
+  ["user_id", { user_id: "u".repeat(51) }, "user_id has more than 50 characters"],
+  ["config_id", { config_id: "c\0" }, "config_id has characters nobody can store"],
+  ["config_id", { config_id: "\udfff" }, "config_id has characters nobody can store"],
+  ["config_id", { config_id: "c".repeat(101) }, "config_id has more than 100 characters"],
+  ["account_id", { account_id: "a\0" }, "account_id has characters nobody can store"],
+  ["account_id", { account_id: "\ud800" }, "account_id has characters nobody can store"],
+  ["account_id", { account_id: "a".repeat(256) }, "account_id has more than 255 characters"],
+])("a %s that PostgreSQL would refuse is garbage: %j", (_, fields, reason) => {
+  const read = readNotification(JSON.stringify({ account_id: ID, ...fields }), () => true);
+
+  expect(read).toEqual({ kind: "garbage", reason: `its JSON is not a request: ${reason}` });
+});
+
+test("a user of 50 characters passes, however many bytes they take", () => {
+  const user = "😀".repeat(50);
+  const payload = JSON.stringify({ account_id: ID, user_id: user });
+
+  expect(readNotification(payload, isUuid)).toMatchObject({ request: { userId: user } });
+});
+
 test("nothing that anybody sends throws", () => {
   fc.assert(
     fc.property(
