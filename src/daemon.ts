@@ -33,8 +33,8 @@ export interface Daemon {
   stop(reason: string): Promise<void>;
 }
 
-/** Housekeeping: history, and what was heard. */
-const FORGET_EVERY_MS = 60_000;
+/** Housekeeping: old history, what was heard, late answers. */
+const KEEP_HOUSE_EVERY_MS = 60_000;
 
 /** @throws OperatorError with what to do */
 export async function startDaemon(config: Config, databaseUrl: string, log: Log): Promise<Daemon> {
@@ -112,6 +112,7 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
       db: opened.db,
       connection: directConnection("presence"),
       replicaId,
+      leaseMs: opened.queue.leaseMs,
       onTakeOver: (accounts) => {
         observe.info("A daemon is gone; its accounts are taken over", { accounts });
         dispatcher.wake();
@@ -136,7 +137,10 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
     await listener.start();
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
     dispatcher.start();
-    const housekeeping = setInterval(() => void forget(opened, config, observe), FORGET_EVERY_MS);
+    const housekeeping = setInterval(
+      () => void keepHouse(opened, config, observe),
+      KEEP_HOUSE_EVERY_MS,
+    );
     started.defer(() => clearInterval(housekeeping));
     if (config.sync.backfillOnStart) await opened.queue.mark("unqueued");
     else void tellUnqueued(opened, observe);
@@ -175,11 +179,13 @@ async function tellUnqueued(parts: Parts, observe: Observe): Promise<void> {
   }
 }
 
-async function forget(parts: Parts, config: Config, observe: Observe): Promise<void> {
+async function keepHouse(parts: Parts, config: Config, observe: Observe): Promise<void> {
   try {
     await parts.queue.forget(config.sync.historyRetentionDays);
+    // Parked for an unknown outcome, and answered after all: a process died between the two.
+    await parts.queue.reviveAnswered("all");
   } catch (error) {
-    observe.databaseTrouble({ doing: "removing old history", error });
+    observe.databaseTrouble({ doing: "keeping house", error });
   }
 }
 

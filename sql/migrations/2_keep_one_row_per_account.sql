@@ -66,7 +66,11 @@ create table account_sync.expansion (
   request      jsonb,
   changed_at   timestamptz not null,
   -- The last account id that was marked; null at the beginning.
-  watermark    text
+  watermark    text,
+  -- Later than now: it failed and is set aside, growing times, so that the other markers go on.
+  due_at       timestamptz not null default now(),
+  failures     integer not null default 0,
+  error        text
 );
 
 create unique index expansion_once_per_marker on account_sync.expansion (marker, coalesce(marker_id, ''), lane);
@@ -76,6 +80,10 @@ create unique index expansion_once_per_marker on account_sync.expansion (marker,
 create table account_sync.replica (
   replica_id integer primary key,
   started_at timestamptz not null default now(),
+  -- A lease's end minus this is when it was taken or last renewed.
+  lease_ms   integer not null,
+  -- When it last renewed leases. While it does, it lives, whether it holds the lock or not.
+  renewed_at timestamptz not null default now(),
   -- Since when nobody holds the lock.
   lost_at    timestamptz
 );

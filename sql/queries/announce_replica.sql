@@ -1,5 +1,5 @@
 -- This daemon is there, in the session that holds its lock.
--- $1 replica
-insert into account_sync.replica as r (replica_id)
-values ($1)
+-- $1 replica   $2 the length of its leases, ms
+insert into account_sync.replica as r (replica_id, lease_ms)
+values ($1, $2)
 on conflict (replica_id) do update set lost_at = null

@@ -8,6 +8,7 @@ select
   changed_at::text as "changedAt",
   watermark as "watermark"
 from account_sync.expansion
+where due_at <= now()
 order by lane, expansion_id
 limit 1
 for update skip locked

@@ -1,5 +1,6 @@
--- Notes which replicas no longer hold their lock, and resolves with those that have been lost for longer than the grace.
--- $1 lock class   $2 grace, ms
+-- Notes which replicas no longer hold their lock, and resolves with the others among them that have been lost for longer than the
+-- grace and have renewed nothing for longer than the silence: a daemon can lose its lock's session and live.
+-- $1 lock class   $2 grace, ms   $3 silence, ms   $4 this replica
 --
 -- A server that has just started has nobody's lock yet: for a while nobody is taken for dead then.
 with holder as (
@@ -19,5 +20,7 @@ noted as (
 select replica_id as "replicaId"
 from account_sync.replica r
 where lost_at < now() - $2 * interval '1 ms'
+  and renewed_at < now() - $3 * interval '1 ms'
+  and replica_id <> $4
   and not exists (select from holder h where h.replica_id = r.replica_id)
   and pg_postmaster_start_time() < now() - interval '5 s'

@@ -1,5 +1,5 @@
 -- Moves the end of running leases; an account that does not come back has been taken over by somebody else.
--- $1 account ids   $2 their lease tokens   $3 lease, ms
+-- $1 account ids   $2 their lease tokens   $3 lease, ms   $4 this replica
 --
 -- Waits for nobody: one row that is being settled must not keep the leases of all the others from being renewed. A row that is
 -- locked is nobody's to claim, and counts as it stands.
@@ -19,6 +19,12 @@ renewed as (
   set due_at = now() + $3 * interval '1 ms'
   from free
   where a.account_id = free.account_id
+),
+-- Whoever renews lives, whichever rows were locked: others take nothing over from it.
+alive as (
+  update account_sync.replica
+  set renewed_at = now()
+  where replica_id = $4
 )
 select a.account_id as "accountId"
 from account_sync.account a

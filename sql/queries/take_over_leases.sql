@@ -1,11 +1,19 @@
 -- Makes the accounts of dead replicas due at once.
--- $1 replicas
+-- $1 replicas   $2 silence, ms
+--
+-- Both have to be old, the lease and the replica's last renewal: an account may be claimed after the renewal, and a renewal passes
+-- by an account whose row is locked.
 with orphan as (
-  select account_id
-  from account_sync.account
-  where lease_token is not null and leased_by = any ($1::integer[]) and due_at > now()
-  order by account_id
-  for update
+  select a.account_id
+  from account_sync.account a
+  join account_sync.replica r on r.replica_id = a.leased_by
+  where r.replica_id = any ($1::integer[])
+    and r.renewed_at < now() - $2 * interval '1 ms'
+    and a.lease_token is not null
+    and a.due_at > now()
+    and a.due_at - r.lease_ms * interval '1 ms' < now() - $2 * interval '1 ms'
+  order by a.account_id
+  for update of a
 )
 update account_sync.account a
 set due_at = now()

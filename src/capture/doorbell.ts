@@ -9,8 +9,10 @@
  * Resting: the triggers ring (a NOTIFY costs a commit lock that every other commit waits for, so only now), we look at every sweep.
  * Awake: the bell is off, writers pay nothing, and we look every 5 to 20 ms.
  * Lying down: the bell is on again, but a transaction that read "off" may commit after our last look. So we keep looking, ever
- * more slowly, until every transaction that was running at the flip has ended. With this wait no change stayed longer than
- * 0.3 s; without it most of them stayed until the next sweep.
+ * more slowly, until every transaction that was writing at the flip has ended. With this wait no change stayed longer than
+ * 0.3 s; without it most of them stayed until the next sweep. One case is left to the sweep: an application's transaction in
+ * REPEATABLE READ that took its snapshot before the flip and wrote nothing until after it. It reads "off" however late it writes, and
+ * has no transaction id that we could have waited for.
  *
  * The wish to be rung expires by itself, so that writers stop paying when the last daemon dies. Renewing it may turn the bell on: the
  * wish ran out while we could not renew it, or a replica that got up and died has cleared it. So a renewal is a lying down too.

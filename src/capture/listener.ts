@@ -8,6 +8,7 @@
 
 import type { ClientConfig } from "pg";
 import createSubscriber, { type Options, type Subscriber } from "pg-listen";
+import { isClosed, isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Notification } from "./notification.ts";
 import { readNotification } from "./notification.ts";
@@ -18,7 +19,10 @@ export interface ListenerOptions {
   readonly isPossibleId: (id: string) => boolean;
   /** Something may be due. */
   readonly onWake: () => void;
-  /** A person asked by NOTIFY. Resolves when the requests are durable; called again with the same ones when it rejects. */
+  /**
+   * A person asked by NOTIFY. Resolves when the requests are durable. When it rejects it is called again with the same ones, until
+   * the database is back; or with each alone, to find the one that the database refuses.
+   */
   readonly onRequests: (notifications: readonly Notification[]) => Promise<void>;
 }
 
@@ -29,11 +33,15 @@ const ROUND_TRIP_EVERY_MS = 3_000;
 const ROUND_TRIP_TIMEOUT_MS = 5_000;
 /** Requests that could not be made durable yet; beyond this, repetitions of what is waiting already. */
 const PENDING_MAX = 100_000;
+/** One statement; what was heard beyond that waits for the next. */
+const FLUSH_CHUNK = 1_000;
 const FLUSH_RETRY_MS = 1_000;
 
 export class Listener {
   readonly #options: ListenerOptions;
   #subscriber: Subscriber<Record<string, string>> | null = null;
+  /** The subscriber knows that its connection is lost, and is making a new one. */
+  #isReconnecting = false;
   #pending = new Map<string, Notification>();
   #flushing = false;
   #closed = false;
@@ -61,7 +69,9 @@ export class Listener {
     this.#closed = true;
     clearInterval(this.#heartbeat);
     await this.#restarting;
-    await this.#subscriber?.close().catch(() => {});
+    const subscriber = this.#subscriber;
+    this.#subscriber = null;
+    await subscriber?.close().catch(() => {});
   }
 
   async #subscribe(): Promise<void> {
@@ -69,13 +79,24 @@ export class Listener {
     const isCurrent = () => this.#subscriber === subscriber;
     // Without an `error` listener an unreadable payload or a lost connection wedges the subscriber for good.
     subscriber.events.on("error", (error) => {
-      if (isCurrent()) this.#options.observe.listenerDown(reasonOf(error));
+      if (!isCurrent()) return;
+      // Its reconnecting came to nothing (a LISTEN that failed on the new connection), and it has given up on it.
+      this.#isReconnecting = false;
+      this.#options.observe.listenerDown(reasonOf(error));
     });
     subscriber.events.on("reconnect", () => {
-      if (isCurrent()) this.#options.observe.listenerReconnected();
+      // close() does not end a reconnecting that has begun: it would listen for ever, beside the next subscriber. Throwing does.
+      if (!isCurrent()) throw new Error("closed while reconnecting");
+      this.#isReconnecting = true;
+      this.#options.observe.listenerReconnected();
     });
     subscriber.events.on("connected", () => {
-      if (isCurrent()) this.#options.onWake();
+      // It was closed while the connection that now stands was being made.
+      if (!isCurrent()) return void subscriber.close().catch(() => {});
+      this.#isReconnecting = false;
+      // What was sent to ourselves before is lost, and says nothing about this connection.
+      this.#roundTrip = null;
+      this.#options.onWake();
     });
     subscriber.notifications.on(CHANNEL, () => {});
     subscriber.events.on("notification", (notification) => {
@@ -84,6 +105,7 @@ export class Listener {
     });
 
     this.#subscriber = subscriber;
+    this.#isReconnecting = false;
     // connect() that rejects keeps retrying behind: close it, or it would listen beside the next one.
     try {
       await subscriber.connect();
@@ -91,6 +113,8 @@ export class Listener {
       await subscriber.listenTo(ROUND_TRIP_CHANNEL);
     } catch (error) {
       this.#subscriber = null;
+      // A connect() that failed may have begun to reconnect before we were told.
+      this.#isReconnecting = false;
       await subscriber.close().catch(() => {});
       throw error;
     }
@@ -140,20 +164,44 @@ export class Listener {
     try {
       while (this.#pending.size > 0 && !this.#closed) {
         await new Promise((resolve) => setImmediate(resolve));
-        const batch = this.#pending;
-        this.#pending = new Map();
-        try {
-          await this.#options.onRequests([...batch.values()]);
-          this.#options.onWake();
-        } catch (error) {
-          this.#options.observe.databaseTrouble({ doing: "recording manual requests", error });
-          this.#pending = new Map([...batch, ...this.#pending]);
-          await new Promise((resolve) => setTimeout(resolve, FLUSH_RETRY_MS));
-        }
+        const chunk = [...this.#pending].slice(0, FLUSH_CHUNK);
+        for (const [key] of chunk) this.#pending.delete(key);
+        const failure = await this.#record(chunk);
+        if (failure === null) continue;
+        this.#options.observe.databaseTrouble({
+          doing: "recording manual requests",
+          error: failure.error,
+        });
+        this.#pending = new Map([...failure.unrecorded, ...this.#pending]);
+        await new Promise((resolve) => setTimeout(resolve, FLUSH_RETRY_MS));
       }
     } finally {
       this.#flushing = false;
     }
+  }
+
+  /** Resolves with what has to be tried again, or null. A request that the database refuses by itself must not hold up the others. */
+  async #record(chunk: readonly Pending[]): Promise<Failure | null> {
+    try {
+      await this.#options.onRequests(chunk.map(([, notification]) => notification));
+      this.#options.onWake();
+      return null;
+    } catch (error) {
+      if (mayPass(error)) return { error, unrecorded: chunk };
+      const [only] = chunk;
+      if (chunk.length === 1 && only !== undefined) {
+        this.#options.observe.notificationIgnored({
+          reason: `the database refuses the request (${reasonOf(error)})`,
+          length: only[1].payload.length,
+        });
+        return null;
+      }
+    }
+    for (const [index, one] of chunk.entries()) {
+      const failure = await this.#record([one]);
+      if (failure !== null) return { error: failure.error, unrecorded: chunk.slice(index) };
+    }
+    return null;
   }
 
   async #beat(): Promise<void> {
@@ -161,7 +209,7 @@ export class Listener {
     if (this.#roundTrip !== null && now - this.#roundTrip.sentAt > ROUND_TRIP_TIMEOUT_MS) {
       this.#options.observe.listenerDown("a notification to ourselves did not come back");
       this.#roundTrip = null;
-      await this.#restart();
+      if (!this.#isReconnecting) await this.#restart();
       return;
     }
     if (this.#roundTrip !== null || this.#restarting !== null) return;
@@ -178,7 +226,7 @@ export class Listener {
     this.#roundTrip = null;
   }
 
-  /** pg-listen is alive and deaf: a new one takes its place. */
+  /** pg-listen believes that it is connected, and is deaf: a new one takes its place. */
   async #restart(): Promise<void> {
     if (this.#closed || this.#restarting !== null) return;
     this.#restarting = (async () => {
@@ -199,6 +247,18 @@ export class Listener {
     await this.#restarting;
     this.#restarting = null;
   }
+}
+
+type Pending = readonly [key: string, notification: Notification];
+
+interface Failure {
+  readonly error: unknown;
+  readonly unrecorded: readonly Pending[];
+}
+
+/** The same requests may be taken another time: it is not they that are wrong. */
+function mayPass(error: unknown): boolean {
+  return isOutage(error) || isContention(error) || isClosed(error);
 }
 
 function createListener(connection: ClientConfig): Subscriber<Record<string, string>> {

@@ -7,6 +7,7 @@
 import { isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
+import { SILENCE_MAX_MS } from "./presence.ts";
 import { type Claim, FOLD_LIMIT, type Queue } from "./queue.ts";
 
 export interface DispatcherOptions {
@@ -35,12 +36,8 @@ const TROUBLE_WAIT_MS = { first: 100, longest: 2_000 };
 const RING_EVERY_MS = 500;
 /** An account that is due and was not claimed: its row is locked just now, by a fold or a settling worker. */
 const LOCKED_WAIT_MS = 20;
-const RENEW_AT_LEAST_EVERY_MS = 3_000;
-/**
- * Without a renewal for so long, somebody else may have the account: a server that hears nothing from a daemon ends its session after
- * 9 seconds at the earliest, and two more pass until other replicas take it for dead (src/queue/presence.ts).
- */
-const SILENCE_MAX_MS = 10_000;
+/** Within SILENCE_MAX_MS, after which our requests are aborted, two renewals may fail. */
+const RENEW_AT_LEAST_EVERY_MS = 1_500;
 /** What aborted requests may take to be settled when the drain deadline has passed. */
 const ABORT_GRACE_MS = 2_000;
 
@@ -63,13 +60,21 @@ export class Dispatcher {
   #renewing = false;
   #alarm: (() => void) | null = null;
 
+  /*
+   * The loop's deadlines, monotonic. A wake makes it look at the change table at once; without one it does at #lookAt, which the
+   * doorbell sets after every look. A look also continues with the markers while #mayExpand says there are some; those of other
+   * replicas, or set aside, are looked for at #expandAt, once a sweep. Accounts are claimed at #dueAt, which is what the queue said
+   * after the last claim (at once after a wake, a fold or a run, which may have moved it), and at #sweepAt in any case; while #mayBeMoreDue,
+   * because the last claim filled every slot, as soon as a slot is free. Full slots or an API that is away hold claims back and move
+   * none of these, so everything that has passed counts when there is room again.
+   */
   #woken = true;
-  /** When to look without being woken, and when the next account is due; monotonic. */
   #lookAt = 0;
+  #mayExpand = true;
+  #expandAt = 0;
   #dueAt = Number.POSITIVE_INFINITY;
   #sweepAt = 0;
   #mayBeMoreDue = false;
-  #mayExpand = true;
   #rangAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DispatcherOptions) {
@@ -77,7 +82,7 @@ export class Dispatcher {
   }
 
   start(): void {
-    // A third of the lease: two renewals may fail before somebody else takes over.
+    // A third of the lease: one renewal may fail, and the second still comes in time.
     this.#renewal = setInterval(
       () => void this.#renew(),
       Math.min(this.#options.queue.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS),
@@ -139,13 +144,21 @@ export class Dispatcher {
 
   async #lookAtChanges(): Promise<void> {
     if (!this.#woken && performance.now() < this.#lookAt) return;
+    // Who wakes us may have made accounts due without a change: a take-over, a person's retry, a replica with too much to do.
+    if (this.#woken) this.#dueAt = 0;
     this.#woken = false;
 
-    const { queue, doorbell, observe } = this.#options;
+    const { queue, doorbell, observe, sweepIntervalMs } = this.#options;
     const folded = await queue.fold();
     if (folded.changes > 0) observe.folded(folded);
-    this.#mayExpand ||= folded.markers > 0 || performance.now() >= this.#sweepAt;
-    const expanded = this.#mayExpand && (await queue.expand());
+    const now = performance.now();
+    const isTimeToExpand = now >= this.#expandAt;
+    if (isTimeToExpand) this.#expandAt = now + sweepIntervalMs;
+    this.#mayExpand ||= folded.markers > 0 || isTimeToExpand;
+    const expansion = this.#mayExpand && (await queue.expand());
+    if (typeof expansion === "object")
+      observe.databaseTrouble({ doing: "expanding a marker", error: expansion.error });
+    const expanded = expansion !== false;
     this.#mayExpand = expanded;
     const found = folded.changes > 0 || expanded;
     if (folded.accounts > 0) this.#dueAt = 0;
@@ -163,8 +176,11 @@ export class Dispatcher {
     if (!this.#mayBeMoreDue && now < this.#dueAt && now < this.#sweepAt) return;
 
     const claims = await queue.claim(free);
-    if (this.#stopping.signal.aborted) return await queue.release(claims);
-    for (const claim of claims) this.#run(claim);
+    // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
+    const elapsedMs = performance.now() - now;
+    if (this.#stopping.signal.aborted || elapsedMs >= this.#silenceMs())
+      return await queue.release(claims);
+    for (const claim of claims) this.#run(claim, elapsedMs);
 
     this.#sweepAt = now + sweepIntervalMs;
     this.#mayBeMoreDue = claims.length === free;
@@ -190,13 +206,13 @@ export class Dispatcher {
     await this.#options.ring();
   }
 
-  #run(claim: Claim): void {
+  #run(claim: Claim, elapsedMs: number): void {
     const abort = new AbortController();
     const running: Running = {
       claim,
       isProbe: Number.isFinite(this.#options.slots()),
       abort,
-      expiry: this.#expire(abort),
+      expiry: this.#expire(abort, elapsedMs),
       done: Promise.resolve(),
     };
     const before = [...this.#running].filter((one) => one.claim.accountId === claim.accountId);
@@ -277,9 +293,13 @@ export class Dispatcher {
     }
   }
 
-  #expire(abort: AbortController, elapsedMs = 0): NodeJS.Timeout {
-    const silenceMs = Math.min(this.#options.queue.leaseMs * 0.9, SILENCE_MAX_MS);
-    return setTimeout(() => abort.abort(leaseLost()), Math.max(0, silenceMs - elapsedMs));
+  /** Aborts unless renewed: without a renewal for so long, somebody else may have the account (src/queue/presence.ts). */
+  #expire(abort: AbortController, elapsedMs: number): NodeJS.Timeout {
+    return setTimeout(() => abort.abort(leaseLost()), Math.max(0, this.#silenceMs() - elapsedMs));
+  }
+
+  #silenceMs(): number {
+    return Math.min(this.#options.queue.leaseMs * 0.9, SILENCE_MAX_MS);
   }
 
   #untilNext(): number {

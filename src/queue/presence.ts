@@ -3,9 +3,10 @@
  * long their leases would have run.
  *
  * A session of its own holds an advisory lock on the daemon's number. When the process dies its sockets close, and the lock is
- * gone with the session; a machine that vanishes is noticed by the server's keepalive. A live daemon can lose the session too
- * (a terminated backend), so a replica is taken for dead only after a grace, well beyond what taking the lock again needs.
- * Leases still fence: whoever was wrongly taken for dead finds its token gone before it sends, and before it writes.
+ * gone with the session; a machine that vanishes is noticed by the server's keepalive. A live daemon can lose the session too, so
+ * the lock alone proves nothing. What does is silence: a daemon that has renewed no lease for SILENCE_MAX_MS aborts its own requests
+ * (src/queue/dispatcher.ts), so an account is taken over only when its lease was taken, and its replica last renewed anything, longer
+ * ago than that and a margin. Lease tokens could not do this: they fence journaling and writing, not a request that is in flight.
  */
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,6 +18,8 @@ export interface PresenceOptions {
   /** A direct connection: the lock lives as long as its session. */
   readonly connection: pg.ClientConfig;
   readonly replicaId: number;
+  /** The length of this daemon's leases. */
+  readonly leaseMs: number;
   /** Accounts of a dead replica are due. */
   readonly onTakeOver: (accounts: number) => void;
   readonly onTrouble: (error: unknown) => void;
@@ -24,8 +27,16 @@ export interface PresenceOptions {
 
 /** "sync" as bytes: the class of our advisory locks. */
 const LOCK_CLASS = 1_937_337_955;
-const LOOK_EVERY_MS = 1_500;
-/** Taking the lock again after a terminated backend needs some milliseconds, at the worst this backoff and a connect. */
+/** A dead daemon's accounts are due after the silence, the margin and this at the latest: 7 seconds. */
+const LOOK_EVERY_MS = 1_000;
+/** A daemon that has not been able to renew for so long lets go of its accounts: somebody else may have them soon. */
+export const SILENCE_MAX_MS = 5_000;
+/** For an event loop that is late to notice, and a socket to close. */
+const SILENCE_MARGIN_MS = 1_000;
+/**
+ * Taking the lock again after a terminated backend needs some milliseconds, at the worst the backoff below and a connect. Only so
+ * that a live idle daemon is not forgotten; its requests do not hang on it.
+ */
 const GRACE_MS = 2_000;
 const RECONNECT_MS = { first: 50, longest: 500 };
 
@@ -54,17 +65,18 @@ export class Presence {
   async close(): Promise<void> {
     this.#closing.abort();
     clearInterval(this.#timer);
-    await this.#options.db.run("forget_replicas", [[this.#options.replicaId]]).catch(() => {});
+    const { db, replicaId } = this.#options;
+    await db.run("forget_replicas", [[replicaId], replicaId]).catch(() => {});
     await this.#client?.end().catch(() => {});
   }
 
   async #announce(): Promise<void> {
-    const { connection, replicaId, db } = this.#options;
+    const { connection, replicaId, leaseMs, db } = this.#options;
     const client = new pg.Client(connection);
     let isOver = false;
     const onOver = () => {
-      if (isOver || this.#client !== client) return;
       isOver = true;
+      if (this.#client !== client) return;
       this.#client = null;
       void this.#announceAgain();
     };
@@ -73,7 +85,10 @@ export class Presence {
     try {
       await client.connect();
       await client.query("select pg_advisory_lock($1, $2)", [LOCK_CLASS, replicaId]);
-      await db.run("announce_replica", [replicaId]);
+      await db.run("announce_replica", [replicaId, leaseMs]);
+      // Nobody was told while it was not the client yet.
+      if (isOver) throw new Error("the session ended while the lock was being taken");
+      this.#closing.signal.throwIfAborted();
     } catch (error) {
       await client.end().catch(() => {});
       throw error;
@@ -91,6 +106,7 @@ export class Presence {
         await this.#announce();
         return;
       } catch (error) {
+        if (this.#closing.signal.aborted) return;
         this.#options.onTrouble(error);
         await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => {});
       }
@@ -100,15 +116,21 @@ export class Presence {
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
-    const { db, onTakeOver, onTrouble } = this.#options;
+    const { db, replicaId, onTakeOver, onTrouble } = this.#options;
+    const silenceMs = SILENCE_MAX_MS + SILENCE_MARGIN_MS;
     try {
       const dead = (
-        await db.run<{ replicaId: number }>("note_lost_replicas", [LOCK_CLASS, GRACE_MS])
+        await db.run<{ replicaId: number }>("note_lost_replicas", [
+          LOCK_CLASS,
+          GRACE_MS,
+          silenceMs,
+          replicaId,
+        ])
       ).map((row) => row.replicaId);
       if (dead.length === 0) return;
-      const orphans = await db.run("take_over_leases", [dead]);
-      await db.run("forget_replicas", [dead]);
-      onTakeOver(orphans.length);
+      const orphans = await db.run("take_over_leases", [dead, silenceMs]);
+      await db.run("forget_replicas", [dead, replicaId]);
+      if (orphans.length > 0) onTakeOver(orphans.length);
     } catch (error) {
       onTrouble(error);
     } finally {

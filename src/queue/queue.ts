@@ -62,6 +62,8 @@ export interface Settlement {
   /** Of the command the API has last, when that is known: just accepted and its ids stand, or a newer one did not get there. */
   readonly fingerprint: string | null;
   readonly blockedBy: string | null;
+  /** A person's word that a create may be sent again, which the send did not use up. */
+  readonly keepsRetry: boolean;
 }
 
 export type Queue = ReturnType<typeof createQueue>;
@@ -93,8 +95,11 @@ export function createQueue({
       return folded ?? { changes: 0, accounts: 0, markers: 0 };
     },
 
-    /** Expands one chunk of one marker into changes. Resolves false when there is none to expand. */
-    async expand(): Promise<boolean> {
+    /**
+     * Expands one chunk of one marker into changes. Resolves false when there is none to expand, and with the error of one that had
+     * to be set aside. Rejects when the database is out of reach.
+     */
+    async expand(): Promise<boolean | { readonly error: unknown }> {
       return await db.transaction(async (tx) => {
         const [expansion] = await tx.run<Expansion>("next_expansion");
         if (expansion === undefined) return false;
@@ -110,7 +115,10 @@ export function createQueue({
         const attempt = await tx.attempt(() =>
           tx.run<{ accountId: string }>(`expand_${expansion.marker}`, parameters),
         );
-        if ("error" in attempt && !dependsOnNothing(attempt.error)) throw attempt.error;
+        if ("error" in attempt && !dependsOnNothing(attempt.error)) {
+          await tx.run("postpone_expansion", [expansion.expansionId, errorCode(attempt.error)]);
+          return attempt;
+        }
         const marked = "error" in attempt ? [] : attempt.value;
 
         const last = marked.at(-1);
@@ -147,6 +155,7 @@ export function createQueue({
       const renewed = await relaxedDb.run<{ accountId: string }>("renew_leases", [
         ...leasesOf(claims),
         leaseMs,
+        replicaId,
       ]);
       return new Set(renewed.map((row) => row.accountId));
     },
@@ -188,6 +197,7 @@ export function createQueue({
         settlements.map((s) => s.blockedBy),
         quietPeriodMs,
         maxWaitMs,
+        settlements.map((s) => s.keepsRetry),
       ]);
     },
 
@@ -200,8 +210,9 @@ export function createQueue({
     },
 
     /** Puts accounts back that were parked for an unknown outcome, where the answer has come in after all. */
-    async reviveAnswered(accountIds: readonly string[]): Promise<void> {
-      if (accountIds.length > 0) await db.run("revive_answered", [accountIds]);
+    async reviveAnswered(accountIds: readonly string[] | "all"): Promise<void> {
+      if (accountIds.length > 0)
+        await db.run("revive_answered", [accountIds === "all" ? null : accountIds]);
     },
 
     /** Milliseconds until the next account falls due; null when none is pending. */

@@ -364,6 +364,7 @@ test("folds, claims and settling workers at once never deadlock, and no change i
               // What the sync would have seen: everything up to the generation it claimed.
               fingerprint: claim.generation,
               blockedBy: null,
+              keepsRetry: false,
             })),
         );
       });
@@ -633,6 +634,39 @@ describe("a retry", () => {
 });
 
 describe("an expansion", () => {
+  test("that fails is set aside for growing times, and the next one goes on", async () => {
+    await engine.insertAccount();
+    await engine.reset();
+    await engine.insertAccount();
+    await engine.query(
+      "insert into account_sync.expansion (marker, lane, changed_at) values ('all', 'manual', now()), ('missing', 'backfill', now())",
+    );
+    await engine.query(
+      "alter table account_sync.change add constraint no_manual check (lane <> 'manual')",
+    );
+    const standing = () =>
+      engine.query(
+        "select marker, failures, error, extract(epoch from due_at - now())::float8 as seconds from account_sync.expansion",
+      );
+    try {
+      const expanded = [await queue.expand(), await queue.expand(), await queue.expand()];
+      const [first] = await standing();
+      await engine.query("update account_sync.expansion set due_at = now()");
+      const again = await queue.expand();
+      const [second] = await standing();
+
+      expect(expanded).toEqual([{ error: expect.anything() }, true, false]);
+      expect(first).toMatchObject({ marker: "all", failures: 1, error: "23514" });
+      expect(again).toMatchObject({ error: expect.anything() });
+      expect(second?.["seconds"]).toBeGreaterThan(Number(first?.["seconds"]) + 3);
+    } finally {
+      await engine.query("alter table account_sync.change drop constraint no_manual");
+    }
+    await engine.query("update account_sync.expansion set due_at = now()");
+    expect(await queue.expand()).toBe(true);
+    expect(await queue.expand()).toBe(false);
+  });
+
   test("that can have no account behind it ends, and does not keep the next one waiting", async () => {
     await engine.insertAccount();
     await engine.reset();

@@ -1,7 +1,12 @@
 /** The way to the database breaks and comes back; nothing is lost, and nobody has to restart anything. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { Listener } from "../../src/capture/listener.ts";
+import type { Notification } from "../../src/capture/notification.ts";
+import type { Observe } from "../../src/ops/observe.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
+import { createDatabase } from "../support/postgres.ts";
 import { createProduct, type Product, type RunningDaemon } from "../support/product.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 
@@ -53,6 +58,103 @@ test("a way to the database that swallows everything is noticed, and left behind
   });
   await proxy.close();
 });
+
+test("after a database that refused for longer than a round trip there is one listener, and none after the stop", async () => {
+  const product = await createProduct();
+  const proxy = await startTcpProxy(Number(new URL(product.database.url).port));
+  const url = new URL(product.database.url);
+  url.port = String(proxy.port);
+  const daemon = await product.start({ DATABASE_URL: url.href });
+
+  await proxy.refuse();
+  proxy.cut();
+  // Beyond the time after which a round trip counts as lost.
+  await sleep(11_000);
+  await proxy.accept();
+  await eventually(async () => expect(await daemon.metric("listener_up")).toBe(1), {
+    timeoutMs: 15_000,
+  });
+  // A second one would have made its connection by now: it tries every two seconds at the latest.
+  await sleep(3_000);
+  const listening = await listeners(product);
+  await daemon.stop("the test is over");
+
+  expect(listening).toBe(1);
+  await eventually(async () => expect(await listeners(product)).toBe(0));
+  await proxy.close();
+});
+
+test("a listener that is stopped while the database refuses does not come back with it", async () => {
+  const product = await createProduct();
+  const proxy = await startTcpProxy(Number(new URL(product.database.url).port));
+  const url = new URL(product.database.url);
+  url.port = String(proxy.port);
+  const { listener } = listenOn(url.href, async () => {});
+  await listener.start();
+
+  await proxy.refuse();
+  proxy.cut();
+  // It is trying again by then.
+  await sleep(300);
+  await listener.close();
+  await proxy.accept();
+  // The longest pause between two tries is two seconds.
+  await sleep(2_500);
+
+  expect(await listeners(product)).toBe(0);
+  await proxy.close();
+});
+
+test("one request that the database refuses is dropped and counted; the others are recorded, a thousand at a time", async () => {
+  const database = await createDatabase();
+  const recorded = new Set<string>();
+  const sizes: number[] = [];
+  let outages = 1;
+  const { listener, ignored } = listenOn(database.url, async (notifications) => {
+    sizes.push(notifications.length);
+    if (outages > 0) {
+      outages -= 1;
+      throw Object.assign(new Error("x"), { code: "57P03" });
+    }
+    if (notifications.some(({ payload }) => payload === "poison"))
+      throw Object.assign(new Error("x"), { code: "22P05" });
+    for (const { payload } of notifications) recorded.add(payload);
+  });
+  await listener.start();
+
+  await database.query(
+    "select pg_notify('account_sync', case n when 700 then 'poison' else n::text end) from generate_series(1, 2500) n",
+  );
+  await eventually(() => expect(recorded.size).toBe(2_499));
+  await listener.close();
+
+  expect(ignored).toEqual([{ reason: "the database refuses the request (22P05)", length: 6 }]);
+  expect(Math.max(...sizes)).toBe(1_000);
+});
+
+function listenOn(url: string, onRequests: (requests: readonly Notification[]) => Promise<void>) {
+  const ignored: unknown[] = [];
+  const observe = new Proxy({} as Observe, {
+    get: (_, name) => (said: unknown) => {
+      if (name === "notificationIgnored") ignored.push(said);
+    },
+  });
+  const listener = new Listener({
+    connection: { connectionString: url, application_name: "account-sync test listener" },
+    observe,
+    isPossibleId: () => true,
+    onWake: () => {},
+    onRequests,
+  });
+  return { listener, ignored };
+}
+
+async function listeners(product: Product): Promise<number> {
+  const [row] = await product.database.query(
+    "select count(*)::int as sessions from pg_stat_activity where datname = current_database() and application_name like '%listener'",
+  );
+  return Number(row?.["sessions"]);
+}
 
 async function allSynced(product: Product, count: number, daemon: RunningDaemon): Promise<void> {
   await eventually(

@@ -230,6 +230,17 @@ test("a wake folds what has changed and runs it", async () => {
   });
 });
 
+test("a wake claims what somebody else made due, also when nothing has changed", async () => {
+  const scene = setUp({ endsAtOnce: true });
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.events).toContain("claim 3"));
+
+  makeDue(scene, 1);
+  scene.dispatcher.wake();
+
+  await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
+});
+
 test("rests when there is nothing to do", async () => {
   const scene = setUp();
   scene.dispatcher.start();
@@ -370,6 +381,66 @@ test("a run whose lease could not be renewed in time is aborted before somebody 
   expect(performance.now() - claimedAt).toBeLessThan(300);
   expect(scene.runs[0]?.signal.reason).toMatchObject({ name: "LeaseLost" });
   scene.runs[0]?.end(null);
+});
+
+test("claims whose answer came too late are given back, not run", async () => {
+  const scene = setUp({ leaseMs: 100 });
+  Object.assign(scene.queue, {
+    claim: async () => {
+      await sleep(120);
+      return scene.events.includes("release late") ? [] : [toClaim("late")];
+    },
+  });
+
+  scene.dispatcher.start();
+
+  await eventually(() => expect(scene.events).toContain("release late"));
+  expect(scene.runs).toEqual([]);
+});
+
+test("full slots do not make every look search for markers", async () => {
+  const scene = setUp({ concurrency: 1, sweepIntervalMs: 60 });
+  let searches = 0;
+  Object.assign(scene.queue, {
+    expand: async () => {
+      searches += 1;
+      return false;
+    },
+  });
+  makeDue(scene, 1);
+  scene.dispatcher.start();
+  await eventually(() => expect(scene.runs).toHaveLength(1));
+
+  const startedAt = performance.now();
+  const before = searches;
+  for (let look = 0; look < 40; look += 1) {
+    scene.dispatcher.wake();
+    // Ten looks within each sweep.
+    await sleep(6);
+  }
+  const sweeps = (performance.now() - startedAt) / 60;
+
+  expect(searches - before).toBeGreaterThan(0);
+  expect(searches - before).toBeLessThanOrEqual(Math.ceil(sweeps) + 1);
+});
+
+test("a marker that fails is told, and disturbs nobody", async () => {
+  const scene = setUp({ endsAtOnce: true });
+  const results = [{ error: new Error("a bad marker") }, true, false];
+  Object.assign(scene.queue, {
+    expand: async () => {
+      scene.events.push("expand");
+      return results.shift() ?? false;
+    },
+  });
+  makeDue(scene, 1);
+  scene.dispatcher.start();
+
+  await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
+  await eventually(() => expect(results).toEqual([]), { timeoutMs: 500 });
+
+  expect(scene.events.filter((event) => event === "databaseTrouble")).toHaveLength(1);
+  expect(scene.events).not.toContain("databaseBack");
 });
 
 test("an account that is claimed again while its old run goes on is run after it, never beside it", async () => {
