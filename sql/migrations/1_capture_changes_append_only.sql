@@ -21,6 +21,8 @@ create table account_sync.change (
   -- The table fills and empties all day: vacuum by count, not by share, or the fold walks over dead rows.
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 10000,
+  -- Giving empty pages back takes an exclusive lock, on the table every application transaction appends to.
+  vacuum_truncate = off,
   autovacuum_vacuum_insert_scale_factor = 0,
   autovacuum_vacuum_insert_threshold = 100000
 );

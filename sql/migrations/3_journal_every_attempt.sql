@@ -16,6 +16,8 @@ create table account_sync.attempt (
   delivery        text,
   idempotency_key uuid,
   user_id         text,
+  -- The API configuration that was asked for; null for the default one. A repeat goes where the first try went.
+  config_id       text,
   -- Kept until settled_at, then removed: it holds personal data.
   body            text,
   sent            jsonb,
@@ -38,6 +40,8 @@ create table account_sync.attempt (
 );
 
 create unique index attempt_one_unsettled_per_account on account_sync.attempt (account_id) where settled_at is null;
+
+create index attempt_by_age on account_sync.attempt (started_at) where settled_at is not null;
 
 create index attempt_history on account_sync.attempt (account_id, attempt_id);
 

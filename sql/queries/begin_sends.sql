@@ -3,7 +3,8 @@
 -- $1 account ids   $2 their lease tokens   $3 lease, ms
 --
 -- From here on nobody knows what the API has until it says so: A is accepted, the answer to B is lost, the row is A again; with
--- the fingerprint of A still there this would pass for unchanged.
+-- the fingerprint of A still there this would pass for unchanged. And a person's word that a create may be sent again is good for one
+-- send: found after a crash, it would send another one that nobody has looked at.
 with held as (
   select a.account_id
   from account_sync.account a
@@ -15,7 +16,8 @@ with held as (
 update account_sync.account a
 set
   due_at = now() + $3 * interval '1 ms',
-  fingerprint = null
+  fingerprint = null,
+  request = nullif(a.request - 'retry', '{}')
 from held
 where a.account_id = held.account_id
 returning a.account_id as "accountId"

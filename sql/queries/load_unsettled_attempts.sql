@@ -8,6 +8,7 @@ select
   delivery as "delivery",
   idempotency_key as "idempotencyKey",
   user_id as "userId",
+  config_id as "configId",
   body as "body",
   sent as "sent",
   fingerprint as "fingerprint",

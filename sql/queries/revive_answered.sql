@@ -1,9 +1,9 @@
 -- Puts accounts back that were set aside for an unknown outcome, when the answer is in the journal after all.
--- $1 account ids
+-- $1 account ids, null for all
 with answered as (
   select a.account_id
   from account_sync.account a
-  where a.account_id = any ($1::text[])
+  where (a.account_id = any ($1::text[]) or $1 is null)
     and a.parked_at is not null
     and a.error_class = 'unknown_outcome'
     and exists (

@@ -2,13 +2,14 @@
 -- $1 account ids       $2 generation each outcome speaks for   $3 disposition: clean, again, blocked, parked
 -- $4 delay, ms (again, blocked)   $5 counts as an attempt      $6 error class   $7 error
 -- $8 fingerprint (null: keep)     $9 parent waited for         $10 quiet period, ms   $11 max wait, ms
+-- $12 a person's word that a create may be sent again was not used up
 --
 -- A create whose outcome became unknown stays parked even when somebody asked for a sync meanwhile: whoever asked did not know, and
 -- to send it again has to be said by somebody who does.
 with settled as (
   select *
-  from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[])
-    as s (account_id, generation, disposition, delay_ms, counts, error_class, error, fingerprint, blocked_by)
+  from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[], $12::boolean[])
+    as s (account_id, generation, disposition, delay_ms, counts, error_class, error, fingerprint, blocked_by, keeps_retry)
 ),
 -- A change came in since: open a new round, unless the old one is to be repeated first.
 decided as (
@@ -42,6 +43,7 @@ set
     when d.opens_round then a.request
     -- A parked wish is over: what revives the account brings its own.
     when d.disposition in ('clean', 'parked') then null
+    when d.keeps_retry then coalesce(a.request, '{}') || coalesce(a.next_request, '{}') || '{"retry": true}'
     else coalesce(a.request || a.next_request, a.request, a.next_request)
   end,
   due_at = case

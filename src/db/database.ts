@@ -44,6 +44,9 @@ export interface DatabaseOptions {
 const STATEMENT_TIMEOUT_MS = 30_000;
 /** A table that somebody alters or indexes is told apart from a statement that is slow. */
 const LOCK_TIMEOUT_MS = 10_000;
+/** A transaction whose process fell silent in the middle of it. */
+const SILENCE_TIMEOUT_MS = 60_000;
+const GUARDS = [STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, SILENCE_TIMEOUT_MS];
 
 export function connectionOptions(
   options: Pick<DatabaseOptions, "url" | "applicationName" | "pooled" | "synchronousCommit">,
@@ -59,7 +62,7 @@ export function connectionOptions(
       ? {}
       : {
           statement_timeout: STATEMENT_TIMEOUT_MS,
-          idle_in_transaction_session_timeout: 60_000,
+          idle_in_transaction_session_timeout: SILENCE_TIMEOUT_MS,
           options: [
             // A dead daemon's session, and the rows it locked, are gone within ten seconds.
             "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 -c tcp_user_timeout=10000",
@@ -96,6 +99,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       let broken: Error | undefined;
       try {
         await client.query(`begin transaction isolation level ${isolation}`);
+        // What sessions have from their start elsewhere, a pooler's transactions have to be told.
+        if (options.pooled) await runOn(client, "guard_transaction", GUARDS);
         const result = await work(transactionOn(client));
         await client.query("commit");
         return result;

@@ -21,6 +21,8 @@ export interface UnsettledAttempt {
   readonly delivery: "sending" | "unknown" | "not_applied" | "answered";
   readonly idempotencyKey: string;
   readonly userId: string;
+  /** The API configuration that was asked for; null for the default one. */
+  readonly configId: string | null;
   readonly body: string;
   readonly sent: SentRows;
   readonly fingerprint: string;
@@ -34,6 +36,8 @@ export interface Send {
   readonly operation: Operation;
   readonly idempotencyKey: string;
   readonly userId: string;
+  /** The API configuration that was asked for; null for the default one. */
+  readonly configId: string | null;
   readonly body: string;
   readonly sent: SentRows;
   readonly fingerprint: string;
@@ -89,6 +93,7 @@ export async function journalSends(
       allowed.map((send) => send.body),
       allowed.map((send) => JSON.stringify(send.sent)),
       allowed.map((send) => send.fingerprint),
+      allowed.map((send) => send.configId),
     ]);
     const attemptIds = new Map(rows.map((row) => [row.accountId, row.attemptId]));
 

@@ -1,18 +1,21 @@
 /** The named results of a sync. Everything that can be foreseen is a value here; exceptions are for bugs. */
 
 /** Why something failed; decides what happens next (see docs/architecture.md, "Error classes"). */
-export type ErrorClass =
-  | "validation"
-  | "rejected"
-  | "unauthorized"
-  | "throttled"
-  | "server"
-  | "network"
-  | "timeout"
-  | "incomplete"
-  | "unknown_outcome"
-  | "database"
-  | "id_conflict";
+export const ERROR_CLASSES = [
+  "validation",
+  "rejected",
+  "unauthorized",
+  "throttled",
+  "server",
+  "network",
+  "timeout",
+  "incomplete",
+  "unknown_outcome",
+  "database",
+  "id_conflict",
+] as const;
+
+export type ErrorClass = (typeof ERROR_CLASSES)[number];
 
 export type Entity = "account" | "tier" | "pic";
 

@@ -55,6 +55,8 @@ export interface Ended {
   readonly delayMs: number;
   readonly countsAsAttempt: boolean;
   readonly blockedBy: string | null;
+  /** A person's word that a create may be sent again, which this send did not use up. */
+  readonly keepsRetry: boolean;
   readonly durationMs: number;
 }
 
@@ -81,6 +83,8 @@ export const INCOMPLETE_TRIES = 5;
 
 /** A transaction of ours holds rows that folds wait for, so it waits no longer than this for anybody else's lock. */
 const LOCK_WAIT_MS = 500;
+/** A process that is stopped in the middle of it keeps the application's rows no longer than this. */
+const SILENCE_MS = 5_000;
 
 /** Resolves with the outcome per conclusion, null where the lease was lost, or the error that kept this one from being settled. */
 export async function settleAll(
@@ -167,7 +171,7 @@ async function writeIds(
   if (typeof mode === "object") {
     return new Map(accepted.map((conclusion) => [conclusion, unwrittenRows(conclusion, mode)]));
   }
-  await tx.run("limit_lock_waits", [LOCK_WAIT_MS]);
+  await tx.run("limit_lock_waits", [LOCK_WAIT_MS, SILENCE_MS]);
   const results = await writeBack(
     tx,
     accepted.map(({ attempt, received, claim }) => ({
@@ -243,6 +247,7 @@ function endingOfEnded(ended: Ended): Ending {
       error: ended.error,
       fingerprint: fingerprintStillTrue(ended),
       blockedBy: ended.blockedBy,
+      keepsRetry: ended.keepsRetry,
     },
     settlesAttempt: ended.settlesAttempt,
   };
@@ -300,6 +305,7 @@ function endingOfAccepted(
       error: outcome.error,
       fingerprint: mustRepeat ? null : attempt.fingerprint,
       blockedBy: null,
+      keepsRetry: false,
     },
     settlesAttempt: unwritten.length === 0,
   };

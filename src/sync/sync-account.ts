@@ -96,24 +96,26 @@ export async function syncAccount(
     return await end(gone(unsettled));
   }
 
-  const connection = await parts.connection(claim.configId);
+  // A repeat goes where the first try went, whoever asks for it: only that API knows its key.
+  const repeats = unsettled !== null && mustBeRepeated(unsettled, account) ? unsettled : null;
+  const connection = await parts.connection(repeats === null ? claim.configId : repeats.configId);
   if ("error" in connection)
     return await end(withoutConnection(parts, claim, account, connection.error));
-  if (unsettled !== null && mustBeRepeated(unsettled, account)) {
+  if (repeats !== null) {
     // A crash came before the result: nobody has told of it yet.
-    if (unsettled.operation === "create" && unsettled.delivery === "sending")
+    if (repeats.operation === "create" && repeats.delivery === "sending")
       parts.observe.unknownOutcome(claim.accountId);
-    if (needsAHuman(unsettled, parts.policy) && !claim.force && !claim.retry)
-      return await end({ ...parkUnknownOutcome(unsettled), delivery: "unknown" });
+    if (needsAHuman(repeats, parts.policy) && !claim.retry)
+      return await end({ ...parkUnknownOutcome(repeats), delivery: "unknown" });
     return await send(
       parts,
       claim,
       connection,
       {
-        ...unsettled,
+        ...repeats,
         claim,
-        supersedes: unsettled.attemptId,
-        repeatsUnknown: unsettled.delivery !== "not_applied",
+        supersedes: repeats.attemptId,
+        repeatsUnknown: repeats.delivery !== "not_applied",
       },
       signal,
     );
@@ -153,6 +155,7 @@ export async function syncAccount(
       operation: account.externalId === null ? "create" : "update",
       idempotencyKey: crypto.randomUUID(),
       userId: claim.userId ?? parts.policy.defaultUserId,
+      configId: claim.configId,
       body: JSON.stringify(command),
       sent,
       fingerprint,
@@ -375,6 +378,7 @@ function afterFailure(
     settlesAttempt: delivery === "not_sent",
     countsAsAttempt: failure.countsAsAttempt,
     delayMs: Math.max(failure.retryAfterMs ?? 0, parts.policy.delayAfter(claim.attempts)),
+    keepsRetry: claim.retry && failure.delivery !== "unknown",
   };
 }
 
@@ -433,4 +437,5 @@ const WITHOUT_FURTHER_ADO = {
   delayMs: 0,
   countsAsAttempt: true,
   blockedBy: null,
+  keepsRetry: false,
 } satisfies Omit<Ended, "kind" | "claim" | "generation" | "name" | "durationMs">;

@@ -151,6 +151,7 @@ function afterSurprise(claim: Claim, policy: SyncPolicy, error: unknown): Conclu
     delayMs: policy.delayAfter(isEverybodys ? LATER : claim.attempts),
     countsAsAttempt: !isEverybodys,
     blockedBy: null,
+    keepsRetry: false,
     durationMs: 0,
   };
 }

@@ -1,6 +1,7 @@
 /** What stands in the tables is what is loaded: to the day, to the cent, whatever the keys are and whichever tables are there. */
 import { afterEach, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../src/db/database.ts";
+import { migrate } from "../../src/db/migrate.ts";
 import { loadAccounts } from "../../src/sync/load.ts";
 import { describeSource } from "../../src/sync/source.ts";
 import { createEngine, createFakeApi } from "../support/engine.ts";
@@ -22,10 +23,7 @@ afterEach(async () => {
 async function open(options?: TestDatabaseOptions): Promise<{ test: TestDatabase; db: Database }> {
   const test = await createTestDatabase(options);
   // The attempts are read along with the accounts.
-  await test.query("create schema account_sync");
-  await test.query(
-    "create table account_sync.attempt (account_id text, attempt_id bigint, generation bigint, operation text, delivery text, idempotency_key uuid, user_id text, body text, sent jsonb, fingerprint text, received jsonb, settled_at timestamptz)",
-  );
+  await migrate({ url: test.url, info: () => {} });
   return { test, db: connect(test) };
 }
 

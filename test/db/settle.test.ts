@@ -51,6 +51,7 @@ async function settle(claim: Claim, settlement: Partial<Settlement>): Promise<bo
         error: null,
         fingerprint: null,
         blockedBy: null,
+        keepsRetry: false,
         ...settlement,
       },
     ]);

@@ -446,6 +446,51 @@ describe("a create without an answer", () => {
     expect(unknown).toEqual([id]);
   });
 
+  test.each(["NOTIFY", "retry"])(
+    "found after a crash is not sent again on the word of the %s that it was sent for",
+    async (asked) => {
+      const { id } = await engine.insertAccount();
+      if (asked === "retry") {
+        api.next(noAnswer());
+        await engine.round(api);
+        await engine.queue.retry({ ids: [id], errorClass: null });
+      } else {
+        await request(id);
+      }
+      const before = api.requests.length;
+      const { promise: never } = Promise.withResolvers<ApiResult>();
+      api.next(() => never);
+      const run = await engine.sync(api);
+      void run(await claimDue());
+      await eventually(() => expect(api.requests).toHaveLength(before + 1));
+      await engine.query("update account_sync.account set due_at = now()");
+
+      const outcome = await only(engine.round(api));
+
+      expect(outcome).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+      expect(api.requests).toHaveLength(before + 1);
+    },
+  );
+
+  test("is repeated where it was sent, whoever asks for it", async () => {
+    const { id } = await engine.insertAccount();
+    const asked: (string | null)[] = [];
+    const connections = {
+      of: async (configId: string | null) => {
+        asked.push(configId);
+        return CONNECTION;
+      },
+    };
+    await engine.change(id, { lane: "manual", request: { force: true, config_id: "other" } });
+    api.next(noAnswer());
+    await engine.round(api, { overrides: { connections } });
+    await engine.queue.retry({ ids: [id], errorClass: null });
+
+    await engine.round(api, { overrides: { connections } });
+
+    expect(asked).toEqual(["other", "other"]);
+  });
+
   test("is an update from there on when somebody wrote the id", async () => {
     const { id } = await engine.insertAccount();
     api.next(noAnswer());
