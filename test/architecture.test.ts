@@ -14,7 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "customer-api/": [],
   "db/": ["operator-error.ts"],
   "ops/": ["operator-error.ts"],
-  "console/": ["ops/"],
+  "console/": ["ops/", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": ["db/", "operator-error.ts", "sync/connections.ts", "sync/source.ts"],
 };

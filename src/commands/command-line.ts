@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Config, readConfig, unknownSettings } from "../config.ts";
-import type { ErrorClass } from "../sync/outcome.ts";
+import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
 import { version } from "../version.ts";
 import { printWarning } from "./output.ts";
 
@@ -268,20 +268,6 @@ export interface SandboxCommandOptions {
   readonly echo?: boolean;
   readonly ignoreKeys?: boolean;
 }
-
-const ERROR_CLASSES = [
-  "validation",
-  "rejected",
-  "unauthorized",
-  "throttled",
-  "server",
-  "network",
-  "timeout",
-  "incomplete",
-  "unknown_outcome",
-  "database",
-  "id_conflict",
-] as const satisfies readonly ErrorClass[];
 
 /** Any text may be a key somewhere; what the key's type cannot hold is simply an account that does not exist. */
 function accountId(text: string): string {

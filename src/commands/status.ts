@@ -2,8 +2,8 @@
 import type { Config } from "../config.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { OperatorError } from "../operator-error.ts";
+import type { PendingState } from "../ops/metrics.ts";
 import type { Parts } from "../parts.ts";
-import type { PendingState } from "../queue/inspect.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration, toTable } from "./output.ts";

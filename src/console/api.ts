@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Problem, Route, RouteAnswer } from "../ops/http.ts";
 import type { PendingState, QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
-import type { ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
+import { ERROR_CLASSES, type ErrorClass, type OutcomeName, type Trigger } from "../sync/outcome.ts";
 
 /** What the console asks of the queue. Every function may reject when the database is away. */
 export interface ConsoleQueue {
@@ -88,20 +88,6 @@ const accountStates = [
   "blocked",
 ] as const satisfies readonly AccountState[];
 
-const errorClasses = [
-  "validation",
-  "rejected",
-  "unauthorized",
-  "throttled",
-  "server",
-  "network",
-  "timeout",
-  "incomplete",
-  "unknown_outcome",
-  "database",
-  "id_conflict",
-] as const satisfies readonly ErrorClass[];
-
 /** Text that PostgreSQL can take: it knows no zero byte. */
 const text = (max: number) =>
   z
@@ -129,7 +115,7 @@ const retryBody = z
   .strictObject({
     ids: z.array(accountId).min(1).max(1_000).optional(),
     all: z.literal(true).optional(),
-    class: z.enum(errorClasses).optional(),
+    class: z.enum(ERROR_CLASSES).optional(),
   })
   .refine(
     (body) => Object.values(body).filter((value) => value !== undefined).length === 1,

@@ -1,7 +1,6 @@
 /** Reads the queue for people: counts, states, histories. Writes nothing. */
 import type { Queryable } from "../db/database.ts";
-
-export type PendingState = "waiting" | "due" | "running" | "retrying" | "parked" | "blocked";
+import type { PendingState } from "../ops/metrics.ts";
 
 export function createInspector(db: Queryable) {
   return {
