@@ -20,10 +20,11 @@ test("two daemons together stay below the requests per second, also after an out
     intervalMs: 100,
   });
 
+  // Places are 25 ms apart. A process that has to wait for a processor brings a few late requests together: a quarter of a second of
+  // them is let through here; without the limit there are hundreds a second.
   const times = product.requests().map((request) => request.receivedAt);
-  // A request may be late, so the tightest window that the limit promises something about is a second, give or take two.
-  expect(mostWithin(times, 1_000)).toBeLessThanOrEqual(42);
-  expect(mostWithin(times, 2_000)).toBeLessThanOrEqual(82);
+  expect(mostWithin(times, 1_000)).toBeLessThanOrEqual(50);
+  expect(mostWithin(times, 2_000)).toBeLessThanOrEqual(90);
 });
 
 function mostWithin(times: readonly number[], windowMs: number): number {
