@@ -145,6 +145,15 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
     if (config.sync.backfillOnStart) await opened.queue.mark("unqueued");
     else void tellUnqueued(opened, observe);
 
+    if (opened.source.missing.length > 0) {
+      observe.info(
+        "Optional tables that this database does not have: what they would hold is sent empty",
+        {
+          tables: opened.source.missing,
+        },
+      );
+    }
+
     phase = "ready";
     observe.started({ url: http.url, version });
 

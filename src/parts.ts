@@ -86,7 +86,6 @@ export async function openParts(
     queue,
     api,
     connections,
-    source,
     mapping,
     observe,
     maxRps: config.api.maxRps,

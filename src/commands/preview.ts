@@ -34,10 +34,10 @@ export async function preview(
   return previewed.canSend ? 0 : 1;
 }
 
-async function previewAccount({ db, source, mapping }: Parts, id: string): Promise<Preview> {
+async function previewAccount({ db, mapping }: Parts, id: string): Promise<Preview> {
   const [canonical] = await db.run<{ accountId: string }>("canonical_ids", [[id]]);
   const accountId = canonical?.accountId ?? id;
-  const [loaded] = await loadAccounts(db, source, [accountId]);
+  const [loaded] = await loadAccounts(db, [accountId]);
   const account = loaded?.account ?? null;
   if (account === null) {
     throw new OperatorError(`There is no account ${id}.`, {

@@ -97,7 +97,12 @@ function whyOf(state: string, problems: readonly Problem[]): string | null {
   const ofState = problems.filter((problem) => problem.state === state);
   if (ofState.length === 0) return null;
   const classes = ofState.map(({ errorClass, count }) => `${errorClass} ${count}`).join(", ");
-  return `${classes}: ${MEANINGS[state as PendingState]}`;
+  const isUnknown = ofState.some(({ errorClass }) => errorClass === "unknown_outcome");
+  // Said first: a retry without a look can make a second customer.
+  const caution = isUnknown
+    ? "a create may have happened: look it up at the API before you retry; "
+    : "";
+  return `${classes}: ${caution}${MEANINGS[state as PendingState]}`;
 }
 
 const PARKED_SHOWN = 10;
@@ -111,7 +116,7 @@ async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
   const rows = accounts.map((account) => [
     account.account_id,
     account.error_class ?? "",
-    (account.error ?? "").slice(0, 120),
+    (account.error ?? "").slice(0, 240),
   ]);
   return [
     ...toTable([["parked account", "class", "why"], ...rows]),

@@ -8,7 +8,7 @@ import type { Database, Queryable } from "../db/database.ts";
 import { isImpossibleValue } from "../db/database.ts";
 import type { Account, Address, BankAccount, Pic, Tier } from "./account.ts";
 import { loadUnsettledAttempts, type UnsettledAttempt } from "./attempt.ts";
-import type { Source } from "./source.ts";
+import { describeSource } from "./source.ts";
 
 /** What is known about an account when its sync begins. */
 export interface Loaded {
@@ -19,21 +19,17 @@ export interface Loaded {
 }
 
 /** Resolves with one entry per id, in order. All rows come from one snapshot. */
-export async function loadAccounts(
-  db: Database,
-  source: Source,
-  ids: readonly string[],
-): Promise<Loaded[]> {
+export async function loadAccounts(db: Database, ids: readonly string[]): Promise<Loaded[]> {
   try {
-    return await db.transaction((tx) => loadAll(tx, source, ids), "repeatable read, read only");
+    return await db.transaction((tx) => loadAll(tx, ids), "repeatable read, read only");
   } catch (error) {
     if (!isImpossibleValue(error)) throw error;
     // One id that the key's type cannot hold fails the whole batch; alone it is simply an account that does not exist.
     if (ids.length > 1) {
       const half = Math.ceil(ids.length / 2);
       return [
-        ...(await loadAccounts(db, source, ids.slice(0, half))),
-        ...(await loadAccounts(db, source, ids.slice(half))),
+        ...(await loadAccounts(db, ids.slice(0, half))),
+        ...(await loadAccounts(db, ids.slice(half))),
       ];
     }
     const unsettled = await loadUnsettledAttempts(db, ids);
@@ -41,7 +37,9 @@ export async function loadAccounts(
   }
 }
 
-async function loadAll(tx: Queryable, source: Source, ids: readonly string[]): Promise<Loaded[]> {
+async function loadAll(tx: Queryable, ids: readonly string[]): Promise<Loaded[]> {
+  // Asked each time: a table that comes or goes while we run must not leave its rows out of what is sent.
+  const source = await describeSource(tx);
   const ifTable = <Row>(
     table: string,
     query: string,

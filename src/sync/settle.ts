@@ -20,6 +20,7 @@ import type {
   Outcome,
   OutcomeName,
 } from "./outcome.ts";
+import { describeSource } from "./source.ts";
 import { type RowResult, writeBack } from "./write-back.ts";
 
 /** What a sync came to, before anything of it is written. */
@@ -72,7 +73,6 @@ export interface SettlingAttempt {
 export interface SettleParts {
   readonly db: Database;
   readonly queue: Pick<Queue, "hold" | "settle" | "wakeChildren" | "reviveAnswered">;
-  readonly hasBranchIds: boolean;
   readonly delayAfter: (attempts: number) => number;
   /** Something failed that can be done without. */
   readonly onTrouble: (error: unknown) => void;
@@ -141,7 +141,7 @@ async function settleTogether(
       conclusions.map(({ claim }) => claim),
     );
     const ours = conclusions.filter(({ claim }) => held.has(claim.accountId));
-    const results = await writeIds(parts, tx, ours, mode);
+    const results = await writeIds(tx, ours, mode);
     const endings = ours.map((conclusion) =>
       endingOf(parts, conclusion, results.get(conclusion) ?? []),
     );
@@ -161,7 +161,6 @@ async function settleTogether(
 }
 
 async function writeIds(
-  parts: SettleParts,
   tx: Transaction,
   conclusions: readonly Conclusion[],
   mode: Mode,
@@ -172,6 +171,7 @@ async function writeIds(
     return new Map(accepted.map((conclusion) => [conclusion, unwrittenRows(conclusion, mode)]));
   }
   await tx.run("limit_lock_waits", [LOCK_WAIT_MS, SILENCE_MS]);
+  const { hasBranchIds } = await describeSource(tx);
   const results = await writeBack(
     tx,
     accepted.map(({ attempt, received, claim }) => ({
@@ -180,7 +180,7 @@ async function writeIds(
       userId: attempt.userId,
       replace: claim.force,
     })),
-    { hasBranchIds: parts.hasBranchIds, rowByRow: mode === "row by row" },
+    { hasBranchIds, rowByRow: mode === "row by row" },
   );
   return new Map(accepted.map((conclusion, index) => [conclusion, results[index] ?? []]));
 }

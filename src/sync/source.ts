@@ -2,21 +2,26 @@
 import type { Queryable } from "../db/database.ts";
 
 export interface Source {
+  /** Optional tables whose rows would be sent. */
+  readonly missing: readonly string[];
   has(table: string): boolean;
   hasBranchIds: boolean;
   /** Whether the account's key could hold this text; null when any text could. */
   isPossibleId: (id: string) => boolean;
 }
 
-const TABLES = [
-  "m_account",
-  "m_account_package_tier",
-  "m_account_pic",
+const OPTIONAL_TABLES = [
   "m_account_address",
   "m_account_bank",
   "m_bank",
   "m_account_type",
   "m_account_billing_method",
+];
+const TABLES = [
+  "m_account",
+  "m_account_package_tier",
+  "m_account_pic",
+  ...OPTIONAL_TABLES,
   "m_backend_ext_config",
 ];
 
@@ -32,6 +37,7 @@ export async function describeSource(db: Queryable): Promise<Source> {
   const account = tables.get("m_account");
 
   return {
+    missing: OPTIONAL_TABLES.filter((table) => !tables.has(table)),
     has: (table) => tables.has(table),
     hasBranchIds: account?.columns.includes("branch_uuid_be") ?? false,
     isPossibleId: idCheckOf(account?.keyType ?? "text"),

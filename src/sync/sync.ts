@@ -12,7 +12,6 @@ import { loadAccounts } from "./load.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import { createPace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
-import type { Source } from "./source.ts";
 import { type SyncParts, type SyncPolicy, syncAccount, unlessLeaseLost } from "./sync-account.ts";
 
 export interface SyncOptions {
@@ -20,7 +19,6 @@ export interface SyncOptions {
   readonly queue: Queue;
   readonly api: CustomerApi;
   readonly connections: Connections;
-  readonly source: Source;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
   /** Requests per second over all replicas; 0 for no limit. */
@@ -35,7 +33,7 @@ const BATCH_MAX = 64;
 export function createSync(
   options: SyncOptions,
 ): (claim: Claim, signal: AbortSignal) => Promise<Outcome | null> {
-  const { db, queue, source, observe, policy } = options;
+  const { db, queue, observe, policy } = options;
   const patience = (doing: string, signal: AbortSignal): Patience => ({
     // What an attempt came to is worth writing down even after its lease; whether it may be is asked then.
     signal: unlessLeaseLost(signal),
@@ -45,7 +43,6 @@ export function createSync(
   const settleParts = {
     db,
     queue,
-    hasBranchIds: source.hasBranchIds,
     delayAfter: policy.delayAfter,
     onTrouble: (error: unknown) =>
       observe.databaseTrouble({ doing: "waking accounts that wait", error }),
@@ -62,7 +59,7 @@ export function createSync(
   });
 
   const parts: SyncParts = {
-    load: batched(BATCH_MAX, (ids) => loadAccounts(db, source, ids)),
+    load: batched(BATCH_MAX, (ids) => loadAccounts(db, ids)),
     findParentCycle: async (accountId) => {
       const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
       return cycle?.members ?? null;

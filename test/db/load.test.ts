@@ -3,7 +3,6 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { loadAccounts } from "../../src/sync/load.ts";
-import { describeSource } from "../../src/sync/source.ts";
 import { createEngine, createFakeApi } from "../support/engine.ts";
 import {
   createDatabase as createTestDatabase,
@@ -41,7 +40,7 @@ function connect({ url }: TestDatabase): Database {
 }
 
 async function load(db: Database, ids: readonly string[]) {
-  return await loadAccounts(db, await describeSource(db), ids);
+  return await loadAccounts(db, ids);
 }
 
 test.each(["Asia/Jakarta", "America/New_York", "UTC"])(
@@ -196,4 +195,21 @@ test("optional tables and newer columns may be missing, all at once", async () =
   const outcomes = await engine.round(createFakeApi());
 
   expect(outcomes[id]).toMatchObject({ name: "synced", updated: { account: 1, tier: 1, pic: 1 } });
+});
+
+test("a table that comes while we run is read from then on", async () => {
+  const { test, db } = await open({ leaveOut: ["m_account_address"] });
+  const [row] = await test.query<{ id: string }>(
+    "insert into m_account (name) values ('Toko') returning id",
+  );
+  const id = row?.id ?? "";
+  await load(db, [id]);
+
+  await test.query(
+    "create table m_account_address (id uuid default gen_random_uuid(), account_id uuid, address1 text, address2 text, sub_district text, district text, city text, province text, country text, postalcode text, is_primary bool, is_active bool, created_at timestamp)",
+  );
+  await test.query("insert into m_account_address (account_id, city) values ($1, 'Bogor')", [id]);
+  const [loaded] = await load(db, [id]);
+
+  expect(loaded?.account?.addresses).toMatchObject([{ city: "Bogor" }]);
 });

@@ -227,7 +227,6 @@ export async function createEngine(
         queue,
         api,
         connections: { of: async () => CONNECTION },
-        source: await describeSource(db),
         mapping: { defaultCountry: "ID", referenceField: null },
         maxRps: 0,
         observe: { ...SILENT, ...observe },
