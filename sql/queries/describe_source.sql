@@ -1,15 +1,16 @@
--- What the source tables look like here: which exist, and the type of the account's key.
+-- What the source tables look like here: which exist, the type of the account's key, and which are captured but gone.
 -- $1 table names
 select
-  c.relname as "table",
+  wanted.name as "table",
+  c.oid is not null as "exists",
   array_agg(a.attname::text order by a.attnum) as "columns",
   max(format_type(a.atttypid, null)) filter (where a.attname = 'id') as "keyType"
-from pg_class c
-join pg_namespace s on s.oid = c.relnamespace
-join pg_attribute a on a.attrelid = c.oid
-where s.nspname = 'public'
-  and c.relname = any ($1::text[])
+from unnest($1::text[]) as wanted (name)
+left join pg_class c
+  on c.relname = wanted.name
+  and c.relnamespace = 'public'::regnamespace
   and c.relkind in ('r', 'p', 'v', 'm', 'f')
-  and a.attnum > 0
-  and not a.attisdropped
-group by c.relname
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+group by wanted.name, c.oid
+having c.oid is not null
+  or to_regprocedure(format('account_sync.%I()', 'capture_' || wanted.name || '_insert')) is not null

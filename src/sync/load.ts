@@ -40,6 +40,7 @@ export async function loadAccounts(db: Database, ids: readonly string[]): Promis
 async function loadAll(tx: Queryable, ids: readonly string[]): Promise<Loaded[]> {
   // Asked each time: a table that comes or goes while we run must not leave its rows out of what is sent.
   const source = await describeSource(tx);
+  if (source.vanished.length > 0) throw new VanishedTables(source.vanished);
   const ifTable = <Row>(
     table: string,
     query: string,
@@ -107,6 +108,19 @@ async function loadAll(tx: Queryable, ids: readonly string[]): Promise<Loaded[]>
     account: found.get(id) ?? null,
     unsettled: unsettled.get(id) ?? null,
   }));
+}
+
+/** Nothing is sent while a captured table is away: without its rows an account would look as if they had been removed. */
+class VanishedTables extends Error {
+  override readonly name = "VanishedTables";
+  /** PostgreSQL's undefined_table: uses up no attempt, and is tried again. */
+  readonly code = "42P01";
+
+  constructor(tables: readonly string[]) {
+    super(
+      `${tables.map((table) => `public.${table}`).join(", ")} was captured and is gone: bring it back, or, if it was removed for good, say so: ${tables.map((table) => `select account_sync.remove_capture('${table}');`).join(" ")}`,
+    );
+  }
 }
 
 interface Owned {

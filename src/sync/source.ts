@@ -2,6 +2,8 @@
 import type { Queryable } from "../db/database.ts";
 
 export interface Source {
+  /** Captured at the last migrate, and gone: what they held must not be sent as empty. */
+  readonly vanished: readonly string[];
   /** Optional tables whose rows would be sent. */
   readonly missing: readonly string[];
   has(table: string): boolean;
@@ -29,14 +31,17 @@ const TABLES = [
 const UUID = /^\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?$/i;
 
 export async function describeSource(db: Queryable): Promise<Source> {
-  const rows = await db.run<{ table: string; columns: string[]; keyType: string | null }>(
-    "describe_source",
-    [TABLES],
-  );
-  const tables = new Map(rows.map((row) => [row.table, row]));
+  const rows = await db.run<{
+    table: string;
+    exists: boolean;
+    columns: string[];
+    keyType: string | null;
+  }>("describe_source", [TABLES]);
+  const tables = new Map(rows.filter((row) => row.exists).map((row) => [row.table, row]));
   const account = tables.get("m_account");
 
   return {
+    vanished: rows.filter((row) => !row.exists).map((row) => row.table),
     missing: OPTIONAL_TABLES.filter((table) => !tables.has(table)),
     has: (table) => tables.has(table),
     hasBranchIds: account?.columns.includes("branch_uuid_be") ?? false,

@@ -213,3 +213,30 @@ test("a table that comes while we run is read from then on", async () => {
 
   expect(loaded?.account?.addresses).toMatchObject([{ city: "Bogor" }]);
 });
+
+test("nothing is loaded while a captured table is away, so that its rows do not look removed", async () => {
+  const { test, db } = await open();
+  const [row] = await test.query<{ id: string }>(
+    "insert into m_account (name) values ('Toko') returning id",
+  );
+  const id = row?.id ?? "";
+
+  await test.query("alter table m_account_address rename to moved_away");
+  await expect(load(db, [id])).rejects.toThrow("public.m_account_address was captured and is gone");
+
+  await test.query("alter table moved_away rename to m_account_address");
+  expect((await load(db, [id]))[0]?.account?.name).toBe("Toko");
+});
+
+test("a captured table that was removed for good is left out once somebody says so", async () => {
+  const { test, db } = await open();
+  const [row] = await test.query<{ id: string }>(
+    "insert into m_account (name) values ('Toko') returning id",
+  );
+  const id = row?.id ?? "";
+
+  await test.query("drop table m_account_address");
+  await test.query("select account_sync.remove_capture('m_account_address')");
+
+  expect((await load(db, [id]))[0]?.account?.addresses).toEqual([]);
+});

@@ -100,7 +100,13 @@ function find(
 ): Promise<ApiConnection | { readonly error: string }> {
   const rows = row === null ? [] : [{ ...EMPTY_ROW, ...row }];
   const db = { run: async <Row>() => rows as Row[] };
-  const source = { missing: [], has: () => true, hasBranchIds: true, isPossibleId: () => true };
+  const source = {
+    vanished: [],
+    missing: [],
+    has: () => true,
+    hasBranchIds: true,
+    isPossibleId: () => true,
+  };
   const connections = createConnections(db, source, {
     url: null,
     configId: null,
