@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 
 /**
  * unit: pure code, milliseconds, no I/O. db: a real PostgreSQL, one cloned database per file.
- * e2e: the real process or the wired daemon against a real HTTP server.
+ * e2e: the real process or the wired daemon against a real HTTP server. faults: the fault matrix, on the same parts.
+ * soak: only by `npm run test:soak`, for as long as it is told.
  */
 export default defineConfig({
   test: {
@@ -31,6 +32,16 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["test/support/global-postgres.ts"],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "faults",
+          include: ["test/faults/**/*.test.ts"],
+          globalSetup: ["test/support/global-postgres.ts"],
+          testTimeout: 120_000,
           hookTimeout: 60_000,
         },
       },

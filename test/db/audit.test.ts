@@ -1,0 +1,81 @@
+/** The judge of the fault tests is judged first: it sees each kind of harm, and none where none was done. */
+import { beforeEach, expect, test } from "vitest";
+import { insertAccount } from "../support/accounts.ts";
+import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { eventually } from "../support/eventually.ts";
+import { createProduct, type Product } from "../support/product.ts";
+
+let product: Product;
+let id: string;
+
+beforeEach(async () => {
+  product = await createProduct();
+  const daemon = await product.start();
+  id = await insertAccount(product.database);
+  await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
+  // What is done to the rows below is done behind everybody's back.
+  await daemon.stop("the account is synced");
+});
+
+test("sees nothing wrong where nothing is", async () => {
+  expect(await judge()).toEqual(FLAWLESS);
+});
+
+test.each([
+  ["lost", "update m_account set name = 'Never sent' where id = $1", "account A-1"],
+  [
+    "lost",
+    "update m_account_package_tier set amount = 9 where account_id = $1 and min_value = 0",
+    "account A-1",
+  ],
+  ["wrongIds", "update m_account set uuid_be = 'made-up' where id = $1", "account A-1"],
+  [
+    "wrongIds",
+    "update m_account_pic p set uuid_be = o.uuid_be from m_account_pic o where p.account_id = $1 and o.account_id = $1 and o.id <> p.id",
+    "account A-1, row Budi Uji 1",
+  ],
+  ["lostIds", "update m_account set uuid_be = null where id = $1", "account A-1"],
+  [
+    "lostIds",
+    "update m_account_package_tier set uuid_be = null where account_id = $1 and min_value = 0",
+    "account A-1, row 0",
+  ],
+] as const)("%s: %s", async (harm, sql, where) => {
+  await withoutTriggers(sql);
+
+  expect((await judge())[harm]).toContain(where);
+});
+
+test("what waits for a human is not lost", async () => {
+  await withoutTriggers("update m_account set name = 'Refused' where id = $1");
+  await product.database.query(
+    "update account_sync.account set changed_at = now(), parked_at = now()",
+  );
+
+  expect(await judge()).toEqual(FLAWLESS);
+});
+
+test("a second customer of one account is a twin", async () => {
+  const [customer] = product.sandbox.customers();
+  await fetch(`${product.sandbox.url}/api/customer/command`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${product.sandbox.staticToken}` },
+    body: JSON.stringify(customer?.command),
+  });
+
+  expect((await judge()).twins).toEqual(["A-1"]);
+});
+
+async function judge() {
+  return await audit(product.database, product.sandbox);
+}
+
+async function withoutTriggers(sql: string): Promise<void> {
+  const client = await product.database.pool.connect();
+  try {
+    await client.query("set session_replication_role = replica");
+    await client.query(sql, [id]);
+  } finally {
+    client.release(true);
+  }
+}
