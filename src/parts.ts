@@ -14,6 +14,7 @@ import { type Claim, createQueue, type Queue } from "./queue/queue.ts";
 import type { TransformOptions } from "./sync/command.ts";
 import { type Connections, createConnections } from "./sync/connections.ts";
 import type { Outcome } from "./sync/outcome.ts";
+import { createPace } from "./sync/pace.ts";
 import { describeSource, type Source } from "./sync/source.ts";
 import { createSync } from "./sync/sync.ts";
 import { version } from "./version.ts";
@@ -71,11 +72,19 @@ export async function openParts(
     replicaId,
   });
   const connections = createConnections(db, source, config.api);
+  const pace = createPace(db, config.api.maxRps);
   const api = createCustomerApi({
     timeoutMs: config.api.timeoutMs,
     userAgent: `account-sync/${version}`,
     observe,
     limits: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },
+    // We wait in any case; that the others do not know yet costs the API a few requests too many.
+    onHold: (baseUrl, forMs) =>
+      void pace
+        .hold(baseUrl, forMs)
+        .catch((error: unknown) =>
+          observe.databaseTrouble({ doing: "telling the other daemons to wait", error }),
+        ),
   });
   const mapping = {
     defaultCountry: config.api.defaultCountry,
@@ -88,7 +97,7 @@ export async function openParts(
     connections,
     mapping,
     observe,
-    maxRps: config.api.maxRps,
+    pace,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
       maxAttempts: config.sync.maxAttempts,

@@ -52,6 +52,8 @@ export interface CustomerApiOptions {
     readonly backoffMinMs: number;
     readonly backoffMaxMs: number;
   };
+  /** The API asked to be left alone for so long, and not just by us. */
+  readonly onHold?: (baseUrl: string, forMs: number) => void;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
   readonly random?: () => number;
@@ -86,7 +88,13 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     random,
     timeoutMs: Math.min(timeoutMs, TOKEN_TIMEOUT_MAX_MS),
   });
-  const limits = createLimits({ ...options.limits, observe, now, random });
+  const limits = createLimits({
+    ...options.limits,
+    observe,
+    now,
+    random,
+    onHold: options.onHold ?? (() => {}),
+  });
   const sender: Sender = { exchange, tokens, observe, userAgent, timeoutMs };
 
   return {
@@ -100,6 +108,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
         run: () => sendAuthorized(sender, connection, request),
       });
     },
+    hold: (connection, forMs) => limits.hold(connection, forMs),
     available: () => limits.available(),
     slots: () => limits.slots(),
     close,

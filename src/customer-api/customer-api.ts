@@ -9,6 +9,8 @@ export interface CustomerApi {
    * its token endpoint can do.
    */
   send(connection: ApiConnection, request: ApiRequest): Promise<ApiResult>;
+  /** The API asked another replica to be left alone for so long: nothing is sent to it from here either. */
+  hold(connection: ApiConnection, forMs: number): void;
 }
 
 /** Where and as whom to send: from the environment or a row of `m_backend_ext_config`. */

@@ -25,11 +25,15 @@ export interface LimitsOptions {
   /** 0 to 1. */
   readonly random: () => number;
   readonly observe: Pick<Observe, "circuit">;
+  /** The API told us to wait, and means everybody who sends to it. */
+  readonly onHold: (baseUrl: string, forMs: number) => void;
 }
 
 export interface Limits {
   /** Runs the sends unless the connection's circuit says no. `signal`: an aborted send is nobody's outage. */
   guard(connection: ApiConnection, send: GuardedSend): Promise<ApiResult>;
+  /** Somebody else was told to wait. */
+  hold(connection: ApiConnection, forMs: number): void;
   /** Milliseconds until a send makes sense; 0 as soon as one connection used lately is, or might be, open to sends. */
   available(): number;
   /** How many sends make sense now: none while all wait, one where only a probe would get through, any number else. */
@@ -58,7 +62,10 @@ export function createLimits(options: LimitsOptions): Limits {
     const known = circuits.get(connection.configId);
     if (known?.identity === identity) return known;
 
-    const circuit = createCircuit(options, () => report(connection.configId, circuit));
+    const circuit = createCircuit(options, {
+      onChange: () => report(connection.configId, circuit),
+      onHold: (forMs) => options.onHold(connection.baseUrl, forMs),
+    });
     const fresh: KnownCircuit = { identity, circuit, usedAt: options.now() };
     circuits.set(connection.configId, fresh);
     if (known !== undefined) report(connection.configId, circuit);
@@ -101,6 +108,12 @@ export function createLimits(options: LimitsOptions): Limits {
       }
     },
 
+    hold(connection, forMs) {
+      const used = circuitOf(connection);
+      used.usedAt = options.now();
+      used.circuit.hold(forMs);
+    },
+
     available() {
       forgetIdle();
       const waits = [...circuits.values()].map(({ circuit }) => circuit.waitMs());
@@ -134,11 +147,15 @@ const BADNESS = { closed: 0, half_open: 1, open: 2 } as const;
 
 interface Circuit {
   guard(send: GuardedSend): Promise<ApiResult>;
+  hold(forMs: number): void;
   waitMs(): number;
   view(): CircuitView;
 }
 
-function createCircuit(options: LimitsOptions, onChange: () => void): Circuit {
+function createCircuit(
+  options: LimitsOptions,
+  { onChange, onHold }: { onChange: () => void; onHold: (forMs: number) => void },
+): Circuit {
   const { now, random, backoffMinMs, backoffMaxMs } = options;
 
   /** Outages since the last success, each named by what it says something about. */
@@ -196,23 +213,28 @@ function createCircuit(options: LimitsOptions, onChange: () => void): Circuit {
       failure = result.failure;
       outages.add(nameOf(result.failure, idempotencyKey, outages.size));
     }
-    return { kind: "failed", failure: hold(result.failure) };
+    return { kind: "failed", failure: obey(result.failure) };
   }
 
   /** "Too many requests" and "not available" are said to all of us, not to one account. */
-  function hold(held: ApiFailure): ApiFailure {
-    const throttled = held.errorClass === "throttled";
-    const asksAll = throttled || (held.httpStatus === 503 && held.retryAfterMs !== null);
-    if (!asksAll) return held;
+  function obey(asked: ApiFailure): ApiFailure {
+    const throttled = asked.errorClass === "throttled";
+    const asksAll = throttled || (asked.httpStatus === 503 && asked.retryAfterMs !== null);
+    if (!asksAll) return asked;
 
     throttles += 1;
     // Without a useful time from the server ("0" would have us knock without a pause) we choose our own.
     const wait =
-      held.retryAfterMs === null || held.retryAfterMs === 0
+      asked.retryAfterMs === null || asked.retryAfterMs === 0
         ? backoffMs(throttles)
-        : held.retryAfterMs;
-    throttledUntil = Math.max(throttledUntil, now() + wait);
-    return { ...held, retryAfterMs: Math.ceil(throttledUntil - now()) };
+        : asked.retryAfterMs;
+    hold(wait);
+    onHold(wait);
+    return { ...asked, retryAfterMs: Math.ceil(throttledUntil - now()) };
+  }
+
+  function hold(forMs: number): void {
+    throttledUntil = Math.max(throttledUntil, now() + forMs);
   }
 
   function waitMs(): number {
@@ -251,7 +273,7 @@ function createCircuit(options: LimitsOptions, onChange: () => void): Circuit {
     return full / 2 + (random() * full) / 2;
   }
 
-  return { guard, waitMs, view };
+  return { guard, hold, waitMs, view };
 }
 
 /** A refusal, even a 422 or a 429, comes from an API that works. */

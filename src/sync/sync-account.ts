@@ -31,7 +31,8 @@ export interface SyncParts {
     configId: string | null,
   ) => Promise<ApiConnection | { readonly error: string }>;
   readonly api: CustomerApi;
-  readonly pace: Pace;
+  /** Waits until it is this send's turn. */
+  readonly place: Pace["place"];
   /** Resolves null when the lease was lost: then nothing may be sent. */
   readonly journalSend: (send: Send, signal: AbortSignal) => Promise<Attempt | null>;
   readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;
@@ -174,7 +175,12 @@ async function send(
   signal: AbortSignal,
 ): Promise<Outcome | null> {
   // Before it is journaled: a send that waits for its place has not begun.
-  if (!(await parts.pace(signal))) return null;
+  const place = await parts.place(connection.baseUrl, signal);
+  if (place.kind === "stopped") return null;
+  if (place.kind === "held") {
+    parts.api.hold(connection, place.forMs);
+    return await parts.settle(notSentYet(claim, send, place.forMs), signal);
+  }
   const attempt = await parts.journalSend(send, signal);
   if (attempt === null) return null;
 
@@ -299,6 +305,24 @@ function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean 
     default:
       return unsettled.operation satisfies never;
   }
+}
+
+/** The API asked another replica not to be sent to: as if it had asked us. */
+function notSentYet(claim: Claim, send: Send, forMs: number): Conclusion {
+  return {
+    ...WITHOUT_FURTHER_ADO,
+    kind: "ended",
+    claim,
+    generation: send.generation,
+    name: "retry",
+    errorClass: "throttled",
+    error: `not sent: the API asked everybody to wait, ${(forMs / 1_000).toFixed(1)} s more`,
+    failed: failedRowsOfSent(send.sent, "throttled"),
+    delayMs: forMs,
+    countsAsAttempt: false,
+    keepsRetry: claim.retry,
+    durationMs: 0,
+  };
 }
 
 function needsAHuman(unsettled: UnsettledAttempt, policy: SyncPolicy): boolean {

@@ -10,7 +10,7 @@ import type { TransformOptions } from "./command.ts";
 import type { Connections } from "./connections.ts";
 import { loadAccounts } from "./load.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
-import { createPace } from "./pace.ts";
+import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
 import { type SyncParts, type SyncPolicy, syncAccount, unlessLeaseLost } from "./sync-account.ts";
 
@@ -21,8 +21,7 @@ export interface SyncOptions {
   readonly connections: Connections;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
-  /** Requests per second over all replicas; 0 for no limit. */
-  readonly maxRps: number;
+  readonly pace: Pace;
   readonly observe: Observe;
 }
 
@@ -66,7 +65,10 @@ export function createSync(
     },
     connection: (configId) => options.connections.of(configId),
     api: options.api,
-    pace: createPace(db, options.maxRps),
+    place: (baseUrl, signal) =>
+      patiently({ ...patience("waiting for a place to send", signal), signal }, () =>
+        options.pace.place(baseUrl, signal),
+      ),
     async journalSend(send, signal) {
       const begunAt = performance.now();
       const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));

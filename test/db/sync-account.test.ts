@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ApiConnection, ApiRequest, ApiResult } from "../../src/customer-api/customer-api.ts";
 import type { Claim } from "../../src/queue/queue.ts";
+import { createPace } from "../../src/sync/pace.ts";
 import {
   accepted,
   CONNECTION,
@@ -193,6 +194,7 @@ async function crashBeforeWriteBack(): Promise<void> {
   const leaving = new AbortController();
   const run = await engine.sync(
     {
+      ...api,
       send: async (connection, sent) => {
         const result = await api.send(connection, sent);
         leaving.abort(new Error("the process is shutting down"));
@@ -1005,6 +1007,40 @@ describe("a poison account", () => {
     await engine.round(api);
 
     expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+});
+
+describe("an API that asked another replica to be left alone", () => {
+  test("is not sent to, nothing is journaled, and no attempt is used up", async () => {
+    const { id } = await engine.insertAccount();
+    const held: number[] = [];
+    await createPace(engine.db, 0).hold(CONNECTION.baseUrl, 60_000);
+
+    const outcomes = await engine.round({ ...api, hold: (_, forMs) => held.push(forMs) });
+
+    expect(outcomes[id]).toMatchObject({ name: "retry", errorClass: "throttled" });
+    expect(api.requests).toHaveLength(0);
+    expect(held).toHaveLength(1);
+    expect(held[0]).toBeGreaterThan(50_000);
+    const row = await engine.row(id);
+    expect(row).toMatchObject({ state: "retrying", attempts: 0 });
+    expect(row["due_in_ms"]).toBeGreaterThan(50_000);
+    expect(await engine.query("select from account_sync.attempt where settled_at is null")).toEqual(
+      [],
+    );
+  });
+
+  test("is sent to as soon as the time is over, and a shorter wait does not end a longer one", async () => {
+    const pace = createPace(engine.db, 0);
+    const { signal } = new AbortController();
+    await pace.hold("http://one.example", 300);
+    await pace.hold("http://one.example", 10);
+
+    expect(await pace.place("http://one.example", signal)).toMatchObject({ kind: "held" });
+    expect(await pace.place("http://other.example", signal)).toEqual({ kind: "now" });
+    await eventually(async () =>
+      expect(await pace.place("http://one.example", signal)).toEqual({ kind: "now" }),
+    );
   });
 });
 

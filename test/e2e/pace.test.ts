@@ -1,4 +1,4 @@
-/** `CUSTOMER_API_MAX_RPS` holds over all replicas together, and nothing is made up for after a pause. */
+/** What the API can bear holds over all replicas together: `CUSTOMER_API_MAX_RPS`, with nothing made up for after a pause, and Retry-After. */
 import { expect, test } from "vitest";
 import { insertAccounts } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
@@ -25,6 +25,30 @@ test("two daemons together stay below the requests per second, also after an out
   const times = product.requests().map((request) => request.receivedAt);
   expect(mostWithin(times, 1_000)).toBeLessThanOrEqual(50);
   expect(mostWithin(times, 2_000)).toBeLessThanOrEqual(90);
+});
+
+test("Retry-After is said to one daemon and obeyed by all", async () => {
+  const product = await createProduct();
+  const { sandbox } = product;
+  await product.start({ SYNC_CONCURRENCY: "2" });
+  await product.start({ SYNC_CONCURRENCY: "2" });
+  sandbox.setFaults({ always: { delayMs: 20 } });
+  await insertAccounts(product.database, 200);
+  await eventually(() => expect(product.requests().length).toBeGreaterThan(20));
+
+  sandbox.setFaults({ next: [{ status: 429, retryAfter: 3 }], always: { delayMs: 20 } });
+  await eventually(() => expect(sandbox.customers()).toHaveLength(200), {
+    timeoutMs: 30_000,
+    intervalMs: 100,
+  });
+
+  // What the other one had under way, or was about to send, goes through; after that it is quiet until the three seconds are over.
+  const askedAt = product.requests().find((request) => request.status === 429)?.answeredAt ?? 0;
+  const meanwhile = product
+    .requests()
+    .filter(({ receivedAt }) => receivedAt > askedAt + 500 && receivedAt < askedAt + 2_900);
+  expect(askedAt).toBeGreaterThan(0);
+  expect(meanwhile).toHaveLength(0);
 });
 
 function mostWithin(times: readonly number[], windowMs: number): number {

@@ -16,6 +16,7 @@ import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
+import { createPace } from "../../src/sync/pace.ts";
 import { describeSource } from "../../src/sync/source.ts";
 import { createSync, type SyncOptions } from "../../src/sync/sync.ts";
 import type { SyncPolicy } from "../../src/sync/sync-account.ts";
@@ -144,7 +145,7 @@ export async function createEngine(
       const existing = tables.filter((table) => source.has(table));
       await query(`truncate ${existing.join(", ")} cascade`);
       await query(
-        "truncate account_sync.change, account_sync.account, account_sync.attempt, account_sync.expansion",
+        "truncate account_sync.change, account_sync.account, account_sync.attempt, account_sync.expansion, account_sync.api_hold",
       );
     },
 
@@ -228,7 +229,7 @@ export async function createEngine(
         api,
         connections: { of: async () => CONNECTION },
         mapping: { defaultCountry: "ID", referenceField: null },
-        maxRps: 0,
+        pace: createPace(db, 0),
         observe: { ...SILENT, ...observe },
         policy: {
           unknownOutcome: "park",
@@ -306,6 +307,7 @@ export function createFakeApi(): FakeApi {
     next: (...results) => {
       script.push(...results);
     },
+    hold() {},
     async send(_connection, request) {
       requests.push(request);
       const scripted = script.shift();

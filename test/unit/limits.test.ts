@@ -343,11 +343,39 @@ describe("how many sends make sense", () => {
   });
 });
 
+describe("a wait that concerns all replicas", () => {
+  test("is told when the API asks for it, and for nothing else", async () => {
+    const api = setUp();
+
+    await api.send(failure({ errorClass: "throttled", httpStatus: 429, retryAfterMs: 7_000 }));
+    api.advance(7_000);
+    await api.send(serverError());
+
+    expect(api.told).toEqual([[connection.baseUrl, 7_000]]);
+  });
+
+  test("holds our sends when another one was asked", async () => {
+    const api = setUp();
+
+    api.limits.hold(connection, 7_000);
+    const refused = await api.send(ok());
+
+    expect(refused).toMatchObject({
+      kind: "failed",
+      failure: { errorClass: "throttled", delivery: "not_sent", countsAsAttempt: false },
+    });
+    expect([api.limits.available(), api.limits.slots()]).toEqual([7_000, 0]);
+    expect(api.told).toEqual([]);
+  });
+});
+
 function setUp() {
   let now = 5_000;
   const states: string[] = [];
   const reasons: string[] = [];
+  const told: [baseUrl: string, forMs: number][] = [];
   const limits = createLimits({
+    onHold: (baseUrl, forMs) => told.push([baseUrl, forMs]),
     backoffMinMs: 1_000,
     backoffMaxMs: 10_000,
     now: () => now,
@@ -365,6 +393,7 @@ function setUp() {
     limits,
     states,
     reasons,
+    told,
     sent: 0,
     advance(ms: number) {
       now += ms;
