@@ -36,8 +36,8 @@ const TROUBLE_WAIT_MS = { first: 100, longest: 2_000 };
 const RING_EVERY_MS = 500;
 /** An account that is due and was not claimed: its row is locked just now, by a fold or a settling worker. */
 const LOCKED_WAIT_MS = 20;
-/** Within SILENCE_MAX_MS, after which our requests are aborted, two renewals may fail. */
-const RENEW_AT_LEAST_EVERY_MS = 1_500;
+/** Within SILENCE_MAX_MS, after which our requests are aborted, three renewals may fail. */
+const RENEW_AT_LEAST_EVERY_MS = 750;
 /** What aborted requests may take to be settled when the drain deadline has passed. */
 const ABORT_GRACE_MS = 2_000;
 

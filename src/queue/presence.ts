@@ -27,17 +27,17 @@ export interface PresenceOptions {
 
 /** "sync" as bytes: the class of our advisory locks. */
 const LOCK_CLASS = 1_937_337_955;
-/** A dead daemon's accounts are due after the silence, the margin and this at the latest: 7 seconds. */
-const LOOK_EVERY_MS = 1_000;
+/** A dead daemon's accounts are due after the silence, the margin and this at the latest: 4 seconds. */
+const LOOK_EVERY_MS = 500;
 /** A daemon that has not been able to renew for so long lets go of its accounts: somebody else may have them soon. */
-export const SILENCE_MAX_MS = 5_000;
+export const SILENCE_MAX_MS = 3_000;
 /** For an event loop that is late to notice, and a socket to close. */
-const SILENCE_MARGIN_MS = 1_000;
+const SILENCE_MARGIN_MS = 500;
 /**
  * Taking the lock again after a terminated backend needs some milliseconds, at the worst the backoff below and a connect. Only so
  * that a live idle daemon is not forgotten; its requests do not hang on it.
  */
-const GRACE_MS = 2_000;
+const GRACE_MS = 1_500;
 const RECONNECT_MS = { first: 50, longest: 500 };
 
 export function newReplicaId(): number {

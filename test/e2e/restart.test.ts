@@ -22,13 +22,13 @@ test("killed while the API is at work, started again: the account is there once,
 
   first.signal("SIGKILL");
   await first.exit;
-  const startedAt = performance.now();
   await start();
+  const startedAt = performance.now();
   await eventually(async () => expect((await externalIds(database, id)).account).not.toBeNull(), {
     timeoutMs: 15_000,
   });
 
-  expect(performance.now() - startedAt).toBeLessThan(8_000);
+  expect(performance.now() - startedAt).toBeLessThan(5_000);
   expect(sandbox.customers()).toHaveLength(1);
   const keys = sandbox
     .history()
