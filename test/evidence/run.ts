@@ -1,0 +1,70 @@
+/**
+ * `npm run guarantees`: runs the tests of the fault matrix and writes what they found out into the table of docs/guarantees.md. Ends
+ * with 1, and leaves the document alone, when a test fails or a fault has no evidence.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, release, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { RecordedEvidence } from "../support/evidence.ts";
+import { FAULTS } from "./faults.ts";
+
+const DOCUMENT = fileURLToPath(new URL("../../docs/guarantees.md", import.meta.url));
+const START = "<!-- from the last run: begin -->";
+const END = "<!-- from the last run: end -->";
+
+const directory = mkdtempSync(join(tmpdir(), "account-sync-evidence-"));
+const file = join(directory, "evidence.jsonl");
+try {
+  const { status } = spawnSync("npx", ["vitest", "run", "--project", "faults"], {
+    stdio: "inherit",
+    env: { ...process.env, FAULT_EVIDENCE: file },
+  });
+  process.exitCode = status === 0 ? writeTable(readEvidence()) : 1;
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function readEvidence(): RecordedEvidence[] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as RecordedEvidence);
+}
+
+function writeTable(evidence: readonly RecordedEvidence[]): number {
+  const byFault = Map.groupBy(evidence, ({ fault }) => fault);
+  const unproven = Object.keys(FAULTS).filter((fault) => !byFault.has(fault));
+  if (unproven.length > 0) {
+    process.stderr.write(`No test recorded anything for ${unproven.join(", ")}\n`);
+    return 1;
+  }
+
+  const rows = Object.entries(FAULTS).map(([fault, what]) =>
+    toRow(fault, what, byFault.get(fault) ?? []),
+  );
+  const table = [
+    "| | fault | tries | lost | twins | longest recovery | test |",
+    "|---|---|---|---|---|---|---|",
+    ...rows,
+  ];
+  const about = `Run on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.versions.node}.`;
+  const document = readFileSync(DOCUMENT, "utf8");
+  const before = document.slice(0, document.indexOf(START) + START.length);
+  const after = document.slice(document.indexOf(END));
+  writeFileSync(DOCUMENT, `${before}\n\n${about}\n\n${table.join("\n")}\n\n${after}`);
+  return 0;
+}
+
+/** Tries add up; of recoveries the longest counts. */
+function toRow(fault: string, what: string, evidence: readonly RecordedEvidence[]): string {
+  const sum = (of: (one: RecordedEvidence) => number) =>
+    evidence.reduce((total, one) => total + of(one), 0);
+  const recoveries = evidence.map(({ recoveryMs }) => recoveryMs).filter((ms) => ms !== null);
+  const recovery =
+    recoveries.length === 0 ? "" : `${(Math.max(...recoveries) / 1_000).toFixed(1)} s`;
+  const tests = [...new Set(evidence.map((one) => one.file))].map(
+    (path) => `[${path.replace(/^.*\/(.*)\.test\.ts$/, "$1")}](../${path})`,
+  );
+  return `| ${fault} | ${what} | ${sum(({ tries }) => tries)} | ${sum(({ lost }) => lost)} | ${sum(({ twins }) => twins)} | ${recovery} | ${tests.join(", ")} |`;
+}

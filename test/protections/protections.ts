@@ -1,0 +1,142 @@
+/**
+ * What protects customers' data, and which promise breaks without it. `npm run test:protections` takes each protection out of a copy
+ * of the product and demands that the named tests fail there; test/unit/protections.test.ts keeps this list true to the code.
+ */
+
+export interface Protection {
+  readonly name: string;
+  /** In this file … */
+  readonly file: string;
+  /** … this text, which stands there once … */
+  readonly text: string;
+  /** … is replaced by this one, which works as long as nothing goes wrong. */
+  readonly without: string;
+  /** The test file that finds out, and a piece of a failing test's name. */
+  readonly foundBy: { readonly file: string; readonly test: string };
+}
+
+export const PROTECTIONS: readonly Protection[] = [
+  {
+    name: "the lease: only who holds it settles",
+    file: "sql/queries/hold_leases.sql",
+    text: "where a.lease_token = held.lease_token",
+    without: "where true",
+    foundBy: { file: "test/db/settle.test.ts", test: "a lost lease changes nothing at all" },
+  },
+  {
+    name: "the lease: only who holds it sends",
+    file: "sql/queries/begin_sends.sql",
+    text: "where a.lease_token = h.lease_token",
+    without: "where true",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "nothing is sent when the lease was lost before",
+    },
+  },
+  {
+    name: "the generation: a change during a send opens a new round",
+    file: "sql/queries/settle_accounts.sql",
+    text: "a.generation > s.generation",
+    without: "false",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "during which the account changes is followed by another one",
+    },
+  },
+  {
+    name: "the journal: an unsettled send is finished first",
+    file: "sql/queries/load_unsettled_attempts.sql",
+    text: "where account_id = any ($1::text[]) and settled_at is null",
+    without: "where account_id = any ($1::text[]) and false",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "is parked for a human, and neither a change nor a backfill sends it again",
+    },
+  },
+  {
+    name: "the journal: a repeat keeps its key",
+    file: "sql/queries/load_unsettled_attempts.sql",
+    text: `idempotency_key as "idempotencyKey"`,
+    without: `gen_random_uuid() as "idempotencyKey"`,
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "is sent again by itself where the API honours keys",
+    },
+  },
+  {
+    name: "the journal: ids are written down before anything is done with them",
+    file: "sql/queries/journal_answers.sql",
+    text: "delivery = 'answered'",
+    without: "delivery = 'sending'",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "brings ids back after a crash, without a request",
+    },
+  },
+  {
+    name: "SKIP LOCKED: two claimers never take the same account",
+    file: "sql/queries/claim_accounts.sql",
+    text: "where lane = 'change' and due_at <= now()\n  order by due_at\n  limit greatest($1 - (select count(*) from manual), 0)\n  for update skip locked",
+    without:
+      "where lane = 'change' and due_at <= now()\n  order by due_at\n  limit greatest($1 - (select count(*) from manual), 0)",
+    foundBy: {
+      file: "test/db/queue.test.ts",
+      test: "never gives two claimers the same account",
+    },
+  },
+  {
+    name: "SKIP LOCKED: the write-back waits for no application",
+    file: "sql/queries/write_account_and_branch_ids.sql",
+    text: "for no key update skip locked",
+    without: "for no key update",
+    foundBy: {
+      file: "test/db/write-back.test.ts",
+      test: "gets its id a moment later, without a request, and uses up no attempt",
+    },
+  },
+  {
+    name: "SKIP LOCKED: the fold takes what others have not",
+    file: "sql/queries/fold_changes.sql",
+    text: "for update skip locked",
+    without: "for update",
+    foundBy: { file: "test/db/queue.test.ts", test: "folds, claims and settling workers at once" },
+  },
+  {
+    name: "the doorbell's waiting: nobody rests before every earlier writer has ended",
+    file: "src/capture/doorbell.ts",
+    text: "state.isLastLook = await this.#hasPassed(state.horizon);",
+    without: "state.isLastLook = (await this.#hasPassed(state.horizon)) || true;",
+    foundBy: {
+      file: "test/db/doorbell.test.ts",
+      test: "it keeps looking, ever more slowly, until the writer has ended",
+    },
+  },
+  {
+    name: "the echo guard: what we write back is no change",
+    file: "sql/capture/install_capture.sql",
+    text: "array['name', 'email', 'phone_no', 'no_ktp', 'no_npwp', 'account_no', 'account_type_id', 'parentId', 'is_active']",
+    without:
+      "array['uuid_be', 'name', 'email', 'phone_no', 'no_ktp', 'no_npwp', 'account_no', 'account_type_id', 'parentId', 'is_active']",
+    foundBy: {
+      file: "test/e2e/sync.test.ts",
+      test: "writing external ids, audit columns or nothing new causes no request",
+    },
+  },
+  {
+    name: "compare and set: an operator's id is not overwritten",
+    file: "src/sync/write-back.ts",
+    text: `if (ids.current === null) return ids.read === null ? "write" : "conflict";`,
+    without: `if (ids.current === null || ids.current !== ids.received) return "write";`,
+    foundBy: { file: "test/db/sync-account.test.ts", test: "keeps the id of the row" },
+  },
+  {
+    name: "silence: nobody takes over from who still renews",
+    file: "sql/queries/note_lost_replicas.sql",
+    text: "and renewed_at < now() - $3 * interval '1 ms'",
+    without: "and $3::integer is not null",
+    foundBy: {
+      file: "test/db/presence.test.ts",
+      test: "renewing says that the replica lives, also while the account's row is locked",
+    },
+  },
+];
