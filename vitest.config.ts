@@ -1,8 +1,11 @@
 import { defineConfig } from "vitest/config";
 
+const soakMinutes = process.env["SOAK_MINUTES"];
+
 /**
  * unit: pure code, milliseconds, no I/O. db: a real PostgreSQL, one cloned database per file.
  * e2e: the real process or the wired daemon against a real HTTP server. faults: the fault matrix, on the same parts.
+ * simulation: thousands of histories of queue and sync on a played clock (test/simulation/world.ts).
  * soak: only by `npm run test:soak`, for as long as it is told.
  */
 export default defineConfig({
@@ -45,6 +48,31 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      {
+        extends: true,
+        test: {
+          name: "simulation",
+          include: ["test/simulation/**/*.test.ts"],
+          globalSetup: ["test/support/global-postgres.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 60_000,
+        },
+      },
+      ...(soakMinutes === undefined
+        ? []
+        : [
+            {
+              extends: true as const,
+              test: {
+                name: "soak",
+                include: ["test/soak/**/*.soak.ts"],
+                globalSetup: ["test/support/global-postgres.ts"],
+                // The files watch the time themselves; this ends what hangs.
+                testTimeout: Number(soakMinutes) * 60_000 + 120_000,
+                hookTimeout: 60_000,
+              },
+            },
+          ]),
     ],
   },
 });

@@ -88,9 +88,10 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
       db: opened.db,
       notify: config.sync.notify,
       sweepIntervalMs: config.sync.sweepIntervalMs,
-      now: () => performance.now(),
+      now: () => opened.clock.now(),
     });
     const dispatcher = new Dispatcher({
+      clock: opened.clock,
       queue: opened.queue,
       run: opened.sync,
       doorbell,

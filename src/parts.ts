@@ -3,6 +3,7 @@
  *
  * Expects a migrated database. Starts nothing: no loop runs and nothing listens until somebody asks.
  */
+import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { type CustomerApiClient, createCustomerApi } from "./customer-api/client.ts";
 import { createDatabase, type Database } from "./db/database.ts";
@@ -20,6 +21,7 @@ import { createSync } from "./sync/sync.ts";
 import { version } from "./version.ts";
 
 export interface Parts {
+  readonly clock: Clock;
   readonly db: Database;
   readonly source: Source;
   readonly queue: Queue;
@@ -91,6 +93,7 @@ export async function openParts(
     referenceField: config.api.referenceField,
   };
   const sync = createSync({
+    clock: systemClock,
     db,
     queue,
     api,
@@ -102,12 +105,13 @@ export async function openParts(
       unknownOutcome: config.api.unknownOutcome ?? "park",
       maxAttempts: config.sync.maxAttempts,
       defaultUserId: config.sync.userId,
-      delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, Math.random),
+      delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),
       blockedRecheckMs: Math.min(config.sync.backoff.maxMs, 300_000),
     },
   });
 
   return {
+    clock: systemClock,
     db,
     source,
     queue,

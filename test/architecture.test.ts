@@ -9,10 +9,10 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 /** Folder or file → what it may import besides its own folder. Files at the top and `commands/` wire, so they may import anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "capture/": ["db/"],
-  "queue/": ["db/"],
-  "sync/": ["db/", "customer-api/schema.ts"],
+  "queue/": ["clock.ts", "db/"],
+  "sync/": ["clock.ts", "db/", "customer-api/schema.ts"],
   "customer-api/": [],
-  "db/": ["operator-error.ts"],
+  "db/": ["clock.ts", "operator-error.ts"],
   "ops/": ["operator-error.ts"],
   "console/": ["ops/", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.

@@ -97,6 +97,7 @@ function createDispatcher(
     nextDueInMs: async () => LOOK_EVERY_MS,
   };
   return new Dispatcher({
+    clock: parts.clock,
     queue,
     run: parts.sync,
     doorbell: { afterLook: async () => LOOK_EVERY_MS },

@@ -1,8 +1,9 @@
 /** Repeats work that the database is too ill for just now. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "./database.ts";
 
 export interface Patience {
+  readonly clock: Clock;
   /** Ends the waiting: the outage's error is then thrown. */
   readonly signal: AbortSignal;
   readonly onTrouble: (error: unknown) => void;
@@ -18,7 +19,12 @@ const LONGEST_WAIT_MS = 2_000;
  * the database is away: `work` has to be repeatable, since a commit whose answer was lost may have happened.
  */
 export async function patiently<T>(
-  { signal, onTrouble, mayPass = (error) => isOutage(error) || isContention(error) }: Patience,
+  {
+    clock,
+    signal,
+    onTrouble,
+    mayPass = (error) => isOutage(error) || isContention(error),
+  }: Patience,
   work: () => Promise<T>,
 ): Promise<T> {
   for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
@@ -27,7 +33,7 @@ export async function patiently<T>(
     } catch (error) {
       if (!mayPass(error) || signal.aborted) throw error;
       onTrouble(error);
-      await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+      await sleep(clock, waitMs * (0.5 + clock.random() / 2), signal);
     }
   }
 }

@@ -4,6 +4,7 @@
  * It is woken (a notification, a free slot) or wakes itself (an account falls due, the doorbell says look, a sweep), and does all
  * its looking in one place, so nothing depends on which of these it was. It knows nothing of what a sync does.
  */
+import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
@@ -11,6 +12,7 @@ import { SILENCE_MAX_MS } from "./presence.ts";
 import { type Claim, FOLD_LIMIT, type Queue } from "./queue.ts";
 
 export interface DispatcherOptions {
+  readonly clock: Clock;
   readonly queue: Queue;
   /**
    * Brings one account to its outcome. Resolves null when the lease was lost. The signal is aborted with an error called `LeaseLost`
@@ -46,8 +48,8 @@ interface Running {
   /** Claimed when only so many sends made sense. */
   readonly isProbe: boolean;
   readonly abort: AbortController;
-  /** Aborts when no renewal came through for too long. */
-  expiry: NodeJS.Timeout;
+  /** Of the abort that comes when no renewal came through for too long. */
+  callOffExpiry: () => void;
   done: Promise<void>;
 }
 
@@ -56,7 +58,7 @@ export class Dispatcher {
   readonly #running = new Set<Running>();
   readonly #stopping = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  #renewal: NodeJS.Timeout | undefined;
+  #endRenewals = () => {};
   #renewing = false;
   #alarm: (() => void) | null = null;
 
@@ -82,11 +84,7 @@ export class Dispatcher {
   }
 
   start(): void {
-    // A third of the lease: one renewal may fail, and the second still comes in time.
-    this.#renewal = setInterval(
-      () => void this.#renew(),
-      Math.min(this.#options.queue.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS),
-    );
+    this.#keepRenewing();
     this.#loop = this.#dispatch();
   }
 
@@ -109,10 +107,10 @@ export class Dispatcher {
     this.#alarm?.();
 
     const drained = this.#loop.then(() => this.#allDone());
-    await within(timeoutMs, drained);
+    await this.#within(timeoutMs, drained);
     for (const { abort } of this.#running) abort.abort(new Error("the process is shutting down"));
-    await within(ABORT_GRACE_MS, drained);
-    clearInterval(this.#renewal);
+    await this.#within(ABORT_GRACE_MS, drained);
+    this.#endRenewals();
   }
 
   async #allDone(): Promise<void> {
@@ -136,14 +134,16 @@ export class Dispatcher {
       } catch (error) {
         this.#options.observe.databaseTrouble({ doing: "looking for due accounts", error });
         this.#woken = true;
-        await this.#pause(troubleWaitMs * (0.5 + Math.random() / 2));
+        // Through wakes: being told of changes does not mend the database.
+        const { clock } = this.#options;
+        await sleep(clock, troubleWaitMs * (0.5 + clock.random() / 2), this.#stopping.signal);
         troubleWaitMs = Math.min(troubleWaitMs * 2, TROUBLE_WAIT_MS.longest);
       }
     }
   }
 
   async #lookAtChanges(): Promise<void> {
-    if (!this.#woken && performance.now() < this.#lookAt) return;
+    if (!this.#woken && this.#now() < this.#lookAt) return;
     // Who wakes us may have made accounts due without a change: a take-over, a person's retry, a replica with too much to do.
     if (this.#woken) this.#dueAt = 0;
     this.#woken = false;
@@ -151,7 +151,7 @@ export class Dispatcher {
     const { queue, doorbell, observe, sweepIntervalMs } = this.#options;
     const folded = await queue.fold();
     if (folded.changes > 0) observe.folded(folded);
-    const now = performance.now();
+    const now = this.#now();
     const isTimeToExpand = now >= this.#expandAt;
     if (isTimeToExpand) this.#expandAt = now + sweepIntervalMs;
     this.#mayExpand ||= folded.markers > 0 || isTimeToExpand;
@@ -165,19 +165,19 @@ export class Dispatcher {
 
     const lookInMs = await doorbell.afterLook(found);
     const isMore = folded.changes === FOLD_LIMIT || expanded;
-    this.#lookAt = isMore ? 0 : performance.now() + lookInMs;
+    this.#lookAt = isMore ? 0 : this.#now() + lookInMs;
   }
 
   async #claimDue(): Promise<void> {
     const { queue, sweepIntervalMs, availableInMs } = this.#options;
-    const now = performance.now();
+    const now = this.#now();
     const free = this.#freeSlots();
     if (free <= 0 || availableInMs() > 0) return;
     if (!this.#mayBeMoreDue && now < this.#dueAt && now < this.#sweepAt) return;
 
     const claims = await queue.claim(free);
     // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
-    const elapsedMs = performance.now() - now;
+    const elapsedMs = this.#now() - now;
     if (this.#stopping.signal.aborted || elapsedMs >= this.#silenceMs())
       return await queue.release(claims);
     for (const claim of claims) this.#run(claim, elapsedMs);
@@ -187,9 +187,7 @@ export class Dispatcher {
     if (this.#mayBeMoreDue) return this.#tellOthers();
     const dueInMs = await queue.nextDueInMs();
     this.#dueAt =
-      dueInMs === null
-        ? Number.POSITIVE_INFINITY
-        : performance.now() + Math.max(dueInMs, LOCKED_WAIT_MS);
+      dueInMs === null ? Number.POSITIVE_INFINITY : this.#now() + Math.max(dueInMs, LOCKED_WAIT_MS);
   }
 
   /** When only probes make sense, those that are on their way count; what has been in flight since before does not. */
@@ -200,7 +198,7 @@ export class Dispatcher {
   }
 
   async #tellOthers(): Promise<void> {
-    const now = performance.now();
+    const now = this.#now();
     if (now - this.#rangAt < RING_EVERY_MS) return;
     this.#rangAt = now;
     await this.#options.ring();
@@ -212,12 +210,12 @@ export class Dispatcher {
       claim,
       isProbe: Number.isFinite(this.#options.slots()),
       abort,
-      expiry: this.#expire(abort, elapsedMs),
+      callOffExpiry: this.#expire(abort, elapsedMs),
       done: Promise.resolve(),
     };
     const before = [...this.#running].filter((one) => one.claim.accountId === claim.accountId);
     running.done = this.#runAfter(before, claim, abort.signal).finally(() => {
-      clearTimeout(running.expiry);
+      running.callOffExpiry();
       this.#running.delete(running);
       // It may be due again soon (a retry, a newer change), or have woken others.
       this.#dueAt = 0;
@@ -235,7 +233,7 @@ export class Dispatcher {
 
   async #runOne(claim: Claim, signal: AbortSignal): Promise<void> {
     const { run, observe, queue } = this.#options;
-    const startedAt = performance.now();
+    const startedAt = this.#now();
     try {
       const outcome = await run(claim, signal);
       if (outcome === null) {
@@ -244,7 +242,7 @@ export class Dispatcher {
         else observe.leaseLost(claim.accountId);
         return;
       }
-      const durationMs = performance.now() - startedAt;
+      const durationMs = this.#now() - startedAt;
       observe.ran({
         accountId: claim.accountId,
         outcome: outcome.name,
@@ -271,19 +269,28 @@ export class Dispatcher {
     }
   }
 
+  #keepRenewing(): void {
+    // A third of the lease: one renewal may fail, and the second still comes in time.
+    const everyMs = Math.min(this.#options.queue.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS);
+    this.#endRenewals = this.#options.clock.after(everyMs, () => {
+      this.#keepRenewing();
+      void this.#renew();
+    });
+  }
+
   async #renew(): Promise<void> {
     const running = [...this.#running];
     if (running.length === 0 || this.#renewing) return;
     this.#renewing = true;
-    const begunAt = performance.now();
+    const begunAt = this.#now();
     try {
       const renewed = await this.#options.queue.renew(running.map(({ claim }) => claim));
       for (const one of running) {
         // Settled meanwhile: it had no lease left to renew, and nothing is lost.
         if (!this.#running.has(one)) continue;
         if (renewed.has(one.claim.accountId)) {
-          clearTimeout(one.expiry);
-          one.expiry = this.#expire(one.abort, performance.now() - begunAt);
+          one.callOffExpiry();
+          one.callOffExpiry = this.#expire(one.abort, this.#now() - begunAt);
         } else one.abort.abort(leaseLost());
       }
     } catch (error) {
@@ -294,8 +301,9 @@ export class Dispatcher {
   }
 
   /** Aborts unless renewed: without a renewal for so long, somebody else may have the account (src/queue/presence.ts). */
-  #expire(abort: AbortController, elapsedMs: number): NodeJS.Timeout {
-    return setTimeout(() => abort.abort(leaseLost()), Math.max(0, this.#silenceMs() - elapsedMs));
+  #expire(abort: AbortController, elapsedMs: number): () => void {
+    const leftMs = Math.max(0, this.#silenceMs() - elapsedMs);
+    return this.#options.clock.after(leftMs, () => abort.abort(leaseLost()));
   }
 
   #silenceMs(): number {
@@ -304,14 +312,12 @@ export class Dispatcher {
 
   #untilNext(): number {
     if (this.#woken) return 0;
-    return Math.min(this.#lookAt - performance.now(), this.#untilClaim());
+    return Math.min(this.#lookAt - this.#now(), this.#untilClaim());
   }
 
   #untilClaim(): number {
     const { concurrency, availableInMs } = this.#options;
-    const untilDue = this.#mayBeMoreDue
-      ? 0
-      : Math.min(this.#dueAt, this.#sweepAt) - performance.now();
+    const untilDue = this.#mayBeMoreDue ? 0 : Math.min(this.#dueAt, this.#sweepAt) - this.#now();
     const unavailableForMs = availableInMs();
     // A slot that becomes free wakes us.
     const isFull =
@@ -326,45 +332,26 @@ export class Dispatcher {
       return;
     }
     if (this.#stopping.signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.min(ms, this.#options.sweepIntervalMs));
-      this.#alarm = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    const { clock, sweepIntervalMs } = this.#options;
+    const awake = new AbortController();
+    this.#alarm = () => awake.abort();
+    await sleep(clock, Math.min(ms, sweepIntervalMs), awake.signal);
     this.#alarm = null;
   }
 
-  /** Sleeps through wakes: the database is in trouble, and being told of changes does not mend it. */
-  async #pause(ms: number): Promise<void> {
-    if (this.#stopping.signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#stopping.signal.addEventListener(
-        "abort",
-        () => {
-          clearTimeout(timer);
-          resolve();
-        },
-        { once: true },
-      );
-    });
+  async #within(ms: number, work: Promise<unknown>): Promise<void> {
+    const { promise: timeIsUp, resolve } = Promise.withResolvers<void>();
+    const callOff = this.#options.clock.after(ms, resolve);
+    await Promise.race([work, timeIsUp]);
+    callOff();
+  }
+
+  #now(): number {
+    return this.#options.clock.now();
   }
 }
 
 /** Known by its name: what runs knows nothing of us. */
 function leaseLost(): Error {
   return Object.assign(new Error("the lease was lost"), { name: "LeaseLost" });
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  await Promise.race([
-    work,
-    new Promise((resolve) => {
-      timer = setTimeout(resolve, ms);
-    }),
-  ]);
-  clearTimeout(timer);
 }

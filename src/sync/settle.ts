@@ -2,6 +2,7 @@
  * Ends syncs: in one transaction the ids are written back, the attempts finished and the accounts settled, for as many accounts
  * as came to their end together. Fenced by the lease: of an account that somebody else has taken over nothing is changed.
  */
+import type { Clock } from "../clock.ts";
 import {
   type Database,
   errorCode,
@@ -71,6 +72,7 @@ export interface SettlingAttempt {
 }
 
 export interface SettleParts {
+  readonly clock: Pick<Clock, "random">;
   readonly db: Database;
   readonly queue: Pick<Queue, "hold" | "settle" | "wakeChildren" | "reviveAnswered">;
   readonly delayAfter: (attempts: number) => number;
@@ -299,7 +301,9 @@ function endingOfAccepted(
       claim,
       generation: attempt.generation,
       disposition: isParked ? "parked" : mustRepeat ? "again" : "clean",
-      delayMs: countsAsAttempt ? parts.delayAfter(claim.attempts) : 200 + Math.random() * 800,
+      delayMs: countsAsAttempt
+        ? parts.delayAfter(claim.attempts)
+        : 200 + parts.clock.random() * 800,
       countsAsAttempt,
       errorClass: outcome.errorClass,
       error: outcome.error,

@@ -4,6 +4,7 @@
  * One account, from what stands in the source tables to what the API gave out standing there too. The parts it is handed hide
  * that the database sees batches; a send of before that never came to its end is finished first, under its own key and body.
  */
+import type { Clock } from "../clock.ts";
 import type { ApiConnection, ApiFailure, CustomerApi } from "../customer-api/customer-api.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
@@ -24,6 +25,7 @@ import { bounded, type Conclusion, type Ended, type SettlingAttempt } from "./se
 import { validateCommand } from "./validate.ts";
 
 export interface SyncParts {
+  readonly clock: Pick<Clock, "now">;
   readonly load: (accountId: string) => Promise<Loaded>;
   readonly findParentCycle: (accountId: string) => Promise<readonly string[] | null>;
   /** Where to send; an error text when the configuration that was asked for cannot be used. */
@@ -66,7 +68,7 @@ export async function syncAccount(
   claim: Claim,
   signal: AbortSignal,
 ): Promise<Outcome | null> {
-  const startedAt = performance.now();
+  const startedAt = parts.clock.now();
   const end = (ending: Ending) =>
     parts.settle(
       {
@@ -75,7 +77,7 @@ export async function syncAccount(
         ...ending,
         kind: "ended",
         claim,
-        durationMs: performance.now() - startedAt,
+        durationMs: parts.clock.now() - startedAt,
       },
       signal,
     );
@@ -184,7 +186,7 @@ async function send(
   const attempt = await parts.journalSend(send, signal);
   if (attempt === null) return null;
 
-  const startedAt = performance.now();
+  const startedAt = parts.clock.now();
   const result = await parts.api.send(connection, {
     operation: send.operation,
     externalId: send.operation === "create" ? null : send.sent.externalId,
@@ -202,7 +204,7 @@ async function send(
         claim,
         generation: attempt.generation,
         attempt,
-        durationMs: performance.now() - startedAt,
+        durationMs: parts.clock.now() - startedAt,
       },
       signal,
     );

@@ -1,4 +1,5 @@
 /** Puts the story together with its parts: batches against the database, patience when it is away, and a net under it all. */
+import type { Clock } from "../clock.ts";
 import type { CustomerApi } from "../customer-api/customer-api.ts";
 import { type Database, errorCode, isClosed, isContention, isOutage } from "../db/database.ts";
 import { type Patience, patiently } from "../db/patience.ts";
@@ -15,6 +16,7 @@ import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
 import { type SyncParts, type SyncPolicy, syncAccount, unlessLeaseLost } from "./sync-account.ts";
 
 export interface SyncOptions {
+  readonly clock: Clock;
   readonly db: Database;
   readonly queue: Queue;
   readonly api: CustomerApi;
@@ -32,14 +34,16 @@ const BATCH_MAX = 64;
 export function createSync(
   options: SyncOptions,
 ): (claim: Claim, signal: AbortSignal) => Promise<Outcome | null> {
-  const { db, queue, observe, policy } = options;
+  const { clock, db, queue, observe, policy } = options;
   const patience = (doing: string, signal: AbortSignal): Patience => ({
+    clock,
     // What an attempt came to is worth writing down even after its lease; whether it may be is asked then.
     signal: unlessLeaseLost(signal),
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
   });
 
   const settleParts = {
+    clock,
     db,
     queue,
     delayAfter: policy.delayAfter,
@@ -58,6 +62,7 @@ export function createSync(
   });
 
   const parts: SyncParts = {
+    clock,
     load: batched(BATCH_MAX, (ids) => loadAccounts(db, ids)),
     findParentCycle: async (accountId) => {
       const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
@@ -70,9 +75,9 @@ export function createSync(
         options.pace.place(baseUrl, signal),
       ),
     async journalSend(send, signal) {
-      const begunAt = performance.now();
+      const begunAt = clock.now();
       const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
-      if (attempt === null || performance.now() - begunAt < queue.leaseMs) return attempt;
+      if (attempt === null || clock.now() - begunAt < queue.leaseMs) return attempt;
       // Stopped for longer than the lease (SIGSTOP, a suspended machine): somebody else may have the account by now.
       const ours = await queue.renew([send.claim]);
       return ours.has(send.claim.accountId) ? attempt : null;

@@ -1,6 +1,7 @@
 /** Transactions always end, killed connections cost nobody else anything, and an outage is told from a statement that is wrong. */
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.ts";
 import {
   connectionOptions,
   createDatabase,
@@ -284,7 +285,11 @@ describe("patience", () => {
     const troubles: unknown[] = [];
 
     const result = await patiently(
-      { signal: new AbortController().signal, onTrouble: (error) => troubles.push(error) },
+      {
+        clock: systemClock,
+        signal: new AbortController().signal,
+        onTrouble: (error) => troubles.push(error),
+      },
       async () => {
         calls += 1;
         if (calls < 3) throw outage();
@@ -300,7 +305,7 @@ describe("patience", () => {
     let calls = 0;
 
     const failing = patiently(
-      { signal: new AbortController().signal, onTrouble: () => {} },
+      { clock: systemClock, signal: new AbortController().signal, onTrouble: () => {} },
       async () => {
         calls += 1;
         throw new RangeError("not so");
@@ -314,8 +319,9 @@ describe("patience", () => {
   test("ends with the outage's error when it is told to leave", async () => {
     const leaving = new AbortController();
 
-    const failing = patiently({ signal: leaving.signal, onTrouble: () => leaving.abort() }, () =>
-      Promise.reject(outage()),
+    const failing = patiently(
+      { clock: systemClock, signal: leaving.signal, onTrouble: () => leaving.abort() },
+      () => Promise.reject(outage()),
     );
 
     await expect(failing).rejects.toMatchObject({ code: "57P03" });

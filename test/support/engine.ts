@@ -3,6 +3,7 @@
  * unless a test says otherwise, and a round is run by hand.
  */
 import { afterAll } from "vitest";
+import { systemClock } from "../../src/clock.ts";
 import type {
   ApiConnection,
   ApiFailure,
@@ -224,6 +225,7 @@ export async function createEngine(
 
     async sync(api, { policy = {}, observe = {}, overrides = {} } = {}) {
       const run = createSync({
+        clock: systemClock,
         db,
         queue,
         api,

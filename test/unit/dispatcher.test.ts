@@ -1,6 +1,7 @@
 /** The dispatcher's loop over a queue in memory: when it claims, how much, and when it stops. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { Dispatcher, type DispatcherOptions } from "../../src/queue/dispatcher.ts";
 import type { Claim, Queue } from "../../src/queue/queue.ts";
@@ -103,6 +104,7 @@ function setUp(
   };
 
   const dispatcher = new Dispatcher({
+    clock: systemClock,
     queue: queue as Queue,
     run: (claim, signal) => {
       const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
