@@ -50,7 +50,7 @@ export const PROTECTIONS: readonly Protection[] = [
     without: "where account_id = any ($1::text[]) and false",
     foundBy: {
       file: "test/db/sync-account.test.ts",
-      test: "is parked for a human, and neither a change nor a backfill sends it again",
+      test: "found after a crash is told as unknown, once",
     },
   },
   {
