@@ -1,5 +1,5 @@
 /**
- * `npm run guarantees`: runs the tests of the fault matrix and writes what they found out into the table of docs/guarantees.md. Ends
+ * `npm run guarantees`: runs the tests of the fault matrix and writes what they found out into the tables of docs/guarantees.md. Ends
  * with 1, and leaves the document alone, when a test fails or a fault has no evidence.
  */
 import { spawnSync } from "node:child_process";
@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { cpus, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { RecordedEvidence } from "../support/evidence.ts";
+import type { RecordedEvidence, RecordedSpeed } from "../support/evidence.ts";
 import { FAULTS } from "./faults.ts";
 
 const DOCUMENT = fileURLToPath(new URL("../../docs/guarantees.md", import.meta.url));
@@ -21,50 +21,74 @@ try {
     stdio: "inherit",
     env: { ...process.env, FAULT_EVIDENCE: file },
   });
-  process.exitCode = status === 0 ? writeTable(readEvidence()) : 1;
+  process.exitCode = status === 0 ? writeTables(readEvidence()) : 1;
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
 
-function readEvidence(): RecordedEvidence[] {
+function readEvidence(): (RecordedEvidence | RecordedSpeed)[] {
   if (!existsSync(file)) return [];
   const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
-  return lines.map((line) => JSON.parse(line) as RecordedEvidence);
+  return lines.map((line) => JSON.parse(line) as RecordedEvidence | RecordedSpeed);
 }
 
-function writeTable(evidence: readonly RecordedEvidence[]): number {
-  const byFault = Map.groupBy(evidence, ({ fault }) => fault);
+function writeTables(evidence: readonly (RecordedEvidence | RecordedSpeed)[]): number {
+  const byFault = Map.groupBy(
+    evidence.filter((one) => "fault" in one),
+    ({ fault }) => fault,
+  );
   const unproven = Object.keys(FAULTS).filter((fault) => !byFault.has(fault));
   if (unproven.length > 0) {
     process.stderr.write(`No test recorded anything for ${unproven.join(", ")}\n`);
     return 1;
   }
 
-  const rows = Object.entries(FAULTS).map(([fault, what]) =>
-    toRow(fault, what, byFault.get(fault) ?? []),
+  const bySpeed = Map.groupBy(
+    evidence.filter((one) => "what" in one),
+    ({ what }) => what,
   );
-  const table = [
+  const written = [
+    `Run on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.versions.node}.`,
+    "",
     "| | fault | tries | lost | twins | longest recovery | test |",
     "|---|---|---|---|---|---|---|",
-    ...rows,
+    ...Object.entries(FAULTS).map(([fault, what]) =>
+      toFaultRow(fault, what, byFault.get(fault) ?? []),
+    ),
+    "",
+    "| how quickly | measured, longest | promised | test |",
+    "|---|---|---|---|",
+    ...[...bySpeed].map(([what, speeds]) => toSpeedRow(what, speeds)),
   ];
-  const about = `Run on ${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.versions.node}.`;
   const document = readFileSync(DOCUMENT, "utf8");
   const before = document.slice(0, document.indexOf(START) + START.length);
   const after = document.slice(document.indexOf(END));
-  writeFileSync(DOCUMENT, `${before}\n\n${about}\n\n${table.join("\n")}\n\n${after}`);
+  writeFileSync(DOCUMENT, `${before}\n\n${written.join("\n")}\n\n${after}`);
   return 0;
 }
 
 /** Tries add up; of recoveries the longest counts. */
-function toRow(fault: string, what: string, evidence: readonly RecordedEvidence[]): string {
+function toFaultRow(fault: string, what: string, evidence: readonly RecordedEvidence[]): string {
   const sum = (of: (one: RecordedEvidence) => number) =>
     evidence.reduce((total, one) => total + of(one), 0);
   const recoveries = evidence.map(({ recoveryMs }) => recoveryMs).filter((ms) => ms !== null);
-  const recovery =
-    recoveries.length === 0 ? "" : `${(Math.max(...recoveries) / 1_000).toFixed(1)} s`;
-  const tests = [...new Set(evidence.map((one) => one.file))].map(
-    (path) => `[${path.replace(/^.*\/(.*)\.test\.ts$/, "$1")}](../${path})`,
-  );
-  return `| ${fault} | ${what} | ${sum(({ tries }) => tries)} | ${sum(({ lost }) => lost)} | ${sum(({ twins }) => twins)} | ${recovery} | ${tests.join(", ")} |`;
+  const recovery = recoveries.length === 0 ? "" : toSeconds(Math.max(...recoveries));
+  return `| ${fault} | ${what} | ${sum(({ tries }) => tries)} | ${sum(({ lost }) => lost)} | ${sum(({ twins }) => twins)} | ${recovery} | ${toLinks(evidence)} |`;
+}
+
+function toSpeedRow(what: string, speeds: readonly RecordedSpeed[]): string {
+  const longest = Math.max(...speeds.map(({ ms }) => ms));
+  const promised = Math.min(...speeds.map(({ withinMs }) => withinMs));
+  return `| ${what} | ${toSeconds(longest)} | ${toSeconds(promised)} | ${toLinks(speeds)} |`;
+}
+
+function toSeconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function toLinks(evidence: readonly { readonly file: string }[]): string {
+  const files = new Set(evidence.map(({ file }) => file));
+  return [...files]
+    .map((path) => `[${path.replace(/^.*\/(.*)\.test\.ts$/, "$1")}](../${path})`)
+    .join(", ");
 }

@@ -1,6 +1,6 @@
 /**
- * What the tests of the fault matrix found out, as figures: one JSON line per fault and run, appended to a file that
- * `npm run guarantees` turns into the table of docs/guarantees.md. Writes nothing unless FAULT_EVIDENCE names the file, so that an
+ * What the tests of the fault matrix found out, as figures: JSON lines, appended to a file that `npm run guarantees` turns into the
+ * tables of docs/guarantees.md. Writes nothing unless FAULT_EVIDENCE names the file, so that an
  * ordinary run leaves no trace.
  */
 import { appendFileSync } from "node:fs";
@@ -25,16 +25,38 @@ export interface RecordedEvidence extends FaultEvidence {
   readonly file: string;
 }
 
-/** Also prints the figures, so that a run shows what it measured. */
+/** How quickly something is noticed or well again, held against what is promised. */
+export interface SpeedEvidence {
+  /** Such as `a dead daemon's accounts taken over by another one`. */
+  readonly what: string;
+  readonly ms: number;
+  readonly withinMs: number;
+}
+
+export interface RecordedSpeed extends SpeedEvidence {
+  readonly test: string;
+  readonly file: string;
+}
+
 export function recordFault(evidence: FaultEvidence): void {
+  const { recoveryMs } = evidence;
+  record({ ...evidence, recoveryMs: recoveryMs === null ? null : Math.round(recoveryMs) });
+}
+
+/** The test itself asserts the bound. */
+export function recordSpeed(evidence: SpeedEvidence): void {
+  record({ ...evidence, ms: Math.round(evidence.ms) });
+}
+
+/** Also prints the figures, so that a run shows what it measured. */
+function record(evidence: FaultEvidence | SpeedEvidence): void {
   const { currentTestName = "", testPath = "" } = expect.getState();
-  const recorded: RecordedEvidence = {
+  const line = JSON.stringify({
     ...evidence,
-    recoveryMs: evidence.recoveryMs === null ? null : Math.round(evidence.recoveryMs),
     test: currentTestName,
     file: relative(process.cwd(), testPath),
-  };
-  process.stdout.write(`${JSON.stringify(recorded)}\n`);
+  } satisfies RecordedEvidence | RecordedSpeed);
+  process.stdout.write(`${line}\n`);
   const file = process.env["FAULT_EVIDENCE"];
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify(recorded)}\n`);
+  if (file !== undefined) appendFileSync(file, `${line}\n`);
 }
