@@ -26,33 +26,49 @@ as $$
     ('m_account_billing_method', null, array['method'], 'm_account_package_tier', 'billing_method_id')
 $$;
 
+-- Whether a table has the trigger of its plan, exactly: a condition or a list of columns would make it miss changes.
+create or replace function account_sync.has_trigger(
+  relation regclass,
+  trigger_type smallint,
+  trigger_name text,
+  old_rows name,
+  new_rows name,
+  function_name text
+) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select
+    from pg_trigger t
+    where t.tgrelid = relation
+      and t.tgname = trigger_name
+      and t.tgtype = trigger_type
+      and t.tgfoid = to_regprocedure(format('account_sync.%I()', function_name))
+      and t.tgoldtable is not distinct from old_rows
+      and t.tgnewtable is not distinct from new_rows
+      and t.tgqual is null
+      and t.tgattr::text = ''
+      and t.tgconstraint = 0
+      and t.tgparentid = 0
+  )
+$$;
+
 create or replace function account_sync.install_capture(wanted_table text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $install$
 declare
-  relation constant regclass := to_regclass('public.' || wanted_table);
-  is_partitioned boolean;
   captured record;
   missing_columns text;
-  event_name text;
-  by_row boolean;
-  function_name text;
-  trigger_name text;
+  planned record;
   is_installed boolean;
-  as_it_stands record;
-  whatever_comes record;
 begin
-  select c.relkind = 'p' into is_partitioned from pg_class c where c.oid = relation and c.relkind in ('r', 'p');
-  if is_partitioned is null then
+  if not exists (select from pg_class c where c.oid = to_regclass('public.' || wanted_table) and c.relkind in ('r', 'p')) then
     return;
   end if;
 
   select * into strict captured from account_sync.captured_table() t where t.source_table = wanted_table;
 
-  -- A marker that cannot be expanded would stay for ever.
-  if captured.dependent_table is not null
-    and not account_sync.has_column(captured.dependent_table, captured.dependent_column)
-  then
+  if not exists (select from account_sync.capture_plan(wanted_table)) then
     perform account_sync.remove_capture(wanted_table);
     return;
   end if;
@@ -62,86 +78,38 @@ begin
   from unnest(array['id', captured.owner_column, case when wanted_table = 'm_account' then 'uuid_be' end]) needed
   where needed is not null and not account_sync.has_column(wanted_table, needed);
   if missing_columns is not null then
-    raise exception 'table % has no column %', relation, missing_columns using errcode = 'undefined_column';
+    raise exception 'table % has no column %', to_regclass('public.' || wanted_table), missing_columns using errcode = 'undefined_column';
   end if;
 
-  foreach event_name in array array['insert', 'update', 'delete', 'truncate'] loop
-    by_row := is_partitioned and event_name <> 'truncate';
-    function_name := format('capture_%s_%s', wanted_table, event_name);
-    trigger_name := format('%s_capture_%s', wanted_table, event_name);
-
-    select exists (
-      select from pg_trigger t
-      where t.tgrelid = relation
-        and t.tgname = trigger_name
-        and t.tgfoid = to_regprocedure(format('account_sync.%I()', function_name))
-        and t.tgparentid = 0
-        -- Bit 0 of tgtype: fires for each row.
-        and (t.tgtype & 1 = 1) = by_row
-    )
-    into is_installed;
+  for planned in select * from account_sync.capture_plan(wanted_table) loop
+    is_installed := account_sync.has_trigger(
+      planned.relation, planned.trigger_type, planned.trigger_name, planned.old_rows, planned.new_rows, planned.function_name
+    );
 
     if not is_installed then
       -- By the function, not by the trigger: dropping a trigger is for the table's owner, and TRIGGER has to be enough.
-      execute format('drop function if exists account_sync.%I() cascade', function_name);
+      execute format('drop function if exists account_sync.%I() cascade', planned.function_name);
     end if;
 
-    as_it_stands := account_sync.capture_query(relation, captured.owner_column, captured.payload_columns, event_name, by_row, true);
-    whatever_comes := account_sync.capture_query(relation, captured.owner_column, captured.payload_columns, event_name, by_row, false);
-
-    -- Columns go, and change their types, while the application is upgraded and before the next migrate. Its statements must not fail
-    -- for that: a query that does not fit the table any more is found by planning it for no row at all, and replaced by one that
-    -- fits every table and is slow. The probe stands alone in its block, so that the subtransaction never needs an id of its own.
-    -- The doorbell is read in the application's own statement: a look-up in a one-row table.
     execute format(
-      $function$
-      create or replace function account_sync.%1$I() returns trigger
-      language plpgsql security definer set search_path = pg_catalog, pg_temp
-      as $body$
-      declare
-        fits boolean := true;
-      begin
-        if current_setting('account_sync.skip_capture', true) = pg_current_xact_id_if_assigned()::text then
-          return null;
-        end if;
-
-        begin
-          perform from (%3$s) as probe where false;
-        exception when syntax_error_or_access_rule_violation then
-          fits := false;
-        end;
-
-        if fits then
-          insert into account_sync.change (%2$s) %3$s;
-        else
-          insert into account_sync.change (%2$s) %4$s;
-        end if;
-
-        if found and exists (select from account_sync.doorbell where wanted_until > clock_timestamp()) then
-          perform account_sync.ring();
-        end if;
-        return null;
-      end
-      $body$
-      $function$,
-      function_name, as_it_stands.target, as_it_stands.query, whatever_comes.query
+      'create or replace function account_sync.%I() returns trigger
+       language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
+      planned.function_name,
+      planned.function_body
     );
-    execute format('revoke all on function account_sync.%I() from public', function_name);
+    execute format('revoke all on function account_sync.%I() from public', planned.function_name);
 
     if not is_installed then
       execute format(
-        'create or replace trigger %I after %s on %s %s for each %s execute function account_sync.%I()',
-        trigger_name,
-        event_name,
-        relation,
-        case
-          when by_row or event_name = 'truncate' then ''
-          when event_name = 'insert' then 'referencing new table as new_rows'
-          when event_name = 'update' then 'referencing old table as old_rows new table as new_rows'
-          else 'referencing old table as old_rows'
-        end,
-        case when by_row then 'row' else 'statement' end,
-        function_name
+        'create or replace trigger %I after %s on %s%s%s%s for each %s execute function account_sync.%I()',
+        planned.trigger_name,
+        planned.event_name,
+        planned.relation,
+        case when coalesce(planned.old_rows, planned.new_rows) is not null then ' referencing' end,
+        case when planned.old_rows is not null then ' old table as old_rows' end,
+        case when planned.new_rows is not null then ' new table as new_rows' end,
+        case when planned.trigger_type & 1 = 1 then 'row' else 'statement' end,
+        planned.function_name
       );
     end if;
   end loop;
@@ -277,7 +245,79 @@ as $$
   )
 $$;
 
+-- What install_capture puts on one table as it stands now, a row for each event: none where nothing can be captured. Installing and
+-- checking both read it, so that they cannot come to differ.
+create or replace function account_sync.capture_plan(wanted_table text)
+returns table (
+  relation regclass,
+  event_name text,
+  -- As in pg_trigger.
+  trigger_type smallint,
+  trigger_name text,
+  old_rows name,
+  new_rows name,
+  function_name text,
+  function_body text
+)
+language sql stable set search_path = pg_catalog, pg_temp
+as $plan$
+  select
+    c.oid::regclass,
+    event.name,
+    (event.bit + shape.by_row::int)::smallint,
+    format('%s_capture_%s', wanted_table, event.name),
+    case when event.name in ('update', 'delete') and not shape.by_row then 'old_rows' end::name,
+    case when event.name in ('insert', 'update') and not shape.by_row then 'new_rows' end::name,
+    format('capture_%s_%s', wanted_table, event.name),
+    -- Columns go, and change their types, while the application is upgraded and before the next migrate. Its statements must not fail
+    -- for that: a query that does not fit the table any more is found by planning it for no row at all, and replaced by one that
+    -- fits every table and is slow. The probe stands alone in its block, so that the subtransaction never needs an id of its own.
+    -- The doorbell is read in the application's own statement: a look-up in a one-row table.
+    format(
+      $body$
+      declare
+        fits boolean := true;
+      begin
+        if current_setting('account_sync.skip_capture', true) = pg_current_xact_id_if_assigned()::text then
+          return null;
+        end if;
+
+        begin
+          perform from (%2$s) as probe where false;
+        exception when syntax_error_or_access_rule_violation then
+          fits := false;
+        end;
+
+        if fits then
+          insert into account_sync.change (%1$s) %2$s;
+        else
+          insert into account_sync.change (%1$s) %3$s;
+        end if;
+
+        if found and exists (select from account_sync.doorbell where wanted_until > clock_timestamp()) then
+          perform account_sync.ring();
+        end if;
+        return null;
+      end
+      $body$,
+      as_it_stands.target,
+      as_it_stands.query,
+      whatever_comes.query
+    )
+  from account_sync.captured_table() captured
+  join pg_class c on c.oid = to_regclass('public.' || wanted_table) and c.relkind in ('r', 'p')
+  cross join (values ('insert', 4), ('update', 16), ('delete', 8), ('truncate', 32)) event (name, bit)
+  cross join lateral (select c.relkind = 'p' and event.name <> 'truncate' as by_row) shape
+  cross join lateral account_sync.capture_query(c.oid, captured.owner_column, captured.payload_columns, event.name, shape.by_row, true) as_it_stands
+  cross join lateral account_sync.capture_query(c.oid, captured.owner_column, captured.payload_columns, event.name, shape.by_row, false) whatever_comes
+  where captured.source_table = wanted_table
+    -- A marker that cannot be expanded would stay for ever.
+    and (captured.dependent_table is null or account_sync.has_column(captured.dependent_table, captured.dependent_column))
+$plan$;
+
 revoke all on function account_sync.captured_table() from public;
+revoke all on function account_sync.capture_plan(text) from public;
+revoke all on function account_sync.has_trigger(regclass, smallint, text, name, name, text) from public;
 revoke all on function account_sync.install_capture(text) from public;
 revoke all on function account_sync.remove_capture(text) from public;
 revoke all on function account_sync.capture_query(regclass, text, text[], text, boolean, boolean) from public;

@@ -71,6 +71,28 @@ describe("repeating", () => {
     expect(await database.query("select from account_sync.change")).toHaveLength(2);
   });
 
+  test("puts back a trigger that was made to miss changes", async () => {
+    const database = await createDatabase();
+    await install(database);
+    await database.query(
+      `drop trigger m_account_capture_insert on m_account;
+       create trigger m_account_capture_insert after insert on m_account referencing new table as new_rows
+         for each statement when (current_user <> 'batch') execute function account_sync.capture_m_account_insert();
+       drop trigger m_account_pic_capture_update on m_account_pic;
+       create trigger m_account_pic_capture_update after update of name on m_account_pic
+         for each statement execute function account_sync.capture_m_account_pic_update();`,
+    );
+
+    await install(database);
+
+    expect(
+      await database.query(
+        `select tgname from pg_trigger t join pg_proc f on f.oid = t.tgfoid
+         where f.pronamespace = 'account_sync'::regnamespace and (tgqual is not null or tgattr::text <> '')`,
+      ),
+    ).toEqual([]);
+  });
+
   test("says which triggers somebody disabled, and leaves them so", async () => {
     const database = await createDatabase();
     await install(database);
