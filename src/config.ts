@@ -200,6 +200,14 @@ const settings = z
       )
       .default("info"),
     LOG_FORMAT: z.enum(["json", "pretty"], "must be json or pretty").optional(),
+    // Node's own. With 0 it believes any certificate, and whoever is in the middle reads customers and credentials.
+    NODE_TLS_REJECT_UNAUTHORIZED: z
+      .string()
+      .refine(
+        (value) => value !== "0",
+        "is 0, which believes any certificate: unset it, and name a private authority's certificate in NODE_EXTRA_CA_CERTS",
+      )
+      .optional(),
   })
   .superRefine((values, context) => {
     const refuse = (name: string, message: string) =>

@@ -8,6 +8,7 @@
  */
 import { Doorbell } from "./capture/doorbell.ts";
 import { Listener } from "./capture/listener.ts";
+import { findRefusal, Watch } from "./checks/watch.ts";
 import type { Config } from "./config.ts";
 import {
   type AccountStatus,
@@ -16,8 +17,10 @@ import {
   type HistoryRow,
 } from "./console/api.ts";
 import { statusPageRoute } from "./console/status-page.ts";
-import { connectionOptions } from "./db/database.ts";
+import { connectionOptions, errorCode } from "./db/database.ts";
 import { explained, migrate } from "./db/migrate.ts";
+import { groundsOn, withGrounds } from "./grounds.ts";
+import { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
 import { createMetrics } from "./ops/metrics.ts";
@@ -36,9 +39,20 @@ export interface Daemon {
 /** Housekeeping: old history, what was heard, late answers. */
 const KEEP_HOUSE_EVERY_MS = 60_000;
 
+export interface Timing {
+  /** How often what was checked at the start is checked again. Default an hour. */
+  readonly checkEveryMs?: number;
+}
+
 /** @throws OperatorError with what to do */
-export async function startDaemon(config: Config, databaseUrl: string, log: Log): Promise<Daemon> {
+export async function startDaemon(
+  config: Config,
+  databaseUrl: string,
+  log: Log,
+  { checkEveryMs }: Timing = {},
+): Promise<Daemon> {
   let parts: Parts | null = null;
+  let watch: Watch | null = null;
   let phase: "starting" | "ready" | "draining" = "starting";
 
   const queueStatus = async () => {
@@ -51,9 +65,12 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
   const readiness = () => {
     if (phase !== "ready")
       return [phase === "starting" ? "starting: not migrated and connected yet" : "draining"];
-    return observe.health().listener === "down"
-      ? ["the listener is not connected to the database"]
-      : [];
+    return [
+      ...(observe.health().listener === "down"
+        ? ["the listener is not connected to the database"]
+        : []),
+      ...(watch?.reasons() ?? []),
+    ];
   };
   const about = { version, readiness, health: () => observe.health() };
   const onError = (error: unknown) =>
@@ -76,13 +93,26 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
 
   try {
     const directUrl = config.database.listenUrl ?? databaseUrl;
-    await migrate({ url: directUrl, info: (message) => observe.info(message) });
+    await migrate({ url: directUrl, info: (message) => observe.info(message) }).catch(
+      async (error: unknown) => {
+        throw (await findReasons(error, config, databaseUrl)) ?? error;
+      },
+    );
 
     const replicaId = newReplicaId();
     const opened = await openParts(config, databaseUrl, observe, replicaId);
     parts = opened;
     started.defer(() => opened.close());
     await requireConnection(opened.connections);
+    const watching = new Watch({
+      grounds: groundsOn(config, databaseUrl, opened.db),
+      onChecked: (name, findings) => observe.checked(name, findings),
+      onTrouble: (error) => observe.databaseTrouble({ doing: "checking the installation", error }),
+      everyMs: checkEveryMs,
+    });
+    watch = watching;
+    started.defer(() => watching.stop());
+    await watching.start();
 
     const doorbell = new Doorbell({
       db: opened.db,
@@ -171,6 +201,18 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
     await started.disposeAsync();
     throw explained(error, databaseUrl);
   }
+}
+
+/** A migrate stops at the first right or column that is missing; whoever has to repair it wants to know all of them. */
+async function findReasons(
+  error: unknown,
+  config: Config,
+  databaseUrl: string,
+): Promise<OperatorError | null> {
+  const code = errorCode(error instanceof OperatorError ? error.cause : error) ?? "";
+  // Class 42: rights, names, syntax that an old server does not know. 25006: read-only.
+  if (!/^(?:42...|25006)$/.test(code)) return null;
+  return await withGrounds(config, databaseUrl, findRefusal).catch(() => null);
 }
 
 /** Accounts from before the first migrate are not sent by themselves; somebody should know how many there are. */

@@ -223,6 +223,18 @@ other commands use it while it runs.`,
     );
 
   command(
+    "doctor",
+    "check database, rights, triggers, LISTEN and API, and say what to do",
+    "account-sync doctor",
+  ).action(
+    run(async () => {
+      const { doctor } = await import("./doctor.ts");
+      // The configuration is one of the things it checks.
+      return await doctor(config, { json });
+    }),
+  );
+
+  command(
     "sandbox",
     "run a stand-in customer API for trying things out; development only",
     "account-sync sandbox --port 8080 --data sandbox.json",

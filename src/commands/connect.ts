@@ -1,6 +1,6 @@
 /** Commands' way to the database: which one it is, whether it is migrated, and the parts on it, closed at the end. */
+import { readSchemaVersion } from "../checks/server.ts";
 import type { Config } from "../config.ts";
-import { errorCode } from "../db/database.ts";
 import { explained, latestMigration } from "../db/migrate.ts";
 import { OperatorError } from "../operator-error.ts";
 import { createLog } from "../ops/log.ts";
@@ -65,7 +65,7 @@ function createCommandObserve(config: Config, json: boolean): Observe {
 }
 
 async function requireMigrated(parts: Parts): Promise<void> {
-  const installed = await readSchemaVersion(parts);
+  const installed = await readSchemaVersion(parts.db);
   const known = latestMigration();
   if (installed === known) return;
   if (installed === null) {
@@ -82,16 +82,4 @@ async function requireMigrated(parts: Parts): Promise<void> {
         `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
         { hint: "Run `account-sync migrate` to upgrade it; starting the daemon does it, too." },
       );
-}
-
-async function readSchemaVersion({ db }: Parts): Promise<number | null> {
-  try {
-    const [row] = await db.run<{ version: number }>("schema_version");
-    return row?.version ?? null;
-  } catch (error) {
-    const code = errorCode(error);
-    // 42P01: no such table, 3F000: no such schema.
-    if (code === "42P01" || code === "3F000") return null;
-    throw error;
-  }
 }

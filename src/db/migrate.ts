@@ -246,6 +246,14 @@ export function explained(error: unknown, url: string): unknown {
         hint: "Check that the server runs and that DATABASE_URL names its host and port. Changes made meanwhile are kept in the database.",
         cause,
       });
+    case "08P01":
+      return new OperatorError(
+        `What answers at ${place} does not take the settings of a session: ${said}.`,
+        {
+          hint: "If it is a transaction pooler, set LISTEN_DATABASE_URL to a direct connection to the same database.",
+          cause,
+        },
+      );
     case "28P01":
     case "28000":
       return new OperatorError(`PostgreSQL at ${place} refused the login: ${said}.`, {

@@ -4,7 +4,9 @@
  * Only this file knows prom-client. All label values stand at 0 from the start, so that a rate over a series that has never
  * been touched is 0 and not "no data"; an account id is never a label.
  */
+
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
 import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
 import type { ApiRequestResult, CircuitState, Observe } from "./observe.ts";
 
@@ -222,6 +224,12 @@ function registerMetrics(registry: Registry) {
       help: "Answers with another external id than the row already has; the row keeps its own",
       registers,
     }),
+    checkOk: new Gauge({
+      name: "account_sync_check_ok",
+      help: "1 unless the last look of this check found something wrong; start-up checks, repeated every hour",
+      labelNames: ["check", "severity"],
+      registers,
+    }),
     buildInfo: new Gauge({
       name: "account_sync_build_info",
       help: "1, labelled with the running version",
@@ -249,7 +257,18 @@ function startAtZero(metrics: RegisteredMetrics): void {
   }
 
   for (const state of pendingStates) metrics.pendingAccounts.set({ state }, 0);
+  for (const check of Object.keys(CHECK_EFFECTS) as CheckName[]) setCheck(metrics, check, true);
   setCircuitState(metrics, "closed");
+}
+
+/** Severity stands beside the check, so that an alert need not know which checks only warn. */
+export function setCheck(
+  metrics: Pick<RegisteredMetrics, "checkOk">,
+  check: CheckName,
+  isOk: boolean,
+): void {
+  const severity = CHECK_EFFECTS[check] === "warns" ? "warning" : "failure";
+  metrics.checkOk.set({ check, severity }, isOk ? 1 : 0);
 }
 
 /** Exactly one state stands at 1. */

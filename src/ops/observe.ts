@@ -4,6 +4,7 @@
  * One method per event, one event is one log line and its metrics. What repeats for as long as an outage lasts is said once,
  * then ever more rarely, and summed up when it is over; the counters always count all of it.
  */
+import { CHECK_EFFECTS, type CheckName, type Finding } from "../checks/names.ts";
 import type {
   CountByEntity,
   Entity,
@@ -13,7 +14,7 @@ import type {
   Trigger,
 } from "../sync/outcome.ts";
 import type { Log, LogFields } from "./log.ts";
-import { type Metrics, setCircuitState } from "./metrics.ts";
+import { type Metrics, setCheck, setCircuitState } from "./metrics.ts";
 
 export interface Observe {
   started(at: { readonly url: string; readonly version: string }): void;
@@ -42,6 +43,8 @@ export interface Observe {
   /** The database failed us; we keep trying. Logs code, constraint, table and column, never message or detail. */
   databaseTrouble(trouble: { readonly doing: string; readonly error: unknown }): void;
   databaseBack(): void;
+  /** One check's latest look. A finding is said when it appears and when it is gone, however often it is looked at. */
+  checked(name: CheckName, findings: readonly Finding[]): void;
   /** Something to know that fits none of the above; `fields` hold no personal data. */
   warning(message: string, fields?: Readonly<Record<string, unknown>>): void;
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -114,6 +117,8 @@ export function createObserve({
 }): Observe & { health(): Health } {
   const warnings = createWarningLimit({ log, now });
   const databaseTroubles = createTroubleLog({ log, now });
+
+  const findingsSaid = new Map<CheckName, readonly Finding[]>();
 
   let listener: Health["listener"] = "down";
   let listenerDownSaid = false;
@@ -247,6 +252,22 @@ export function createObserve({
 
     databaseBack() {
       databaseTroubles.over();
+    },
+
+    checked(check, findings) {
+      const before = findingsSaid.get(check) ?? [];
+      const isIn = (list: readonly Finding[], { problem }: Finding) =>
+        list.some((other) => other.problem === problem);
+      const level = CHECK_EFFECTS[check] === "warns" ? "warn" : "error";
+
+      setCheck(metrics, check, findings.length === 0);
+      findingsSaid.set(check, findings);
+      for (const finding of findings.filter((each) => !isIn(before, each))) {
+        log[level]({ check, remedy: finding.remedy }, `check ${check}: ${finding.problem}`);
+      }
+      for (const finding of before.filter((each) => !isIn(findings, each))) {
+        log.info({ check }, `check ${check}, no longer: ${finding.problem}`);
+      }
     },
 
     warning(message, fields = {}) {

@@ -287,6 +287,7 @@ const SILENT: Observe = {
   leaseLost() {},
   databaseTrouble() {},
   databaseBack() {},
+  checked() {},
   warning() {},
   info() {},
 };

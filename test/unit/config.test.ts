@@ -47,6 +47,13 @@ test("with nothing set, every setting has the default that is written down", () 
   expect(Object.isFrozen(config)).toBe(true);
 });
 
+test("certificates that nobody verifies stop everything", () => {
+  expect(() => readConfig({ NODE_TLS_REJECT_UNAUTHORIZED: "0" })).toThrow(
+    /NODE_TLS_REJECT_UNAUTHORIZED is 0/,
+  );
+  expect(readConfig({ NODE_TLS_REJECT_UNAUTHORIZED: "1" })).toEqual(readConfig({}));
+});
+
 test("an empty variable is one that is not set", () => {
   expect(readConfig({ DATABASE_URL: "", SYNC_LEASE_MS: "", CUSTOMER_API_TOKEN: "" })).toEqual(
     readConfig({}),

@@ -1,5 +1,6 @@
 /** The scrape: its names and label values are a promise to dashboards, and it answers whatever the database does. */
 import { expect, test, vi } from "vitest";
+import { CHECK_EFFECTS } from "../../src/checks/names.ts";
 import { createMetrics, type QueueStatus } from "../../src/ops/metrics.ts";
 
 const queueStatus: QueueStatus = {
@@ -24,6 +25,7 @@ const promised = [
   "circuit_state gauge",
   "unknown_outcomes_total counter",
   "id_conflicts_total counter",
+  "check_ok gauge",
   "build_info gauge",
 ];
 
@@ -54,7 +56,10 @@ test("all label values stand at 0 before anything happened", async () => {
   expect(count(series, "pending_accounts{")).toBe(6);
   expect(count(series, "circuit_state{")).toBe(3);
   expect(series).toContain('account_sync_failed_total{entity="pic",reason="unknown_outcome"} 0');
-  expect(touched.filter((line) => !line.includes("queue_status_age"))).toEqual([
+  expect(count(series, "check_ok{")).toBe(Object.keys(CHECK_EFFECTS).length);
+  expect(series).toContain('account_sync_check_ok{check="triggers",severity="failure"} 1');
+  expect(series).toContain('account_sync_check_ok{check="clock",severity="warning"} 1');
+  expect(touched.filter((line) => !/queue_status_age|check_ok/.test(line))).toEqual([
     'account_sync_circuit_state{state="closed"} 1',
     'account_sync_build_info{version="1.2.3"} 1',
   ]);

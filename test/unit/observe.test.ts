@@ -101,6 +101,51 @@ describe("a run", () => {
   });
 });
 
+describe("a check", () => {
+  const finding = { problem: "the trigger is disabled", remedy: "enable it" };
+
+  test("that finds something says so once, and once when it is gone", () => {
+    const { observe } = createParts();
+
+    for (let look = 0; look < 3; look += 1) observe.checked("triggers", [finding]);
+    for (let look = 0; look < 3; look += 1) observe.checked("triggers", []);
+
+    expect(lines).toEqual([
+      {
+        level: "error",
+        message: "check triggers: the trigger is disabled",
+        fields: { check: "triggers", remedy: "enable it" },
+      },
+      {
+        level: "info",
+        message: "check triggers, no longer: the trigger is disabled",
+        fields: { check: "triggers" },
+      },
+    ]);
+  });
+
+  test("says what is new beside what it has said", () => {
+    const { observe } = createParts();
+
+    observe.checked("triggers", [finding]);
+    observe.checked("triggers", [finding, { problem: "another one, too", remedy: "enable it" }]);
+
+    expect(lines.map(({ message }) => message)).toEqual([
+      "check triggers: the trigger is disabled",
+      "check triggers: another one, too",
+    ]);
+  });
+
+  test("that only warns is a warning, and stands at 0 all the same", async () => {
+    const { observe, read } = createParts();
+
+    observe.checked("clock", [finding]);
+
+    expect(lines.map(({ level }) => level)).toEqual(["warn"]);
+    expect(await read("check_ok", { check: "clock", severity: "warning" })).toBe(0);
+  });
+});
+
 describe("an outage", () => {
   test("of the API is thirty warnings a minute, a sum, and everything at level debug", async () => {
     const { observe, read } = createParts();

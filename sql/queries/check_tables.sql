@@ -1,0 +1,36 @@
+-- The source tables as they stand, what our role may do with them, and whether row security hides rows from it.
+-- $1 table names
+select
+  wanted.name as "table",
+  c.relkind as "kind",
+  to_regprocedure(format('account_sync.%I()', 'capture_' || wanted.name || '_insert')) is not null as "isCaptured",
+  coalesce(pg_has_role(c.relowner, 'USAGE'), false) as "isOurs",
+  coalesce(row_security_active(c.oid), false) as "hidesRows",
+  coalesce(c.relrowsecurity, false) as "hasRowSecurity",
+  coalesce(has_table_privilege(c.oid, 'TRIGGER'), false) as "mayTrigger",
+  array(
+    select privilege
+    from unnest(array['INSERT', 'DELETE', 'TRUNCATE']) as privilege
+    where has_table_privilege(c.oid, privilege)
+  ) as "mayAlso",
+  coalesce(
+    (
+      select json_object_agg(
+        a.attname,
+        json_build_object(
+          'type', format_type(a.atttypid, null),
+          'maySelect', has_column_privilege(c.oid, a.attnum, 'SELECT'),
+          'mayUpdate', has_column_privilege(c.oid, a.attnum, 'UPDATE')
+        )
+      )
+      from pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    ),
+    '{}'
+  ) as "columns"
+from unnest($1::text[]) with ordinality as wanted (name, position)
+left join pg_class c
+  on c.relname = wanted.name
+  and c.relnamespace = 'public'::regnamespace
+  and c.relkind in ('r', 'p', 'v', 'm', 'f')
+order by wanted.position

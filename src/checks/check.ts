@@ -1,0 +1,28 @@
+/** One check, and what it may look at. Checks only look: none of them changes or repairs anything. */
+import type { ClientConfig } from "pg";
+import type { Queryable } from "../db/database.ts";
+import type { CheckName, Finding } from "./names.ts";
+
+export interface Check {
+  readonly name: CheckName;
+  /** What holds while there is no finding. */
+  readonly promise: string;
+  /** Resolves with what is wrong. Rejects when that cannot be found out. */
+  readonly look: (grounds: Grounds) => Promise<readonly Finding[]>;
+}
+
+export interface Grounds {
+  /** On DATABASE_URL. */
+  readonly db: Queryable;
+  /** On LISTEN_DATABASE_URL, else DATABASE_URL: a session of its own, as the daemon's listener has. */
+  readonly listenConnection: ClientConfig;
+  readonly hasListenUrl: boolean;
+  readonly poolMax: number;
+  readonly notify: "auto" | "always" | "off";
+  /** Whether rows of m_backend_ext_config say where to send. */
+  readonly readsApiConfigs: boolean;
+  /** The embedded database: its superuser is nobody's but ours. */
+  readonly isEmbedded: boolean;
+  /** Why nothing can be sent as things are configured; null when it can. */
+  readonly apiTrouble: () => Promise<string | null>;
+}

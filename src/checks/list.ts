@@ -1,0 +1,105 @@
+/** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
+import type { Check, Grounds } from "./check.ts";
+import { lookAtListen } from "./listen.ts";
+import type { Finding } from "./names.ts";
+import {
+  lookAtClock,
+  lookAtConnections,
+  lookAtNotificationQueue,
+  lookAtPreparedTransactions,
+  lookAtSchemaVersion,
+  lookAtServerVersion,
+  lookAtServerWritable,
+} from "./server.ts";
+import {
+  lookAtExcessRights,
+  lookAtRights,
+  lookAtRowSecurity,
+  lookAtSourceTables,
+} from "./source-tables.ts";
+import { lookAtTriggers } from "./triggers.ts";
+
+export const CHECKS: readonly Check[] = [
+  {
+    name: "server_version",
+    promise: "the server is a version that account-sync works on",
+    look: lookAtServerVersion,
+  },
+  {
+    name: "server_writable",
+    promise: "the server takes writes and is no standby",
+    look: lookAtServerWritable,
+  },
+  {
+    name: "schema_version",
+    promise: "schema account_sync is the one of this version",
+    look: lookAtSchemaVersion,
+  },
+  {
+    name: "source_tables",
+    promise: "the source tables have the columns that are read and written",
+    look: lookAtSourceTables,
+  },
+  {
+    name: "triggers",
+    promise: "the capture triggers are present, enabled and unchanged",
+    look: lookAtTriggers,
+  },
+  {
+    name: "row_security",
+    promise: "row security hides no rows",
+    look: lookAtRowSecurity,
+  },
+  {
+    name: "rights",
+    promise: "the role has the rights it needs",
+    look: lookAtRights,
+  },
+  {
+    name: "excess_rights",
+    promise: "the role has no more rights than it needs",
+    look: lookAtExcessRights,
+  },
+  {
+    name: "listen",
+    promise: "a notification goes all the way round",
+    look: lookAtListen,
+  },
+  {
+    name: "api_configuration",
+    promise: "it is known where to send, and allowed",
+    look: lookAtApiConfiguration,
+  },
+  {
+    name: "notification_queue",
+    promise: "the notification queue has room",
+    look: lookAtNotificationQueue,
+  },
+  {
+    name: "prepared_transactions",
+    promise: "notifications are in no prepared transaction's way",
+    look: lookAtPreparedTransactions,
+  },
+  {
+    name: "connections",
+    promise: "there are enough connections for DATABASE_POOL_MAX",
+    look: lookAtConnections,
+  },
+  {
+    name: "clock",
+    promise: "our clock and the database's agree",
+    look: lookAtClock,
+  },
+];
+
+async function lookAtApiConfiguration({ apiTrouble }: Grounds): Promise<Finding[]> {
+  const trouble = await apiTrouble();
+  if (trouble === null) return [];
+  return [
+    {
+      problem: `It is not known where to send customers to: ${trouble}.`,
+      remedy:
+        "Set CUSTOMER_API_URL (and its credentials), or put a row into m_backend_ext_config that may be used.",
+    },
+  ];
+}

@@ -1,0 +1,58 @@
+/**
+ * LISTEN, all the way round: a notification goes out where the application's would, through DATABASE_URL, and has to arrive at a session
+ * like the listener's. A transaction pooler in between accepts LISTEN and delivers nothing; so does another database.
+ */
+import pg from "pg";
+import { errorCode } from "../db/database.ts";
+import type { Grounds } from "./check.ts";
+import type { Finding } from "./names.ts";
+
+const WAIT_MS = 5_000;
+
+export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
+  const client = new pg.Client({
+    ...grounds.listenConnection,
+    connectionTimeoutMillis: WAIT_MS,
+    query_timeout: WAIT_MS,
+  });
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    await client.query("listen account_sync_check");
+    return (await hearsItself(client, grounds)) ? [] : [deaf(grounds)];
+  } catch (error) {
+    // What a pooler says to settings it does not pass on.
+    if (errorCode(error) === "08P01") return [deaf(grounds)];
+    throw error;
+  } finally {
+    // Nobody waits for a server that does not say goodbye.
+    void client.end().catch(() => {});
+  }
+}
+
+async function hearsItself(client: pg.Client, { db }: Grounds): Promise<boolean> {
+  const nonce = crypto.randomUUID();
+  const heard = Promise.withResolvers<boolean>();
+  const giveUp = setTimeout(() => heard.resolve(false), WAIT_MS);
+  client.on("notification", ({ payload }) => {
+    // Other daemons check, too.
+    if (payload === nonce) heard.resolve(true);
+  });
+
+  try {
+    await db.run("check_listen", [nonce]);
+    return await heard.promise;
+  } finally {
+    clearTimeout(giveUp);
+  }
+}
+
+function deaf({ hasListenUrl }: Grounds): Finding {
+  const name = hasListenUrl ? "LISTEN_DATABASE_URL" : "DATABASE_URL";
+  return {
+    problem: `A notification did not reach a session on ${name} that listens for it: changes wait for the sweep, and NOTIFY asks for nothing.`,
+    remedy: hasListenUrl
+      ? "Let LISTEN_DATABASE_URL be a direct connection to the database of DATABASE_URL, not one through a transaction pooler."
+      : "If DATABASE_URL goes through a transaction pooler, set LISTEN_DATABASE_URL to a direct connection.",
+  };
+}

@@ -1,0 +1,151 @@
+/** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
+import { errorCode } from "../db/database.ts";
+import { latestMigration } from "../db/migrate.ts";
+import type { Grounds } from "./check.ts";
+import type { Finding } from "./names.ts";
+
+/** CREATE OR REPLACE TRIGGER came with 14; the tests pass on 14, 15 and 18. */
+const OLDEST_VERSION = 14;
+/** Above one half the triggers stop ringing by themselves; a full one fails other people's commits. */
+const QUEUE_USAGE_MAX = 0.5;
+const CLOCK_DIFFERENCE_MAX_MS = 5_000;
+/** Beside the pool: the listener, the presence lock, one migrate. */
+const CONNECTIONS_BESIDE_POOL = 3;
+
+interface ServerFacts {
+  readonly versionNumber: number;
+  readonly version: string;
+  readonly isStandby: boolean;
+  readonly isReadOnly: boolean;
+  readonly notificationQueueUsage: number;
+  readonly preparedTransactionsMax: number;
+  readonly clockMs: number;
+}
+
+export async function lookAtServerVersion({ db }: Grounds): Promise<Finding[]> {
+  const { versionNumber, version } = await readServer(db);
+  if (versionNumber >= OLDEST_VERSION * 10_000) return [];
+  return [
+    {
+      problem: `The server is PostgreSQL ${version}.`,
+      remedy: `account-sync needs PostgreSQL ${OLDEST_VERSION} or newer: upgrade the server.`,
+    },
+  ];
+}
+
+export async function lookAtServerWritable({ db }: Grounds): Promise<Finding[]> {
+  const { isStandby, isReadOnly } = await readServer(db);
+  if (isStandby) {
+    return [
+      {
+        problem: "The server is a standby and takes no writes.",
+        remedy: "Let DATABASE_URL point to the primary.",
+      },
+    ];
+  }
+  if (!isReadOnly) return [];
+  return [
+    {
+      problem: "The server takes no writes from this role: default_transaction_read_only is on.",
+      remedy:
+        "Turn default_transaction_read_only off for this role, this database, or the server, or let DATABASE_URL point to the primary.",
+    },
+  ];
+}
+
+export async function lookAtSchemaVersion({ db }: Grounds): Promise<Finding[]> {
+  const installed = await readSchemaVersion(db);
+  const known = latestMigration();
+  if (installed === known) return [];
+  if (installed === null) {
+    return [
+      {
+        problem: "The database has no schema account_sync yet.",
+        remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
+      },
+    ];
+  }
+  return [
+    installed > known
+      ? {
+          problem: `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
+          remedy: "Use the newer account-sync that upgraded it.",
+        }
+      : {
+          problem: `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
+          remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
+        },
+  ];
+}
+
+/** null: there is none. */
+export async function readSchemaVersion(db: Grounds["db"]): Promise<number | null> {
+  try {
+    const [row] = await db.run<{ version: number }>("schema_version");
+    return row?.version ?? null;
+  } catch (error) {
+    // 42P01: no such table, 3F000: no such schema.
+    if (/^(?:42P01|3F000)$/.test(errorCode(error) ?? "")) return null;
+    throw error;
+  }
+}
+
+export async function lookAtNotificationQueue({ db }: Grounds): Promise<Finding[]> {
+  const { notificationQueueUsage } = await readServer(db);
+  if (notificationQueueUsage <= QUEUE_USAGE_MAX) return [];
+  return [
+    {
+      problem:
+        "The server's notification queue is more than half full; when it is full, every commit that notifies fails.",
+      remedy:
+        "Find the session that listens and does not come to an end: select pid, usename, xact_start, query from pg_stat_activity where xact_start is not null order by xact_start; and end it.",
+    },
+  ];
+}
+
+export async function lookAtPreparedTransactions({ db, notify }: Grounds): Promise<Finding[]> {
+  const { preparedTransactionsMax } = await readServer(db);
+  if (preparedTransactionsMax === 0 || notify === "off") return [];
+  return [
+    {
+      problem: `The server allows PREPARE TRANSACTION, which fails in a transaction whose trigger has notified, and SYNC_NOTIFY is ${notify}.`,
+      remedy:
+        "If any application prepares transactions that change accounts, set SYNC_NOTIFY=off; if none does, there is nothing to do.",
+    },
+  ];
+}
+
+export async function lookAtClock({ db }: Grounds): Promise<Finding[]> {
+  const askedAt = Date.now();
+  const { clockMs } = await readServer(db);
+  const answeredAt = Date.now();
+  // The database read its clock somewhere between the two.
+  const aheadMs = clockMs > answeredAt ? clockMs - answeredAt : Math.min(clockMs - askedAt, 0);
+  if (Math.abs(aheadMs) <= CLOCK_DIFFERENCE_MAX_MS) return [];
+  return [
+    {
+      problem: `This machine's clock and the database's are more than ${CLOCK_DIFFERENCE_MAX_MS / 1000} s apart; the times in log and history do not fit each other.`,
+      remedy:
+        "Let both machines set their clocks by NTP; nothing is sent too early or late meanwhile.",
+    },
+  ];
+}
+
+export async function lookAtConnections({ db, poolMax }: Grounds): Promise<Finding[]> {
+  const [row] = await db.run<{ free: number }>("check_connections");
+  const wanted = poolMax + CONNECTIONS_BESIDE_POOL;
+  if (row === undefined || row.free >= wanted) return [];
+  return [
+    {
+      problem: `Fewer than ${wanted} more connections are free to this role, which is what one daemon may open.`,
+      remedy:
+        "Lower DATABASE_POOL_MAX, or raise max_connections (or the limit of the role or database).",
+    },
+  ];
+}
+
+async function readServer(db: Grounds["db"]): Promise<ServerFacts> {
+  const [facts] = await db.run<ServerFacts>("check_server");
+  if (facts === undefined) throw new Error("the server said nothing about itself");
+  return facts;
+}

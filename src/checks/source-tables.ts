@@ -1,0 +1,433 @@
+/**
+ * The application's tables: there, with the columns we read and write, all of their rows visible, and with the rights that takes,
+ * no more.
+ */
+import { errorCode } from "../db/database.ts";
+import type { Grounds } from "./check.ts";
+import type { Finding } from "./names.ts";
+
+interface Expected {
+  readonly table: string;
+  readonly isOptional: boolean;
+  /** Migrate puts triggers on it. */
+  readonly isCaptured: boolean;
+  readonly reads: readonly string[];
+  readonly writes: readonly string[];
+  /** Missing in older databases; read or written where they exist. */
+  readonly newer: readonly string[];
+  /** The queries of sql/queries/ that read it when an account is loaded. */
+  readonly load: string;
+}
+
+/** What the queries name. A test takes every column away, one by one, and sees whether the queries mind. */
+export const EXPECTED: readonly Expected[] = [
+  {
+    table: "m_account",
+    isOptional: false,
+    isCaptured: true,
+    reads: words(
+      "id account_no name phone_no email account_type_id is_active no_ktp no_npwp uuid_be parentId",
+    ),
+    writes: words("uuid_be updated_by updated_at"),
+    newer: ["branch_uuid_be"],
+    load: "load_accounts",
+  },
+  {
+    table: "m_account_package_tier",
+    isOptional: false,
+    isCaptured: true,
+    reads: words(
+      "id account_id min_value max_value amount start_date end_date is_active billing_method_id uuid_be",
+    ),
+    writes: words("uuid_be updated_by updated_at"),
+    newer: ["percentage"],
+    load: "load_tiers",
+  },
+  {
+    table: "m_account_pic",
+    isOptional: false,
+    isCaptured: true,
+    reads: words(
+      "id account_id name phone_no email no_ktp no_npwp username is_active created_at uuid_be",
+    ),
+    writes: words("uuid_be updated_by updated_at"),
+    newer: [],
+    load: "load_pics",
+  },
+  {
+    table: "m_account_address",
+    isOptional: true,
+    isCaptured: true,
+    reads: words(
+      "id account_id address1 address2 sub_district city province country postalcode is_primary is_active created_at",
+    ),
+    writes: [],
+    newer: [],
+    load: "load_addresses",
+  },
+  {
+    table: "m_account_bank",
+    isOptional: true,
+    isCaptured: true,
+    reads: words(
+      "id account_id bank_id bank_account_no bank_account_holder_name bank_account_holder_firstname bank_account_holder_lastname is_active created_at",
+    ),
+    writes: [],
+    newer: [],
+    load: "load_bank_accounts",
+  },
+  {
+    table: "m_bank",
+    isOptional: true,
+    isCaptured: true,
+    reads: words("id uuid_be"),
+    writes: [],
+    newer: [],
+    load: "load_banks",
+  },
+  {
+    table: "m_account_type",
+    isOptional: true,
+    isCaptured: true,
+    reads: words("id name"),
+    writes: [],
+    newer: [],
+    load: "load_account_types",
+  },
+  {
+    table: "m_account_billing_method",
+    isOptional: true,
+    isCaptured: true,
+    reads: words("id method"),
+    writes: [],
+    newer: [],
+    load: "load_billing_methods",
+  },
+];
+
+const API_CONFIGS: Expected = {
+  table: "m_backend_ext_config",
+  isOptional: true,
+  isCaptured: false,
+  reads: words(
+    "id name base_url token_url client_id client_secret default_scope token_expires_in additional_headers method url is_active created_at",
+  ),
+  writes: [],
+  newer: [],
+  load: "load_api_configs",
+};
+
+/** Column → the key that its values are. */
+const KEYS = [
+  ["m_account.parentId", "m_account.id"],
+  ["m_account.account_type_id", "m_account_type.id"],
+  ["m_account_package_tier.account_id", "m_account.id"],
+  ["m_account_package_tier.billing_method_id", "m_account_billing_method.id"],
+  ["m_account_pic.account_id", "m_account.id"],
+  ["m_account_address.account_id", "m_account.id"],
+  ["m_account_bank.account_id", "m_account.id"],
+  ["m_account_bank.bank_id", "m_bank.id"],
+] as const;
+
+interface Found {
+  readonly table: string;
+  /** As in pg_class; null: there is none. */
+  readonly kind: string | null;
+  readonly isCaptured: boolean;
+  readonly isOurs: boolean;
+  readonly hidesRows: boolean;
+  readonly hasRowSecurity: boolean;
+  readonly mayTrigger: boolean;
+  readonly mayAlso: readonly string[];
+  readonly columns: Readonly<
+    Record<
+      string,
+      { readonly type: string; readonly maySelect: boolean; readonly mayUpdate: boolean }
+    >
+  >;
+}
+
+interface Role {
+  readonly name: string;
+  readonly isSuperuser: boolean;
+  readonly createsRoles: boolean;
+  readonly createsDatabases: boolean;
+  readonly replicates: boolean;
+  readonly bypassesRowSecurity: boolean;
+  readonly database: string;
+  readonly createsSchemas: boolean;
+  readonly usesPublic: boolean;
+  readonly hasSchema: boolean;
+  readonly ownsSchema: boolean;
+  readonly createsInSchema: boolean;
+  readonly foreignFunctions: readonly string[];
+}
+
+export async function lookAtSourceTables(grounds: Grounds): Promise<Finding[]> {
+  const tables = await readTables(grounds);
+  const findings = [...tables.flatMap(findMissing), ...findUnlikeKeys(tables)];
+  if (findings.length > 0) return findings;
+
+  for (const { expected, found } of tables) {
+    if (found.kind === null) continue;
+    const finding = await findUnreadable(grounds, expected);
+    if (finding !== null) findings.push(finding);
+  }
+  return findings;
+}
+
+function findMissing({ expected, found }: Pair): Finding[] {
+  const { table, isOptional, reads, writes } = expected;
+  if (found.kind === null) {
+    if (found.isCaptured) {
+      return [
+        {
+          problem: `Table public.${table} was captured at the last migrate and is gone: nothing is sent, as what it held would look removed.`,
+          remedy: `Bring it back and run \`account-sync migrate\`, or, if it was removed for good, say so: select account_sync.remove_capture('${table}');`,
+        },
+      ];
+    }
+    if (isOptional) return [];
+    return [
+      {
+        problem: `The database has no table public.${table}.`,
+        remedy:
+          "account-sync goes beside the database of the application that keeps its accounts there: check DATABASE_URL, and run the application's own migrations first.",
+      },
+    ];
+  }
+  if (expected.isCaptured && !/^[rp]$/.test(found.kind)) {
+    return [
+      {
+        problem: `public.${table} is no table, and nothing but a table can have its changes captured.`,
+        remedy: `Give account-sync a database in which ${table} is the table itself.`,
+      },
+    ];
+  }
+
+  const missing = [...new Set([...reads, ...writes])].filter(
+    (column) => found.columns[column] === undefined,
+  );
+  if (missing.length === 0) return [];
+  return [
+    {
+      problem: `Table public.${table} has no column ${missing.join(", ")}.`,
+      remedy: "Run the application's own migrations, or bring the column back.",
+    },
+  ];
+}
+
+/** A bigint never equals a uuid: the rows of such a pair would belong to nobody. */
+function findUnlikeKeys(tables: readonly Pair[]): Finding[] {
+  const typeOf = (path: string) => {
+    const [table, column = ""] = path.split(".");
+    const pair = tables.find(({ found }) => found.table === table);
+    return pair?.found.columns[column]?.type;
+  };
+
+  return KEYS.flatMap(([column, key]) => {
+    const [columnType, keyType] = [typeOf(column), typeOf(key)];
+    if (columnType === undefined || keyType === undefined) return [];
+    if (familyOf(columnType) === familyOf(keyType)) return [];
+    return [
+      {
+        problem: `public.${column} is ${columnType}, and public.${key}, which it points to, is ${keyType}.`,
+        remedy: "Give both the same type.",
+      },
+    ];
+  });
+}
+
+function familyOf(type: string): string {
+  if (/^(?:character varying|character|text|citext|varchar|bpchar)$/.test(type)) return "text";
+  if (/^(?:bigint|integer|smallint|numeric)$/.test(type)) return "number";
+  return type;
+}
+
+/** Whatever else keeps a query from being run, by running it for no account at all. */
+async function findUnreadable(grounds: Grounds, expected: Expected): Promise<Finding | null> {
+  try {
+    await grounds.db.run(expected.load, expected === API_CONFIGS ? [] : [[]]);
+    return null;
+  } catch (error) {
+    const code = errorCode(error) ?? "";
+    // Missing rights and row security have checks of their own; an outage is nothing that the table is to blame for.
+    if (code === "42501" || !code.startsWith("42")) {
+      if (code === "42501") return null;
+      throw error;
+    }
+    // Class 42 speaks of names and types, never of values.
+    const said = error instanceof Error ? error.message : code;
+    return {
+      problem: `public.${expected.table} cannot be read: ${said}.`,
+      remedy: "Give the column the type that the application's own migrations give it.",
+    };
+  }
+}
+
+/** As with row_security=off, which all of our sessions have: a policy that would apply is an error, whatever rows it lets through. */
+export async function lookAtRowSecurity(grounds: Grounds): Promise<Finding[]> {
+  const [tables, role] = await Promise.all([readTables(grounds), readRole(grounds)]);
+  return tables
+    .filter(({ found }) => found.hidesRows)
+    .map(({ expected: { table }, found }) => ({
+      problem: `Row security on public.${table} hides rows from role ${role.name}: it cannot be read.`,
+      remedy: found.isOurs
+        ? `alter table public.${table} no force row level security;`
+        : `alter role ${quoted(role.name)} bypassrls;`,
+    }));
+}
+
+export async function lookAtRights(grounds: Grounds): Promise<Finding[]> {
+  const [tables, role] = await Promise.all([readTables(grounds), readRole(grounds)]);
+  return [
+    ...findMissingSchemaRights(role),
+    ...tables.flatMap((pair) => findMissingTableRights(pair, role)),
+  ];
+}
+
+function findMissingSchemaRights(role: Role): Finding[] {
+  const findings: Finding[] = [];
+  if (!role.usesPublic) {
+    findings.push({
+      problem: `Role ${role.name} may not use schema public.`,
+      remedy: `grant usage on schema public to ${quoted(role.name)};`,
+    });
+  }
+  if (!role.hasSchema && !role.createsSchemas) {
+    findings.push({
+      problem: `Role ${role.name} may not create schema account_sync.`,
+      remedy: `grant create on database ${quoted(role.database)} to ${quoted(role.name)}; or create schema account_sync authorization ${quoted(role.name)};`,
+    });
+  }
+  if (role.hasSchema && !role.ownsSchema) {
+    findings.push({
+      problem: `Role ${role.name} does not own schema account_sync.`,
+      remedy: `Use the role that ran the first migrate, or: alter schema account_sync owner to ${quoted(role.name)}; and give it the tables and functions in there, too.`,
+    });
+  }
+  if (role.foreignFunctions.length > 0) {
+    findings.push({
+      problem: `Role ${role.name} does not own ${role.foreignFunctions.slice(0, 3).join(", ")}${role.foreignFunctions.length > 3 ? ` and ${role.foreignFunctions.length - 3} other functions` : ""} of schema account_sync, and cannot upgrade them.`,
+      remedy: `Use the role that ran the first migrate, or for each of them: alter function … owner to ${quoted(role.name)};`,
+    });
+  }
+  return findings;
+}
+
+function findMissingTableRights({ expected, found }: Pair, role: Role): Finding[] {
+  if (found.kind === null) return [];
+  const { table, reads, writes, newer, isCaptured } = expected;
+  const has = (column: string) => found.columns[column] !== undefined;
+  const present = (columns: readonly string[]) => columns.filter(has);
+
+  const unreadable = present([...reads, ...newer]).filter(
+    (column) => found.columns[column]?.maySelect === false,
+  );
+  const unwritable = present([...writes, ...(writes.length > 0 ? newer : [])])
+    // Of the newer columns only the branch's id is ever written.
+    .filter((column) => column !== "percentage" && found.columns[column]?.mayUpdate === false);
+  // Read by nobody but the update itself, which compares before it writes.
+  const rights = [
+    ...(unreadable.length > 0 ? [`select${columnsUnlessAll(unreadable, reads, newer)}`] : []),
+    ...(unwritable.length > 0 ? [`update (${unwritable.map(quoted).join(", ")})`] : []),
+    ...(isCaptured && !found.mayTrigger ? ["trigger"] : []),
+  ];
+  if (rights.length === 0) return [];
+  return [
+    {
+      problem: `Role ${role.name} lacks ${rights
+        .join(", ")
+        .toUpperCase()
+        .replaceAll(/\(.*?\)/g, (columns) => columns.toLowerCase())} on public.${table}.`,
+      remedy: `grant ${rights.join(", ")} on public.${table} to ${quoted(role.name)};`,
+    },
+  ];
+}
+
+function columnsUnlessAll(
+  missing: readonly string[],
+  reads: readonly string[],
+  newer: readonly string[],
+): string {
+  const isAll = reads.every((column) => missing.includes(column) || newer.includes(column));
+  return isAll ? "" : ` (${missing.map(quoted).join(", ")})`;
+}
+
+export async function lookAtExcessRights(grounds: Grounds): Promise<Finding[]> {
+  // Nobody but us is on the embedded server, and its superuser is the only role there.
+  if (grounds.isEmbedded) return [];
+  const [tables, role] = await Promise.all([readTables(grounds), readRole(grounds)]);
+  if (role.isSuperuser) {
+    return [
+      {
+        problem: `Role ${role.name} is a superuser.`,
+        remedy:
+          "Give account-sync a role of its own: SELECT, TRIGGER and UPDATE of uuid_be, branch_uuid_be, updated_by, updated_at on the source tables, and a schema account_sync that it owns.",
+      },
+    ];
+  }
+
+  const isRowSecurityInUse = tables.some(({ found }) => found.hasRowSecurity);
+  const attributes = [
+    ...(role.createsRoles ? ["createrole"] : []),
+    ...(role.createsDatabases ? ["createdb"] : []),
+    ...(role.replicates ? ["replication"] : []),
+    ...(role.bypassesRowSecurity && !isRowSecurityInUse ? ["bypassrls"] : []),
+  ];
+  const present = tables.filter(({ found }) => found.kind !== null);
+  const owned = present.filter(({ found }) => found.isOurs).map(({ found }) => found.table);
+  const writable = present.filter(({ found }) => !found.isOurs && found.mayAlso.length > 0);
+  return [
+    ...(attributes.length === 0
+      ? []
+      : [
+          {
+            problem: `Role ${role.name} has ${attributes.join(", ").toUpperCase()}, which account-sync has no use for.`,
+            remedy: `alter role ${quoted(role.name)} ${attributes.map((attribute) => `no${attribute}`).join(" ")};`,
+          },
+        ]),
+    ...(owned.length === 0
+      ? []
+      : [
+          {
+            problem: `Role ${role.name} owns ${owned.join(", ")} and could alter or drop ${owned.length === 1 ? "it" : "them"}.`,
+            remedy:
+              "A role of its own with SELECT, TRIGGER and UPDATE of uuid_be, branch_uuid_be, updated_by, updated_at on the source tables is enough.",
+          },
+        ]),
+    ...writable.map(({ found }) => ({
+      problem: `Role ${role.name} has ${found.mayAlso.join(", ")} on public.${found.table}, which account-sync has no use for.`,
+      remedy: `revoke ${found.mayAlso.join(", ").toLowerCase()} on public.${found.table} from ${quoted(role.name)};`,
+    })),
+  ];
+}
+
+interface Pair {
+  readonly expected: Expected;
+  readonly found: Found;
+}
+
+async function readTables({ db, readsApiConfigs }: Grounds): Promise<Pair[]> {
+  const expected = readsApiConfigs ? [...EXPECTED, API_CONFIGS] : EXPECTED;
+  const found = await db.run<Found>("check_tables", [expected.map(({ table }) => table)]);
+  return expected.flatMap((one) => {
+    const match = found.find(({ table }) => table === one.table);
+    return match === undefined ? [] : [{ expected: one, found: match }];
+  });
+}
+
+async function readRole({ db }: Grounds): Promise<Role> {
+  const [role] = await db.run<Role>("check_role");
+  if (role === undefined) throw new Error("the server does not know our role");
+  return role;
+}
+
+/** As an identifier, ready to be pasted. */
+function quoted(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+}
+
+function words(text: string): readonly string[] {
+  return text.split(" ");
+}

@@ -1,0 +1,253 @@
+/**
+ * `doctor`: what the daemon checks, and what only makes sense when somebody asks: the configuration, the connection itself, and whether
+ * the API gives a token. Needs no daemon and no migrated database; changes nothing.
+ */
+import { connect } from "node:net";
+import type { Grounds } from "../checks/check.ts";
+import { CHECKS } from "../checks/list.ts";
+import { CHECK_EFFECTS, type CheckEffect, type Finding } from "../checks/names.ts";
+import { lookAt, unchecked } from "../checks/watch.ts";
+import type { Config } from "../config.ts";
+import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
+import { createExchange } from "../customer-api/exchange.ts";
+import { createTokens } from "../customer-api/token.ts";
+import { defaultConnection, withGrounds } from "../grounds.ts";
+import { OperatorError } from "../operator-error.ts";
+import { version } from "../version.ts";
+import { locateDatabase } from "./connect.ts";
+import { counted, printJson, printLine } from "./output.ts";
+
+const API_TIMEOUT_MS = 10_000;
+
+interface Examination {
+  readonly name: string;
+  readonly effect: CheckEffect;
+  readonly promise: string;
+  readonly look: (grounds: Grounds) => Promise<readonly Finding[]>;
+}
+
+interface Result extends Omit<Examination, "look"> {
+  readonly status: "ok" | "warning" | "failed" | "not_checked";
+  readonly findings: readonly Finding[];
+}
+
+export async function doctor(
+  readConfig: () => Config,
+  { json }: { readonly json: boolean },
+): Promise<number> {
+  const results = await examine(readConfig);
+  for (const result of results) {
+    if (json) printJson(toJson(result));
+    else printResult(result);
+  }
+
+  const failed = results.filter(({ status }) => status === "failed" || status === "not_checked");
+  if (!json) printSummary(results, failed.length);
+  return failed.length > 0 ? 1 : 0;
+}
+
+async function examine(readConfig: () => Config): Promise<Result[]> {
+  let located: Awaited<ReturnType<typeof locateDatabase>>;
+  let isEmbedded: boolean;
+  try {
+    const config = readConfig();
+    isEmbedded = config.database.url === null;
+    located = await locateDatabase(config, { sends: true });
+  } catch (error) {
+    // Bad settings, or no database to be found by them. Without these there is nothing to look at.
+    if (!(error instanceof OperatorError)) throw error;
+    const finding = { problem: error.message, remedy: error.hint };
+    return [
+      toResult(CONFIGURATION, [finding]),
+      ...notChecked([CONNECTION, ...databaseExaminations, apiToken(null)], "the configuration"),
+    ];
+  }
+
+  const { config, databaseUrl } = located;
+  return await withGrounds(config, databaseUrl, async (common) => {
+    const grounds = { ...common, isEmbedded };
+    const configuration = toResult(CONFIGURATION, []);
+    const connection = await examineOne(CONNECTION, grounds, databaseUrl);
+    if (connection.status !== "ok") {
+      const others = [...databaseExaminations, apiToken(null)];
+      return [
+        configuration,
+        { ...connection, status: "failed" },
+        ...notChecked(others, "the connection"),
+      ];
+    }
+
+    const results = [configuration, connection];
+    for (const examination of [...databaseExaminations, apiToken(config)]) {
+      results.push(await examineOne(examination, grounds, databaseUrl));
+    }
+    return results;
+  });
+}
+
+const CONFIGURATION: Omit<Examination, "look"> = {
+  name: "configuration",
+  effect: "stops",
+  promise: "the settings are valid",
+};
+
+const CONNECTION: Examination = {
+  name: "connection",
+  effect: "stops",
+  promise: "the database answers",
+  async look({ db }) {
+    await db.run("check_server");
+    return [];
+  },
+};
+
+const databaseExaminations: readonly Examination[] = CHECKS.map((check) => ({
+  ...check,
+  effect: CHECK_EFFECTS[check.name],
+}));
+
+/** Only here: an API that is down must not keep a daemon from starting, and the daemon's circuit notices by itself. */
+function apiToken(config: Config | null): Examination {
+  return {
+    name: "api_token",
+    effect: "fails",
+    promise: "the API can be reached and gives a token",
+    async look({ db }) {
+      if (config === null) return [];
+      const connection = await defaultConnection(config, db);
+      // Said by api_configuration.
+      if ("error" in connection) return [];
+      return connection.auth.kind === "client_credentials"
+        ? await fetchToken(connection.auth)
+        : await reach(connection);
+    },
+  };
+}
+
+async function fetchToken(
+  auth: Extract<ApiAuth, { kind: "client_credentials" }>,
+): Promise<Finding[]> {
+  const { exchange, close } = createExchange({ timeoutMs: API_TIMEOUT_MS });
+  const tokens = createTokens({
+    exchange,
+    timeoutMs: API_TIMEOUT_MS,
+    userAgent: `account-sync/${version}`,
+    // Nobody scrapes a command.
+    observe: { apiRequest: () => {} },
+    now: () => performance.now(),
+    random: Math.random,
+  });
+  try {
+    const result = await tokens.get(auth, AbortSignal.timeout(2 * API_TIMEOUT_MS));
+    if (result.kind === "token") return [];
+    const { errorClass, message } = result.failure;
+    return [
+      {
+        problem: `The token endpoint ${new URL(auth.tokenUrl).origin} gave no token: ${message}.`,
+        remedy:
+          errorClass === "unauthorized" || errorClass === "rejected"
+            ? "Check client id, secret and scope, CUSTOMER_API_TOKEN_URL and CUSTOMER_API_TOKEN_STYLE."
+            : "Check the way to the API and that it is up; a daemon may start meanwhile, and sends when it answers.",
+      },
+    ];
+  } finally {
+    await close();
+  }
+}
+
+/** With a static token, or none, nothing less than a command would show whether the API takes it. */
+async function reach({ baseUrl }: ApiConnection): Promise<Finding[]> {
+  const { protocol, hostname, port, origin } = new URL(baseUrl);
+  const socket = connect({
+    host: hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(port) || (protocol === "https:" ? 443 : 80),
+    timeout: API_TIMEOUT_MS,
+  });
+  const trouble = await new Promise<string | null>((resolve) => {
+    socket.on("connect", () => resolve(null));
+    socket.on("timeout", () => resolve("ETIMEDOUT"));
+    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.name));
+  });
+  socket.destroy();
+  if (trouble === null) return [];
+  return [
+    {
+      problem: `The API at ${origin} cannot be reached: ${trouble}.`,
+      remedy:
+        "Check the way to the API and that it is up; a daemon may start meanwhile, and sends when it answers.",
+    },
+  ];
+}
+
+async function examineOne(
+  examination: Examination,
+  grounds: Grounds,
+  url: string,
+): Promise<Result> {
+  const result = await lookAt(examination, grounds);
+  if ("findings" in result) return toResult(examination, result.findings);
+  return { ...examination, status: "not_checked", findings: [unchecked(result.error, url)] };
+}
+
+function toResult(examination: Omit<Examination, "look">, findings: readonly Finding[]): Result {
+  const status =
+    findings.length === 0 ? "ok" : examination.effect === "warns" ? "warning" : "failed";
+  return { ...examination, status, findings };
+}
+
+function notChecked(examinations: readonly Examination[], reason: string): Result[] {
+  return examinations.map((examination) => ({
+    ...examination,
+    status: "not_checked",
+    findings: [
+      {
+        problem: `It could not be checked, as ${reason} failed.`,
+        remedy: `Correct ${reason} first.`,
+      },
+    ],
+  }));
+}
+
+function toJson({ name, promise, status, effect, findings }: Result) {
+  return {
+    check: name,
+    status,
+    severity: effect === "warns" ? "warning" : "failure",
+    stops_start: effect === "stops",
+    promise,
+    findings,
+  };
+}
+
+const MARKS = {
+  ok: "ok",
+  warning: "WARNING",
+  failed: "FAILED",
+  not_checked: "NOT CHECKED",
+} as const;
+const MARK_WIDTH = 13;
+const NAME_WIDTH = 23;
+
+function printResult({ name, promise, status, findings }: Result): void {
+  const head = MARKS[status].padEnd(MARK_WIDTH) + name.padEnd(NAME_WIDTH);
+  const [first = promise] = findings.map(({ problem }) => problem);
+  printLine(head + indented(first));
+  for (const [index, { problem, remedy }] of findings.entries()) {
+    if (index > 0) printLine(" ".repeat(MARK_WIDTH + NAME_WIDTH) + indented(problem));
+    // Told once, by the check that failed.
+    if (status !== "not_checked" || !problem.startsWith("It could not be checked, as"))
+      printLine(`${" ".repeat(MARK_WIDTH + NAME_WIDTH)}→ ${indented(remedy)}`);
+  }
+}
+
+function indented(text: string): string {
+  return text.replaceAll("\n", `\n${" ".repeat(MARK_WIDTH + NAME_WIDTH)}`);
+}
+
+function printSummary(results: readonly Result[], failed: number): void {
+  const warnings = results.filter(({ status }) => status === "warning").length;
+  printLine();
+  printLine(
+    `${counted(results.length, "check")}: ${failed === 0 ? "none failed" : `${failed} failed`}${warnings > 0 ? `, ${counted(warnings, "warning")}` : ""}.`,
+  );
+}

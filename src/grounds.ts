@@ -1,0 +1,53 @@
+/** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
+import type { Grounds } from "./checks/check.ts";
+import type { Config } from "./config.ts";
+import { connectionOptions, createDatabase, type Queryable } from "./db/database.ts";
+import { createConnections } from "./sync/connections.ts";
+import { describeSource } from "./sync/source.ts";
+import { version } from "./version.ts";
+
+export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
+  return {
+    db,
+    listenConnection: connectionOptions({
+      url: config.database.listenUrl ?? databaseUrl,
+      applicationName: `account-sync ${version} check`,
+      pooled: false,
+      synchronousCommit: "on",
+    }),
+    hasListenUrl: config.database.listenUrl !== null,
+    poolMax: config.database.poolMax,
+    notify: config.sync.notify,
+    readsApiConfigs: config.api.url === null || config.api.configId !== null,
+    isEmbedded: config.database.url === null,
+    apiTrouble: async () => {
+      const connection = await defaultConnection(config, db);
+      return "error" in connection ? connection.error : null;
+    },
+  };
+}
+
+/** Read anew: the rows, and the table itself, come and go. */
+export async function defaultConnection(config: Config, db: Queryable) {
+  return await createConnections(db, await describeSource(db), config.api).of(null);
+}
+
+export async function withGrounds<T>(
+  config: Config,
+  databaseUrl: string,
+  use: (grounds: Grounds) => Promise<T>,
+): Promise<T> {
+  const db = createDatabase({
+    url: databaseUrl,
+    applicationName: `account-sync ${version} check`,
+    pooled: config.database.listenUrl !== null,
+    max: 1,
+    synchronousCommit: "on",
+    onError: () => {},
+  });
+  try {
+    return await use(groundsOn(config, databaseUrl, db));
+  } finally {
+    await db.close();
+  }
+}

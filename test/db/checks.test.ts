@@ -1,0 +1,558 @@
+/** Every check on a real PostgreSQL: silent where all is well, and with one clear sentence and what to do where something was broken. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { Grounds } from "../../src/checks/check.ts";
+import { CHECKS } from "../../src/checks/list.ts";
+import { CHECK_EFFECTS, type CheckName, type Finding } from "../../src/checks/names.ts";
+import { EXPECTED } from "../../src/checks/source-tables.ts";
+import { findRefusal } from "../../src/checks/watch.ts";
+import { readConfig } from "../../src/config.ts";
+import { latestMigration, migrate } from "../../src/db/migrate.ts";
+import { sqlOf } from "../../src/db/queries.ts";
+import { withGrounds as openGrounds } from "../../src/grounds.ts";
+import { startEmbeddedPostgres } from "../../src/local/embedded-postgres.ts";
+import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
+import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
+
+describe("with the least rights", () => {
+  let database: TestDatabase;
+  let role: TestRole;
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    role = await createRole(database, LEAST_GRANTS);
+    await migrate({ url: role.url, info: () => {} });
+  });
+
+  test("nothing is found", async () => {
+    expect(await findingsOf(role.url)).toEqual({});
+  });
+
+  test("nothing is found on tables that are partitioned, keyed by text, and without the optional and newer", async () => {
+    const other = await createDatabase({
+      keyType: "text",
+      withoutNewerColumns: true,
+      leaveOut: ["m_account_address", "m_bank", "m_account_billing_method"],
+    });
+    await other.query(
+      `drop table m_account_bank;
+       create table m_account_bank (
+         id text, account_id text, bank_id text, bank_account_no text, bank_account_holder_name text, bank_account_holder_firstname text,
+         bank_account_holder_lastname text, is_active bool, created_at timestamp
+       ) partition by list (is_active);
+       create table m_account_bank_active partition of m_account_bank for values in (true);`,
+    );
+    await migrate({ url: other.url, info: () => {} });
+
+    expect(await findingsOf(other.url, { except: ["excess_rights"] })).toEqual({});
+  });
+
+  /** [what is broken, by what SQL, how it is put right, which check finds it, its sentence, what it says to do] */
+  const breakages: readonly (readonly [
+    what: string,
+    breaks: string,
+    repairs: string,
+    check: CheckName,
+    problem: RegExp,
+    remedy: RegExp,
+    /** What else is not as it should be then. */
+    also?: CheckName,
+  ])[] = [
+    [
+      "a trigger that is disabled",
+      "alter table m_account_pic disable trigger m_account_pic_capture_update",
+      "alter table m_account_pic enable trigger m_account_pic_capture_update",
+      "triggers",
+      /m_account_pic_capture_update on m_account_pic is disabled: changes of m_account_pic go unnoticed/,
+      /alter table m_account_pic enable trigger m_account_pic_capture_update;/,
+    ],
+    [
+      "a trigger that fires for replication only",
+      "alter table m_account enable replica trigger m_account_capture_delete",
+      "alter table m_account enable trigger m_account_capture_delete",
+      "triggers",
+      /m_account_capture_delete on m_account is enabled for replication only/,
+      /enable trigger m_account_capture_delete/,
+    ],
+    [
+      "a trigger that was dropped",
+      "drop trigger m_account_capture_insert on m_account",
+      "migrate",
+      "triggers",
+      /m_account_capture_insert on public\.m_account is missing/,
+      /account-sync migrate/,
+    ],
+    [
+      "a trigger that was made conditional",
+      `drop trigger m_account_pic_capture_insert on m_account_pic;
+       create trigger m_account_pic_capture_insert after insert on m_account_pic
+         referencing new table as new_rows for each statement when (current_user <> 'batch')
+         execute function account_sync.capture_m_account_pic_insert()`,
+      "migrate",
+      "triggers",
+      /m_account_pic_capture_insert on public\.m_account_pic is missing or not the one/,
+      /account-sync migrate/,
+    ],
+    [
+      "a trigger function that was replaced",
+      "create or replace function account_sync.capture_m_account_update() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ begin return null; end $$",
+      "migrate",
+      "triggers",
+      /Function account_sync\.capture_m_account_update is not what migrate would make for public\.m_account/,
+      /account-sync migrate/,
+    ],
+    [
+      "a trigger function that runs with the application's rights",
+      "alter function account_sync.capture_m_account_update() security invoker",
+      "migrate",
+      "triggers",
+      /capture_m_account_update is not what migrate would make/,
+      /account-sync migrate/,
+    ],
+    [
+      "a function the triggers call that was replaced",
+      "create or replace function account_sync.has_column(in_table text, column_name text) returns boolean language sql stable as $$ select false $$",
+      "migrate",
+      "triggers",
+      /account_sync\.has_column is not what this account-sync brings/,
+      /account-sync migrate/,
+    ],
+    [
+      "a payload column that changed its type since the last migrate",
+      "alter table m_account_address alter column postalcode type integer using null",
+      "alter table m_account_address alter column postalcode type varchar(20); migrate",
+      "triggers",
+      /capture_m_account_address_update is not what migrate would make for public\.m_account_address as it stands/,
+      /account-sync migrate/,
+    ],
+    [
+      "an optional table that was captured and is gone",
+      "alter table m_account_address rename to address",
+      "alter table address rename to m_account_address",
+      "source_tables",
+      /public\.m_account_address was captured at the last migrate and is gone/,
+      /account_sync\.remove_capture\('m_account_address'\)/,
+    ],
+    [
+      "a required column that is gone",
+      "alter table m_account_pic rename column username to login",
+      "alter table m_account_pic rename column login to username",
+      "source_tables",
+      /public\.m_account_pic has no column username\./,
+      /migrations/,
+      "triggers",
+    ],
+    [
+      "a key that cannot be compared",
+      `alter table m_account drop constraint "m_account_parentId_fkey"; alter table m_account alter column "parentId" type text`,
+      `alter table m_account alter column "parentId" type uuid using "parentId"::uuid; migrate`,
+      "source_tables",
+      /public\.m_account\.parentId is text, and public\.m_account\.id, which it points to, is uuid/,
+      /same type/,
+      "triggers",
+    ],
+    [
+      "an external id of a type that is no text",
+      "alter table m_account_pic alter column uuid_be type uuid using uuid_be::uuid",
+      "alter table m_account_pic alter column uuid_be type varchar(255)",
+      "source_tables",
+      /public\.m_account_pic cannot be read: .*btrim\(uuid\)/,
+      /type/,
+    ],
+    [
+      "row security on a source table",
+      "alter table m_account enable row level security; create policy known_only on m_account using (account_no like 'A%')",
+      "drop policy known_only on m_account; alter table m_account disable row level security",
+      "row_security",
+      /Row security on public\.m_account hides rows from role ordinary_/,
+      /^alter role ordinary_\w+ bypassrls;$/,
+    ],
+    [
+      "no SELECT on a table",
+      "revoke select on m_account_address from %role",
+      "grant select on m_account_address to %role",
+      "rights",
+      /lacks SELECT on public\.m_account_address\./,
+      /^grant select on public\.m_account_address to ordinary_\w+;$/,
+    ],
+    [
+      "no UPDATE of an external id",
+      "revoke update (uuid_be, branch_uuid_be) on m_account from %role",
+      "grant update (uuid_be, branch_uuid_be) on m_account to %role",
+      "rights",
+      /lacks UPDATE \(uuid_be, branch_uuid_be\) on public\.m_account\./,
+      /^grant update \(uuid_be, branch_uuid_be\) on public\.m_account to ordinary_\w+;$/,
+    ],
+    [
+      "no TRIGGER on a table",
+      "revoke trigger on m_account_bank from %role",
+      "grant trigger on m_account_bank to %role",
+      "rights",
+      /lacks TRIGGER on public\.m_account_bank\./,
+      /^grant trigger on public\.m_account_bank to ordinary_\w+;$/,
+    ],
+    [
+      "a function of ours that belongs to somebody else",
+      "alter function account_sync.install_capture(text) owner to current_user",
+      "alter function account_sync.install_capture(text) owner to %role",
+      "rights",
+      /does not own account_sync\.install_capture\(text\)/,
+      /owner to ordinary_/,
+    ],
+    [
+      "a role that may create roles and databases",
+      "alter role %role createrole createdb",
+      "alter role %role nocreaterole nocreatedb",
+      "excess_rights",
+      /has CREATEROLE, CREATEDB, which account-sync has no use for/,
+      /^alter role ordinary_\w+ nocreaterole nocreatedb;$/,
+    ],
+    [
+      "a role that bypasses row security where there is none",
+      "alter role %role bypassrls",
+      "alter role %role nobypassrls",
+      "excess_rights",
+      /has BYPASSRLS/,
+      /nobypassrls/,
+    ],
+    [
+      "a role that owns a source table",
+      "alter table m_account_type owner to %role",
+      "alter table m_account_type owner to current_user; grant select, trigger on m_account_type to %role",
+      "excess_rights",
+      /owns m_account_type and could alter or drop it/,
+      /SELECT, TRIGGER and UPDATE/,
+    ],
+    [
+      "a role that may delete accounts",
+      "grant delete, insert on m_account to %role",
+      "revoke delete, insert on m_account from %role",
+      "excess_rights",
+      /has INSERT, DELETE on public\.m_account/,
+      /^revoke insert, delete on public\.m_account from ordinary_\w+;$/,
+    ],
+    [
+      "a role that may only read",
+      "alter role %role set default_transaction_read_only = on",
+      "alter role %role reset default_transaction_read_only",
+      "server_writable",
+      /default_transaction_read_only is on/,
+      /primary/,
+    ],
+    [
+      "a role with a connection limit below the pool",
+      "alter role %role connection limit 5",
+      "alter role %role connection limit -1",
+      "connections",
+      /Fewer than 13 more connections are free/,
+      /DATABASE_POOL_MAX/,
+    ],
+    [
+      "a schema newer than the code",
+      `insert into account_sync.migrations (id, name, hash) values (${latestMigration() + 1}, 'from the future', 'x')`,
+      `delete from account_sync.migrations where id = ${latestMigration() + 1}`,
+      "schema_version",
+      new RegExp(`at version ${latestMigration() + 1}, and this account-sync knows versions up to`),
+      /newer account-sync/,
+    ],
+  ];
+
+  test.each(breakages.map((each) => [each[0], each] as const))(
+    "%s is found",
+    async (_what, breakage) => {
+      const [, breaks, repairs, check, problem, remedy, also] = breakage;
+      await change(breaks);
+
+      const found = await findingsOf(role.url);
+      await change(repairs);
+
+      expect(Object.keys(found)).toEqual([check, ...(also === undefined ? [] : [also])]);
+      expect(found[check]?.[0]).toEqual({
+        problem: expect.stringMatching(problem),
+        remedy: expect.stringMatching(remedy),
+      });
+      expect(await findingsOf(role.url, { only: [check] })).toEqual({});
+    },
+  );
+
+  test("FORCE ROW LEVEL SECURITY hides rows from their owner, too", async () => {
+    const other = await createDatabase();
+    const owner = await createRole(
+      other,
+      "create schema account_sync authorization %role; grant select, update, trigger on all tables in schema public to %role; alter table m_account_pic owner to %role",
+    );
+    await migrate({ url: owner.url, info: () => {} });
+    await other.query("alter table m_account_pic enable row level security");
+    expect(await findingsOf(owner.url, { only: ["row_security"] })).toEqual({});
+
+    await other.query("alter table m_account_pic force row level security");
+
+    expect(await findingsOf(owner.url, { only: ["row_security"] })).toEqual({
+      row_security: [
+        {
+          problem: expect.stringContaining("public.m_account_pic"),
+          remedy: "alter table public.m_account_pic no force row level security;",
+        },
+      ],
+    });
+  });
+
+  test("BYPASSRLS is no excess where row security would hide rows without it", async () => {
+    await database.query(
+      `alter role ${role.name} bypassrls; alter table m_account enable row level security`,
+    );
+
+    const found = await findingsOf(role.url);
+    await database.query(
+      `alter role ${role.name} nobypassrls; alter table m_account disable row level security`,
+    );
+
+    expect(found).toEqual({});
+  });
+
+  test("a partition whose copy of the trigger is disabled is named", async () => {
+    const other = await createDatabase();
+    await other.query(
+      `alter table m_account_bank rename to bank_before;
+       create table m_account_bank (like bank_before) partition by list (is_active);
+       create table bank_active partition of m_account_bank for values in (true)`,
+    );
+    await migrate({ url: other.url, info: () => {} });
+    await other.query("alter table bank_active disable trigger m_account_bank_capture_insert");
+
+    expect(await findingsOf(other.url, { only: ["triggers"] })).toMatchObject({
+      triggers: [{ problem: expect.stringContaining("on bank_active is disabled") }],
+    });
+  });
+
+  test("a database in which no trigger fires by default is found", async () => {
+    const other = await createDatabase();
+    await migrate({ url: other.url, info: () => {} });
+    await other.query(`alter database ${other.name} set session_replication_role = replica`);
+
+    expect(await findingsOf(other.url, { only: ["triggers"] })).toMatchObject({
+      triggers: [{ problem: expect.stringContaining("session_replication_role is replica") }],
+    });
+  });
+
+  test("a superuser is more than is needed, except on the embedded database", async () => {
+    expect(await findingsOf(database.url, { only: ["excess_rights"] })).toMatchObject({
+      excess_rights: [{ problem: expect.stringContaining("is a superuser") }],
+    });
+    expect(
+      await findingsOf(database.url, { only: ["excess_rights"], grounds: { isEmbedded: true } }),
+    ).toEqual({});
+  });
+
+  test("a server that allows PREPARE TRANSACTION is a hint, unless nothing notifies", async () => {
+    expect(
+      await findingsOf(role.url, { only: ["prepared_transactions"], grounds: { notify: "auto" } }),
+    ).toMatchObject({
+      prepared_transactions: [{ remedy: expect.stringContaining("SYNC_NOTIFY=off") }],
+    });
+  });
+
+  test("an API that may not be used is found", async () => {
+    const grounds = { apiTrouble: async () => "m_backend_ext_config has no active row" };
+
+    expect(await findingsOf(role.url, { only: ["api_configuration"], grounds })).toMatchObject({
+      api_configuration: [
+        { problem: expect.stringContaining("m_backend_ext_config has no active row") },
+      ],
+    });
+  });
+
+  test("rights on m_backend_ext_config are asked for only where it says where to send", async () => {
+    const grounds = { readsApiConfigs: true };
+
+    expect(await findingsOf(role.url, { only: ["rights"], grounds })).toMatchObject({
+      rights: [{ remedy: expect.stringMatching(/^grant select on public\.m_backend_ext_config/) }],
+    });
+  });
+
+  test("several things at once are all told", async () => {
+    await database.query(
+      `revoke select, trigger on m_account from ${role.name}; revoke update (updated_by) on m_account_pic from ${role.name}`,
+    );
+
+    const refusal = await withGrounds(role.url, findRefusal);
+    await database.query(
+      `grant select, trigger on m_account to ${role.name}; grant update (updated_by) on m_account_pic to ${role.name}`,
+    );
+
+    expect(refusal?.message).toContain(
+      `grant select, trigger on public.m_account to ${role.name};`,
+    );
+    expect(refusal?.message).toContain(
+      `grant update (updated_by) on public.m_account_pic to ${role.name};`,
+    );
+  });
+
+  async function change(sql: string): Promise<void> {
+    for (const statement of sql.split("; migrate")) {
+      if (statement.trim() === "") continue;
+      if (statement === "migrate") break;
+      await database.query(statement.replaceAll("%role", role.name));
+    }
+    if (sql.endsWith("migrate")) await migrate({ url: role.url, info: () => {} });
+  }
+});
+
+describe("before the first migrate", () => {
+  test("what is missing is the schema, and a role that may make it lacks nothing", async () => {
+    const database = await createDatabase();
+    const role = await createRole(
+      database,
+      `grant create on database ${database.name} to %role; ${LEAST_GRANTS.replace(/create schema.*/, "")}`,
+    );
+
+    expect(await findingsOf(role.url)).toMatchObject({
+      schema_version: [{ remedy: expect.stringContaining("account-sync migrate") }],
+    });
+    expect(Object.keys(await findingsOf(role.url))).toEqual(["schema_version"]);
+  });
+
+  test("a role without any right is told every GRANT it needs", async () => {
+    const database = await createDatabase();
+    const role = await createRole(database, "");
+
+    const { rights = [] } = await findingsOf(role.url);
+    const grants = rights.map(({ remedy }) => remedy.replace(/ or create schema.*/, ""));
+    expect(grants).toHaveLength(1 + EXPECTED.length);
+    await database.query(grants.join("\n"));
+
+    expect(await findingsOf(role.url, { except: ["schema_version"] })).toEqual({});
+    await migrate({ url: role.url, info: () => {} });
+    expect(await findingsOf(role.url)).toEqual({});
+  });
+
+  test("an empty database is not the application's", async () => {
+    const database = await createDatabase({ sourceTables: false });
+
+    const found = await findingsOf(database.url, { only: ["source_tables"] });
+
+    expect(found.source_tables?.map(({ problem }) => problem)).toEqual([
+      "The database has no table public.m_account.",
+      "The database has no table public.m_account_package_tier.",
+      "The database has no table public.m_account_pic.",
+    ]);
+  });
+});
+
+test("the columns that are asked for are those that the queries cannot do without", async () => {
+  const database = await createDatabase();
+  const columns = await database.query<{ table: string; column: string }>(
+    `select table_name as "table", column_name as "column" from information_schema.columns where table_schema = 'public' and table_name <> 'm_backend_ext_config'`,
+  );
+  const queriesOf: Readonly<Record<string, readonly string[]>> = {
+    m_account: ["load_accounts", "write_account_ids", "read_account_ids"],
+    m_account_package_tier: ["load_tiers", "write_tier_ids", "read_tier_ids"],
+    m_account_pic: ["load_pics", "write_pic_ids", "read_pic_ids"],
+  };
+
+  const needed: string[] = [];
+  await withClient(database.url, async (client) => {
+    for (const { table, column } of columns) {
+      const load = EXPECTED.find((expected) => expected.table === table)?.load ?? "";
+      await client.query("begin");
+      await client.query(`alter table ${table} drop column "${column}" cascade`);
+      for (const query of queriesOf[table] ?? [load]) {
+        const planned = await client.query(`prepare a_query as ${sqlOf(query)}`).catch(() => null);
+        if (planned !== null) {
+          await client.query("deallocate a_query");
+          continue;
+        }
+        needed.push(`${table}.${column}`);
+        break;
+      }
+      await client.query("rollback");
+    }
+  });
+
+  const asked = EXPECTED.flatMap(({ table, reads, writes }) =>
+    [...new Set([...reads, ...writes])].map((column) => `${table}.${column}`),
+  );
+  expect(needed.sort()).toEqual(asked.sort());
+});
+
+test("a standby is found, and nothing else", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "account-sync-test-standby-"));
+  const settings = { fsync: "off", hot_standby: "on" };
+  const primary = await startEmbeddedPostgres({ dataDir: join(directory, "server"), settings });
+  try {
+    const database = await withClient(primary.url, async (client) => {
+      const { createSourceTables } = await import("../../src/local/source-tables.ts");
+      await createSourceTables(client);
+      return primary.url;
+    });
+    await migrate({ url: database, info: () => {} });
+    // A clean copy of a primary that comes up waiting for another one is a standby, as far as anybody who connects can tell.
+    await primary.stop();
+    await writeFile(join(primary.clusterDir, "standby.signal"), "");
+    await primary.restart();
+
+    // LISTEN is refused on a standby.
+    const found = await findingsOf(database, { except: ["excess_rights", "listen"] });
+
+    expect(found).toEqual({
+      server_writable: [
+        {
+          problem: "The server is a standby and takes no writes.",
+          remedy: "Let DATABASE_URL point to the primary.",
+        },
+      ],
+    });
+  } finally {
+    await primary.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+});
+
+test("a notification that goes to another database is not heard", async () => {
+  const [one, other] = await Promise.all([createDatabase(), createDatabase()]);
+  const grounds = { hasListenUrl: true, listenConnection: { connectionString: other.url } };
+
+  expect(await findingsOf(one.url, { only: ["listen"], grounds })).toMatchObject({
+    listen: [{ remedy: expect.stringContaining("not one through a transaction pooler") }],
+  });
+});
+
+test("every check has its effect, and every effect its check", () => {
+  expect(CHECKS.map(({ name }) => name).sort()).toEqual(Object.keys(CHECK_EFFECTS).sort());
+});
+
+/** By check; those that found nothing are left out. A check that cannot be run fails the test. */
+async function findingsOf(
+  url: string,
+  {
+    only = CHECKS.map(({ name }) => name),
+    except = [],
+    grounds = {},
+  }: {
+    readonly only?: readonly CheckName[];
+    readonly except?: readonly CheckName[];
+    readonly grounds?: Partial<Grounds>;
+  } = {},
+): Promise<Partial<Record<CheckName, readonly Finding[]>>> {
+  return await withGrounds(url, async (common) => {
+    const found: Partial<Record<CheckName, readonly Finding[]>> = {};
+    for (const { name, look } of CHECKS) {
+      if (!only.includes(name) || except.includes(name)) continue;
+      const findings = await look({ ...common, ...grounds });
+      if (findings.length > 0) found[name] = findings;
+    }
+    return found;
+  });
+}
+
+async function withGrounds<T>(url: string, use: (grounds: Grounds) => Promise<T>): Promise<T> {
+  const config = readConfig({
+    DATABASE_URL: url,
+    CUSTOMER_API_URL: "https://api.example.com",
+    // This server allows PREPARE TRANSACTION, for other tests.
+    SYNC_NOTIFY: "off",
+  });
+  return await openGrounds(config, url, use);
+}
