@@ -55,7 +55,8 @@ export async function openScene({
         env: {
           ...apiEnvironment(sandbox),
           DATABASE_URL: gate.url,
-          SYNC_QUIET_PERIOD_MS: "50",
+          // Due at once, so that the next claim after a fold is the one that takes it.
+          SYNC_QUIET_PERIOD_MS: "0",
           SYNC_BACKOFF_MIN_MS: "50",
           SYNC_BACKOFF_MAX_MS: "500",
           HTTP_PORT: "0",
