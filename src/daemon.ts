@@ -6,6 +6,7 @@
  * Health and metrics answer from the first moment; /readyz says what is missing. A start that fails fails at once; once it has
  * been up, the daemon is patient for ever.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Doorbell } from "./capture/doorbell.ts";
 import { Listener } from "./capture/listener.ts";
 import { findRefusal, Watch } from "./checks/watch.ts";
@@ -26,18 +27,23 @@ import type { Log } from "./ops/log.ts";
 import { createMetrics } from "./ops/metrics.ts";
 import { createObserve, type Observe } from "./ops/observe.ts";
 import { openParts, type Parts, requireConnection } from "./parts.ts";
-import { Dispatcher } from "./queue/dispatcher.ts";
+import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
 import { version } from "./version.ts";
 
 export interface Daemon {
   readonly url: string;
-  /** Resolves when what was in flight is done, or after the timeout. */
+  /** Resolves when what was in flight is done, or soon after the timeout. */
   stop(reason: string): Promise<void>;
 }
 
 /** Housekeeping: old history, what was heard, late answers. */
 const KEEP_HOUSE_EVERY_MS = 60_000;
+/**
+ * What closing may take once the drain is over. A statement that a silent database does not answer would keep its pool open for another
+ * half a minute, and a container's grace is no longer than that.
+ */
+const CLOSE_MS = 3_000;
 
 export interface Timing {
   /** How often what was checked at the start is checked again. Default an hour. */
@@ -193,7 +199,11 @@ export async function startDaemon(
       async stop(reason) {
         phase = "draining";
         observe.draining(reason);
-        await started.disposeAsync();
+        const closesWithinMs = config.sync.shutdownTimeoutMs + ABORT_GRACE_MS + CLOSE_MS;
+        await Promise.race([
+          started.disposeAsync(),
+          sleep(closesWithinMs, undefined, { ref: false }),
+        ]);
         observe.stopped();
       },
     };

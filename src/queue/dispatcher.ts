@@ -41,7 +41,7 @@ const LOCKED_WAIT_MS = 20;
 /** Within SILENCE_MAX_MS, after which our requests are aborted, three renewals may fail. */
 const RENEW_AT_LEAST_EVERY_MS = 750;
 /** What aborted requests may take to be settled when the drain deadline has passed. */
-const ABORT_GRACE_MS = 2_000;
+export const ABORT_GRACE_MS = 2_000;
 
 interface Running {
   readonly claim: Claim;
