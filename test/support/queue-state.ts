@@ -34,8 +34,27 @@ export async function countStates(database: Reader): Promise<Record<string, numb
 /** Resolves with how long it took. */
 export async function untilAtRest(database: Reader, timeoutMs = 30_000): Promise<number> {
   const startedAt = performance.now();
-  await eventually(async () => expect(await isAtRest(database)).toBe(true), { timeoutMs });
+  await eventually(
+    async () => {
+      expect(await isAtRest(database)).toBe(true);
+      expect(await isAboutToWake(database)).toBe(false);
+    },
+    { timeoutMs },
+  );
   return performance.now() - startedAt;
+}
+
+/** Children are woken a moment after their parent has settled: until then they look as if they waited for good. */
+async function isAboutToWake(database: Reader): Promise<boolean> {
+  const [row] = await database.query<{ waking: boolean }>(
+    `select exists (
+       select from account_sync.account a
+       join m_account child on child.id::text = a.account_id
+       left join m_account parent on parent.id = child."parentId"
+       where a.blocked_by is not null and (child."parentId" is null or parent.uuid_be is not null)
+     ) as waking`,
+  );
+  return row?.waking === true;
 }
 
 /** Puts every parked account back, as `account-sync retry --all` and the console do. */
