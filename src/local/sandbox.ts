@@ -14,7 +14,10 @@
  *     POST   /sandbox/reset                     forget everything
  */
 import { randomBytes, timingSafeEqual } from "node:crypto";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as wait } from "node:timers/promises";
+import { createGzip } from "node:zlib";
 
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { z } from "zod";
@@ -123,6 +126,14 @@ const faultShape = z.strictObject({
   dropConnection: z.enum(["before", "after"]).optional(),
   /** Applies the command and breaks off in the middle of the answer. */
   cutOff: z.boolean().optional(),
+  /** What is dropped or cut off ends with a reset, as when a process dies, and not like a connection that is closed. */
+  reset: z.boolean().optional(),
+  /** Pads the answer with blanks to this many bytes: whoever reads on finds it valid. */
+  floodBytes: z.number().int().min(0).optional(),
+  /** Compresses the answer, asked for or not; with `floodBytes` a small body that unfolds without end. */
+  gzip: z.boolean().optional(),
+  /** The answer comes in pieces of one byte, so far apart. */
+  trickleMs: z.number().min(0).optional(),
   /** Never answers. */
   hang: z.boolean().optional(),
   /** Leaves these sections out of the answer. */
@@ -139,6 +150,7 @@ const faultsShape = z.strictObject({
 const HISTORY_MAX = 10_000;
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
 const TOKENS_MAX = 10_000;
+const FLOOD_PIECE_BYTES = 64 * 1024;
 
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const clientId = options.clientId ?? "sandbox";
@@ -271,7 +283,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     if (fault.delayMs !== undefined) {
       await wait(fault.delayMs, undefined, { signal: shutdown.signal }).catch(() => undefined);
     }
-    if (fault.dropConnection === "before") return drop(request, reply);
+    if (fault.dropConnection === "before") return drop(request, reply, fault);
 
     const replaced = fault.status !== undefined || fault.hang === true;
     const applies = fault.applied ?? !replaced;
@@ -279,12 +291,15 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     await customers.saved();
 
     if (fault.hang === true) return reply.hijack();
-    if (fault.dropConnection === "after") return drop(request, reply);
+    if (fault.dropConnection === "after") return drop(request, reply, fault);
 
     const answer = distort(regular, fault);
     if (fault.retryAfter !== undefined) reply.header("retry-after", String(fault.retryAfter));
     for (const [name, value] of Object.entries(fault.headers ?? {})) reply.header(name, value);
-    if (fault.cutOff === true) return cutOff(request, reply, answer);
+    if (fault.cutOff === true) return cutOff(request, reply, answer, fault);
+    if (isPoured(fault)) {
+      return pour(reply, answer, fault, () => journal.end(entry, answer.status));
+    }
 
     // Before the bytes leave: whoever has the answer may send the next request, and that is no overlap.
     journal.end(entry, answer.status);
@@ -418,21 +433,84 @@ function toLine({ operation, status, receivedAt, answeredAt }: SandboxRequest): 
   return `${operation} ${status ?? "no answer"} ${duration} ms`;
 }
 
-function drop(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function drop(request: FastifyRequest, reply: FastifyReply, fault: SandboxFault): FastifyReply {
   reply.hijack();
-  request.raw.socket.destroy();
+  hangUp(request, fault);
   return reply;
 }
 
-function cutOff(request: FastifyRequest, reply: FastifyReply, answer: SandboxAnswer): FastifyReply {
+function hangUp(request: FastifyRequest, fault: SandboxFault): void {
+  const { socket } = request.raw;
+  if (fault.reset === true) socket.resetAndDestroy();
+  else socket.destroy();
+}
+
+function cutOff(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answer: SandboxAnswer,
+  fault: SandboxFault,
+): FastifyReply {
   const text = JSON.stringify(answer.body);
   reply.hijack();
   reply.raw.writeHead(answer.status, {
     "content-type": "application/json",
     "content-length": Buffer.byteLength(text),
   });
-  reply.raw.write(text.slice(0, Math.ceil(text.length / 2)), () => request.raw.socket.destroy());
+  reply.raw.write(text.slice(0, Math.ceil(text.length / 2)), () => hangUp(request, fault));
   return reply;
+}
+
+/** Whether the answer leaves in pieces of our making. */
+function isPoured({ floodBytes, gzip, trickleMs }: SandboxFault): boolean {
+  return floodBytes !== undefined || gzip === true || trickleMs !== undefined;
+}
+
+/** Never more of it in memory than the reader is behind. Who hangs up in the middle ends it. */
+function pour(
+  reply: FastifyReply,
+  answer: SandboxAnswer,
+  fault: SandboxFault,
+  onAllSent: () => void,
+): FastifyReply {
+  reply.hijack();
+  reply.raw.writeHead(answer.status, {
+    "content-type": "application/json",
+    ...(fault.gzip === true ? { "content-encoding": "gzip" } : {}),
+  });
+  const text = Readable.from(padded(JSON.stringify(answer.body), fault.floodBytes ?? 0));
+  const packed = fault.gzip === true ? text.pipe(createGzip()) : text;
+  const pieces = Readable.from(spread(packed, fault.trickleMs ?? null, onAllSent));
+  pipeline(pieces, reply.raw)
+    .catch(() => undefined)
+    .finally(() => text.destroy());
+  return reply;
+}
+
+function* padded(text: string, bytes: number): Generator<Buffer> {
+  yield Buffer.from(text);
+  const blanks = Buffer.alloc(FLOOD_PIECE_BYTES, " ");
+  for (let left = bytes - Buffer.byteLength(text); left > 0; left -= blanks.length) {
+    yield blanks.subarray(0, left);
+  }
+}
+
+async function* spread(
+  pieces: AsyncIterable<Buffer>,
+  trickleMs: number | null,
+  onAllSent: () => void,
+): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    if (trickleMs === null) {
+      yield piece;
+      continue;
+    }
+    for (let at = 0; at < piece.length; at += 1) {
+      await wait(trickleMs);
+      yield piece.subarray(at, at + 1);
+    }
+  }
+  onAllSent();
 }
 
 function distort(regular: SandboxAnswer | null, fault: SandboxFault): SandboxAnswer {

@@ -341,6 +341,55 @@ describe("faults", () => {
     expect((late?.answeredAt ?? 0) - (late?.receivedAt ?? 0)).toBeGreaterThan(55);
   });
 
+  test("a reset instead of a closed connection", async () => {
+    const sandbox = await start();
+    sandbox.setFaults({ next: [{ dropConnection: "before", reset: true }] });
+
+    const going = create(sandbox, command());
+
+    await expect(going).rejects.toMatchObject({ cause: { code: "ECONNRESET" } });
+  });
+
+  test("a flood, a bomb and a trickle are valid answers to whoever reads on", async () => {
+    const sandbox = await start();
+    const megabyte = 1024 * 1024;
+    sandbox.setFaults({
+      next: [
+        { floodBytes: megabyte },
+        { floodBytes: 20 * megabyte, gzip: true },
+        { trickleMs: 0.1 },
+      ],
+    });
+
+    const flood = await rawCreate(sandbox, "A");
+    const bomb = await rawCreate(sandbox, "B");
+    const trickle = await rawCreate(sandbox, "C");
+
+    expect(flood.body).toHaveLength(megabyte);
+    expect(bomb.headers.get("content-encoding")).toBe("gzip");
+    expect(bomb.body).toHaveLength(20 * megabyte);
+    const ids = [flood, bomb, trickle].map(({ body }) => JSON.parse(body).customer.data.id);
+    expect(ids).toEqual(sandbox.customers().map(({ id }) => id));
+    await eventually(() =>
+      expect(sandbox.counts()).toMatchObject({ inWork: 0, byStatus: { 201: 3 } }),
+    );
+  });
+
+  test("a flood ends with the reader who hangs up", async () => {
+    const sandbox = await start();
+    sandbox.setFaults({ next: [{ floodBytes: 2 ** 40 }] });
+    const giveUp = new AbortController();
+
+    const answer = await fetch(`${sandbox.url}/api/customer/command`, {
+      ...creating(sandbox, "A"),
+      signal: giveUp.signal,
+    });
+    giveUp.abort();
+
+    await expect(answer.text()).rejects.toThrow();
+    await eventually(() => expect(sandbox.counts()).toMatchObject({ byStatus: { none: 1 } }));
+  });
+
   test("are set over HTTP, and a typing error is told", async () => {
     const sandbox = await start();
 
@@ -425,6 +474,23 @@ describe("the history", () => {
     expect(sandbox.counts()).toMatchObject({ total: 0 });
   });
 });
+
+async function rawCreate(sandbox: Sandbox, code: string) {
+  const answer = await fetch(`${sandbox.url}/api/customer/command`, creating(sandbox, code));
+  return { headers: answer.headers, body: await answer.text() };
+}
+
+function creating(sandbox: Sandbox, code: string): RequestInit {
+  return {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${sandbox.staticToken}`,
+      "content-type": "application/json",
+      "idempotency-key": code,
+    },
+    body: JSON.stringify(command({ code })),
+  };
+}
 
 type Command = ReturnType<typeof command>;
 

@@ -27,7 +27,7 @@ export interface RunningDaemon extends Daemon {
 }
 
 /** Small enough for a test, and in the proportions of the defaults. */
-const QUICK = {
+export const QUICK = {
   SYNC_QUIET_PERIOD_MS: "50",
   SYNC_MAX_WAIT_MS: "500",
   SYNC_BACKOFF_MIN_MS: "50",

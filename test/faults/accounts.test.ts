@@ -1,0 +1,310 @@
+/** F36 and F37: accounts that cannot succeed, for whatever reason, cost nobody else anything and stand where a person sees them. */
+import { expect, test } from "vitest";
+import { externalIds, insertAccount } from "../support/accounts.ts";
+import { audit, FLAWLESS } from "../support/audit.ts";
+import { CANARY, findLeaks, indiscreetMessage, insertCanaryAccount } from "../support/canaries.ts";
+import { eventually } from "../support/eventually.ts";
+import { recordFault } from "../support/evidence.ts";
+import { createProduct, type Product } from "../support/product.ts";
+import { countStates, retryAll, stateOf, untilAtRest } from "../support/queue-state.ts";
+
+test("F36 rows that break the transform: parked after five tries with growing delays, all others unaffected, and mended they arrive", async () => {
+  const product = await createProduct();
+  // An application that made its e-mail column jsonb: what is still text is sent, an object breaks the transform of its account.
+  await product.database.query(
+    "alter table m_account_pic alter column email type jsonb using to_jsonb(email)",
+  );
+  const daemon = await product.start({ SYNC_BACKOFF_MIN_MS: "100", SYNC_BACKOFF_MAX_MS: "5000" });
+  const poisoned: string[] = [];
+  for (let n = 0; n < 8; n += 1) {
+    const email = { work: CANARY["a contact person's email"] };
+    poisoned.push(await insertWithPic(product, `POISON-${n}`, email));
+  }
+  const good: string[] = [];
+  for (let n = 0; n < 30; n += 1)
+    good.push(await insertWithPic(product, `GOOD-${n}`, `good${n}@example.com`));
+
+  await eventually(
+    async () =>
+      expect(await countStates(product.database)).toEqual({
+        parked: poisoned.length,
+        clean: good.length,
+      }),
+    { timeoutMs: 60_000 },
+  );
+
+  for (const id of poisoned) {
+    const state = await stateOf(product.database, id);
+    expect(state).toMatchObject({ error_class: "database" });
+    expect(state.error).toContain("TypeError");
+    const gaps = await gapsBetweenTries(product, id);
+    // Four delays between five tries, none below the shortest backoff.
+    expect(gaps).toHaveLength(4);
+    expect(Math.min(...gaps)).toBeGreaterThan(95);
+  }
+  // Single delays are random, with a ceiling that doubles. Of the last, up to 1.6 s, the mean of eight is far above the first ceiling.
+  const gaps = await Promise.all(poisoned.map((id) => gapsBetweenTries(product, id)));
+  expect(mean(gaps.map((one) => one[3] ?? 0))).toBeGreaterThan(300);
+  expect(product.requests()).toHaveLength(good.length);
+  expect(await daemon.metric("pending_accounts", { state: "parked" })).toBe(poisoned.length);
+  expect(await findLeaks({ ...product, daemons: [daemon] })).toEqual([]);
+
+  await product.database.query(
+    "update m_account_pic set email = to_jsonb('mended@example.com'::text) where jsonb_typeof(email) = 'object'",
+  );
+  const recoveryMs = await untilAtRest(product.database);
+  expect(await countStates(product.database)).toEqual({ clean: poisoned.length + good.length });
+  for (const id of poisoned)
+    expect((await externalIds(product.database, id)).account).not.toBeNull();
+  recordFault({ fault: "F36", tries: poisoned.length, lost: 0, twins: 0, recoveryMs });
+});
+
+test("F36 commands that make the API fail for ever: tried ever more slowly, parked at the limit, and the circuit stays closed for the others", async () => {
+  const product = await createProduct();
+  const daemon = await product.start({
+    SYNC_MAX_ATTEMPTS: "6",
+    SYNC_BACKOFF_MIN_MS: "100",
+    SYNC_BACKOFF_MAX_MS: "5000",
+    CUSTOMER_API_UNKNOWN_OUTCOME: "resend",
+  });
+  // Fewer than open the circuit: five different commands that fail in a row are an outage.
+  const poisoned: string[] = [];
+  const codes = ["P-0", "P-1", "P-2"];
+  const fault = { status: 500, body: { error: indiscreetMessage(product.sandbox) } };
+  product.sandbox.setFaults({
+    next: codes.flatMap((code) => Array.from({ length: 50 }, () => ({ ...fault, code }))),
+  });
+  for (const code of codes)
+    poisoned.push(await insertCanaryAccount(product.database, { accountNo: code, pics: 1 }));
+  for (let n = 0; n < 40; n += 1)
+    await insertAccount(product.database, { accountNo: `GOOD-${n}`, tiers: 1, pics: 1 });
+
+  await eventually(
+    async () =>
+      expect(await countStates(product.database)).toEqual({ parked: poisoned.length, clean: 40 }),
+    { timeoutMs: 60_000 },
+  );
+
+  for (const code of codes) {
+    const requests = product.requests().filter((request) => request.code === code);
+    expect(requests).toHaveLength(6);
+    expect(new Set(requests.map(({ key }) => key)).size).toBe(1);
+  }
+  const gaps = await Promise.all(poisoned.map((id) => gapsBetweenTries(product, id)));
+  expect(mean(gaps.flatMap((one) => one.slice(3)))).toBeGreaterThan(300);
+  expect(daemon.log.filter((line) => line.includes("circuit open"))).toEqual([]);
+  expect(await findLeaks({ ...product, daemons: [daemon] })).toEqual([]);
+
+  product.sandbox.clearFaults();
+  await product.database.query(
+    "update m_account set name = 'Toko Sehat' where account_no like 'P-%'",
+  );
+  // Their creates may have been applied: only a person sends them again.
+  await retryAll(daemon);
+  const recoveryMs = await untilAtRest(product.database);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  recordFault({
+    fault: "F36",
+    tries: poisoned.length * 6,
+    lost: found.lost.length,
+    twins: found.twins.length,
+    recoveryMs,
+  });
+});
+
+test("F36 accounts the API refuses for ever: one request per change of theirs, all others unaffected", async () => {
+  const product = await createProduct();
+  const daemon = await product.start();
+  const fault = { status: 422, body: { error: "this will never do" } };
+  const codes = Array.from({ length: 20 }, (_, n) => `P-${n}`);
+  product.sandbox.setFaults({
+    next: codes.flatMap((code) => Array.from({ length: 10 }, () => ({ ...fault, code }))),
+  });
+  for (const code of codes) await insertAccount(product.database, { accountNo: code });
+  for (let n = 0; n < 20; n += 1) await insertAccount(product.database, { accountNo: `GOOD-${n}` });
+  await untilAtRest(product.database);
+
+  for (let edit = 1; edit <= 3; edit += 1) {
+    await product.database.query("update m_account set name = $1", [`Toko Uji ${edit}`]);
+    await eventually(
+      () =>
+        expect(product.requests().filter(({ status }) => status === 422)).toHaveLength(
+          codes.length * (1 + edit),
+        ),
+      { timeoutMs: 20_000 },
+    );
+    await untilAtRest(product.database);
+  }
+
+  expect(await countStates(product.database)).toEqual({ parked: 20, clean: 20 });
+  expect(product.requests()).toHaveLength(40 * 4);
+  expect(await daemon.metric("circuit_state", { state: "closed" })).toBe(1);
+  product.sandbox.clearFaults();
+  await product.database.query("update m_account set name = 'Toko Sehat'");
+  const recoveryMs = await untilAtRest(product.database);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  recordFault({
+    fault: "F36",
+    tries: codes.length * 4,
+    lost: found.lost.length,
+    twins: found.twins.length,
+    recoveryMs,
+  });
+});
+
+/** The daemon looks again at a waiting child this often; here longer than the test, so that only a wake brings it on. */
+const NO_RECHECK = { SYNC_BACKOFF_MAX_MS: "600000" };
+
+test("F37 accounts that are each other's parents: blocked with the circle named, no spin, and one edit sends them all", async () => {
+  const product = await createProduct();
+  const daemon = await product.start(NO_RECHECK);
+  const size = 5;
+  const circle: string[] = [];
+  for (let n = 0; n < size; n += 1)
+    circle.push(
+      await insertAccount(product.database, {
+        accountNo: `C-${n}`,
+        parentId: circle[n - 1] ?? null,
+        tiers: 0,
+        pics: 0,
+      }),
+    );
+  await untilAtRest(product.database);
+  const before = await daemon.metric("runs_total");
+  // The ids go, as on a database that was copied without them, and the circle closes: all of it at once.
+  const selfish = "00000000-0000-4000-8000-000000000001";
+  await product.database.pool.query(
+    `begin;
+     update m_account set uuid_be = null, branch_uuid_be = null;
+     update m_account set "parentId" = '${circle.at(-1)}' where id = '${circle[0]}';
+     update m_account set name = 'Toko Uji Baru';
+     insert into m_account (id, account_no, name, phone_no, email, "parentId")
+       values ('${selfish}', 'SELF', 'Toko Uji', '081234567890', 'toko@example.com', '${selfish}');
+     commit`,
+  );
+  for (let n = 0; n < 5; n += 1)
+    await insertAccount(product.database, { accountNo: `GOOD-${n}`, tiers: 0, pics: 0 });
+
+  await eventually(async () =>
+    expect(await countStates(product.database)).toEqual({ blocked: size + 1, clean: 5 }),
+  );
+  const blocked = await product.database.query<{ account_id: string; error: string }>(
+    "select account_id, error from account_sync.status where state = 'blocked'",
+  );
+  for (const { account_id, error } of blocked) {
+    expect(error).toContain("each other's parents");
+    for (const id of account_id === selfish ? [selfish] : circle) expect(error).toContain(id);
+  }
+  expect(await daemon.metric("pending_accounts", { state: "blocked" })).toBe(blocked.length);
+  const spinning = (await daemon.metric("runs_total")) - before;
+  // A wait of its own: what must not happen in it has no fact to wait for.
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  expect((await daemon.metric("runs_total")) - before).toBe(spinning);
+  // Each member was looked at once per change of it, and once when it went to sleep beside a change of its parent.
+  expect(await runsOf(product, circle)).toBeLessThanOrEqual(size * 5);
+
+  await product.database.query('update m_account set "parentId" = null where id = $1 or id = $2', [
+    circle[0],
+    selfish,
+  ]);
+  const mendedAt = performance.now();
+  await eventually(async () =>
+    expect(await countStates(product.database)).toEqual({ clean: size + 1 + 5 }),
+  );
+  const recoveryMs = performance.now() - mendedAt;
+  for (const id of circle) expect((await externalIds(product.database, id)).account).not.toBeNull();
+  recordFault({ fault: "F37", tries: blocked.length, lost: 0, twins: 0, recoveryMs });
+});
+
+test("F37 a parent that is never accepted: its children wait visibly without a spin, and its id wakes them all", async () => {
+  const product = await createProduct();
+  const daemon = await product.start(NO_RECHECK);
+  product.sandbox.setFaults({
+    next: Array.from({ length: 20 }, () => ({ code: "PARENT", status: 422 })),
+  });
+  const parent = await insertAccount(product.database, { accountNo: "PARENT", tiers: 0, pics: 0 });
+  const children: string[] = [];
+  for (let n = 0; n < 20; n += 1)
+    children.push(
+      await insertAccount(product.database, {
+        accountNo: `CHILD-${n}`,
+        parentId: n < 10 ? parent : (children[n - 10] ?? parent),
+        tiers: 0,
+        pics: 0,
+      }),
+    );
+  await untilAtRest(product.database);
+
+  expect(await countStates(product.database)).toEqual({ parked: 1, blocked: children.length });
+  expect((await stateOf(product.database, children[0] ?? "")).error).toContain(
+    `Waits for its parent ${parent}`,
+  );
+  const runs = await runsOf(product, children);
+  // A wait of its own: what must not happen in it has no fact to wait for.
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  expect(await runsOf(product, children)).toBe(runs);
+  expect(runs).toBeLessThanOrEqual(2 * children.length);
+  expect(product.requests().map(({ code }) => code)).toEqual(["PARENT"]);
+  // They stand in the metric that the alert of a human looks at.
+  await eventually(async () =>
+    expect(await daemon.metric("pending_accounts", { state: "blocked" })).toBe(children.length),
+  );
+  expect(await daemon.metric("oldest_pending_seconds")).toBeGreaterThan(2);
+
+  product.sandbox.clearFaults();
+  await product.database.query("update m_account set name = 'Toko Sehat' where id = $1", [parent]);
+  const recoveryMs = await untilAtRest(product.database);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  expect(await countStates(product.database)).toEqual({ clean: children.length + 1 });
+  recordFault({
+    fault: "F37",
+    tries: children.length,
+    lost: found.lost.length,
+    twins: found.twins.length,
+    recoveryMs,
+  });
+});
+
+/** An account with one contact person, whose e-mail column is jsonb here. */
+async function insertWithPic(product: Product, accountNo: string, email: unknown): Promise<string> {
+  const [row] = await product.database.query<{ id: string }>(
+    `with account as (
+       insert into m_account (account_no, name, phone_no, email)
+       values ($1, 'Toko Uji', '081234567890', 'toko@example.com')
+       returning id
+     )
+     insert into m_account_pic (account_id, name, phone_no, email)
+     select id, 'Budi Uji', '0812 1111 222', $2 from account
+     returning account_id as id`,
+    [accountNo, JSON.stringify(email)],
+  );
+  return row?.id ?? "";
+}
+
+/** Milliseconds between the starts of an account's failed tries, since its rows last changed. */
+async function gapsBetweenTries(product: Product, accountId: string): Promise<number[]> {
+  const rows = await product.database.query<{ ms: number }>(
+    `select (extract(epoch from started_at) * 1000)::float8 as ms
+     from account_sync.history
+     where account_id = $1 and outcome in ('retry', 'parked')
+       and error_class in ('database', 'server')
+     order by started_at`,
+    [accountId],
+  );
+  return rows.slice(1).map(({ ms }, n) => ms - (rows[n]?.ms ?? 0));
+}
+
+async function runsOf(product: Product, ids: readonly string[]): Promise<number> {
+  const [row] = await product.database.query<{ count: number }>(
+    "select count(*)::integer as count from account_sync.history where account_id = any($1)",
+    [ids],
+  );
+  return row?.count ?? 0;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
