@@ -16,7 +16,7 @@ import {
   type HistoryRow,
 } from "./console/api.ts";
 import { statusPageRoute } from "./console/status-page.ts";
-import { connectionOptions } from "./db/database.ts";
+import { connectionOptions, errorCode } from "./db/database.ts";
 import { explained, migrate } from "./db/migrate.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
@@ -39,6 +39,7 @@ const KEEP_HOUSE_EVERY_MS = 60_000;
 /** @throws OperatorError with what to do */
 export async function startDaemon(config: Config, databaseUrl: string, log: Log): Promise<Daemon> {
   let parts: Parts | null = null;
+  let trouble: () => Dispatcher["trouble"] = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
 
   const queueStatus = async () => {
@@ -51,9 +52,13 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
   const readiness = () => {
     if (phase !== "ready")
       return [phase === "starting" ? "starting: not migrated and connected yet" : "draining"];
-    return observe.health().listener === "down"
-      ? ["the listener is not connected to the database"]
-      : [];
+    const now = trouble();
+    return [
+      ...(observe.health().listener === "down"
+        ? ["the listener is not connected to the database"]
+        : []),
+      ...(now === null ? [] : [toReason(now.error)]),
+    ];
   };
   const about = { version, readiness, health: () => observe.health() };
   const onError = (error: unknown) =>
@@ -138,6 +143,7 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
     await listener.start();
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
     dispatcher.start();
+    trouble = () => dispatcher.trouble;
     const housekeeping = setInterval(
       () => void keepHouse(opened, config, observe),
       KEEP_HOUSE_EVERY_MS,
@@ -171,6 +177,18 @@ export async function startDaemon(config: Config, databaseUrl: string, log: Log)
     await started.disposeAsync();
     throw explained(error, databaseUrl);
   }
+}
+
+/**
+ * Why nothing is taken from the queue at present. After an uninstall the daemon stays, and goes on when somebody has migrated again: if
+ * it left, whoever supervises it would start it, and the start would bring back what was removed on purpose.
+ */
+function toReason(error: unknown): string {
+  const code = errorCode(error);
+  // 3F000: no such schema, 42P01: no such table. The loop touches no tables but ours.
+  return code === "3F000" || code === "42P01"
+    ? "schema account_sync is gone from the database: run `account-sync migrate`, or stop this daemon"
+    : `the queue cannot be worked on${code === null ? "" : ` (${code})`}`;
 }
 
 /** Accounts from before the first migrate are not sent by themselves; somebody should know how many there are. */

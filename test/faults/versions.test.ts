@@ -198,6 +198,40 @@ test("F40 an upgrade that has to wait for a long transaction does not make the a
   recordFault({ fault: "F40", tries: 1, lost: 0, twins: 0, recoveryMs });
 });
 
+test("F40 uninstall beside a running daemon: it says so, does not bring it back, and goes on after the next migrate", async () => {
+  await prepare();
+  const daemon = start("old");
+  await ready(daemon);
+  await insertAccount(database);
+  await rest();
+
+  const uninstall = start("old", ["uninstall", "--yes"]);
+  expect((await uninstall.exit).code).toBe(0);
+  await eventually(async () => {
+    const response = await fetch(`${await urlOf(daemon)}/readyz`);
+    expect(response.status).toBe(503);
+    expect(await response.text()).toContain("schema account_sync is gone");
+  });
+  // The application works as if we had never been there.
+  await insertAccount(database, { accountNo: "A-2" });
+  const [schema] = await database.query("select to_regnamespace('account_sync') as found");
+  expect(schema).toEqual({ found: null });
+
+  const migrate = start("old", ["migrate"]);
+  expect((await migrate.exit).code).toBe(0);
+  const migratedAt = performance.now();
+  await eventually(async () => expect(await readiness(daemon)).toBe(200));
+  await insertAccount(database, { accountNo: "A-3" });
+  await database.query("select account_sync.request_all()");
+  await eventually(() => expect(sandbox.customers()).toHaveLength(3), { timeoutMs: 30_000 });
+  await rest();
+  const recoveryMs = performance.now() - migratedAt;
+  await expectFlawless();
+  daemon.signal("SIGTERM");
+  expect((await daemon.exit).code).toBe(0);
+  recordFault({ fault: "F40", tries: 1, lost: 0, twins: 0, recoveryMs });
+});
+
 async function prepare(): Promise<void> {
   database = await createDatabase();
   sandbox = await startSandbox();
