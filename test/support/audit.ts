@@ -97,8 +97,10 @@ export async function isAtRest(database: Pick<TestDatabase, "query">): Promise<b
        or exists (select from account_sync.expansion)
        or exists (
          select
-         from account_sync.account
-         where changed_at is not null and parked_at is null and blocked_by is null
+         from account_sync.account q
+         where q.changed_at is not null
+           and q.parked_at is null
+           and not exists (select from m_account p where p.id::text = q.blocked_by and p.uuid_be is null)
        ) as busy`,
   );
   return row?.busy === false;
