@@ -59,6 +59,7 @@ export async function startDaemon(
 ): Promise<Daemon> {
   let parts: Parts | null = null;
   let watch: Watch | null = null;
+  let trouble: () => Dispatcher["trouble"] = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
 
   const queueStatus = async () => {
@@ -71,11 +72,13 @@ export async function startDaemon(
   const readiness = () => {
     if (phase !== "ready")
       return [phase === "starting" ? "starting: not migrated and connected yet" : "draining"];
+    const now = trouble();
     return [
       ...(observe.health().listener === "down"
         ? ["the listener is not connected to the database"]
         : []),
       ...(watch?.reasons() ?? []),
+      ...(now === null ? [] : [toReason(now.error)]),
     ];
   };
   const about = { version, readiness, health: () => observe.health() };
@@ -174,6 +177,7 @@ export async function startDaemon(
     await listener.start();
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
     dispatcher.start();
+    trouble = () => dispatcher.trouble;
     const housekeeping = setInterval(
       () => void keepHouse(opened, config, observe),
       KEEP_HOUSE_EVERY_MS,
@@ -223,6 +227,18 @@ async function findReasons(
   // Class 42: rights, names, syntax that an old server does not know. 25006: read-only.
   if (!/^(?:42...|25006)$/.test(code)) return null;
   return await withGrounds(config, databaseUrl, findRefusal).catch(() => null);
+}
+
+/**
+ * Why nothing is taken from the queue at present. After an uninstall the daemon stays, and goes on when somebody has migrated again: if
+ * it left, whoever supervises it would start it, and the start would bring back what was removed on purpose.
+ */
+function toReason(error: unknown): string {
+  const code = errorCode(error);
+  // 3F000: no such schema, 42P01: no such table. The loop touches no tables but ours.
+  return code === "3F000" || code === "42P01"
+    ? "schema account_sync is gone from the database: run `account-sync migrate`, or stop this daemon"
+    : `the queue cannot be worked on${code === null ? "" : ` (${code})`}`;
 }
 
 /** Accounts from before the first migrate are not sent by themselves; somebody should know how many there are. */

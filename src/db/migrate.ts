@@ -33,11 +33,8 @@ export async function migrate(
   return await withSession(options.url, async (client) => {
     await requireSourceTables(client);
     const createdSchema = await createSchema(client);
-    await refuseNewerSchema(client);
-
-    await client.query("set search_path = account_sync");
-    const applied = await runMigrations({ client }, `${sqlDirectory}migrations`);
-    await client.query("reset search_path");
+    const installed = await refuseNewerSchema(client);
+    await upgrade(client, options);
 
     await client.query(readFileSync(`${sqlDirectory}capture/install_capture.sql`, "utf8"));
     for (const table of await capturedTables(client)) {
@@ -51,8 +48,7 @@ export async function migrate(
       );
     }
     await tellDisabledTriggers(client, options);
-    // Number 0 is the package's own: its table.
-    return { migrations: applied.filter(({ id }) => id > 0).length, createdSchema };
+    return { migrations: latestMigration() - installed, createdSchema };
   });
 }
 
@@ -143,18 +139,46 @@ async function createSchema(client: pg.Client): Promise<boolean> {
   return existing.rowCount === 0;
 }
 
-async function refuseNewerSchema(client: pg.Client): Promise<void> {
+/** Resolves with the version that is there, 0 for none. */
+async function refuseNewerSchema(client: pg.Client): Promise<number> {
   const applied = await client.query<{ version: number | null }>(
     "select max(id) as version from account_sync.migrations",
   );
   const version = applied.rows[0]?.version ?? 0;
-  if (version <= latestMigration()) return;
+  if (version <= latestMigration()) return version;
   throw new OperatorError(
     `Schema account_sync is at version ${version}, and this account-sync knows versions up to ${latestMigration()}.`,
     {
       hint: "Start the newer account-sync that upgraded it; this older one would not understand its rows.",
     },
   );
+}
+
+/**
+ * The migrations, each in a transaction of its own. One that changes the change table waits for every transaction of the application
+ * that has written, and later writers would wait behind it: it gets no longer than a trigger.
+ */
+async function upgrade(client: pg.Client, options: MigrateOptions): Promise<void> {
+  await client.query("set search_path = account_sync");
+  await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  await whileLocked(options, "upgrade schema account_sync", async () => {
+    // The package's own errors say nothing of the server's code.
+    let refusal: unknown = null;
+    const noted = {
+      query: (sql: string) =>
+        client.query(sql).catch((error: unknown) => {
+          refusal ??= error;
+          throw error;
+        }),
+    } as pg.Client;
+    try {
+      await runMigrations({ client: noted }, `${sqlDirectory}migrations`);
+    } catch (error) {
+      throw refusal ?? error;
+    }
+  });
+  await client.query("reset lock_timeout");
+  await client.query("reset search_path");
 }
 
 async function isCaptureInstalled(client: pg.Client): Promise<boolean> {
@@ -197,17 +221,31 @@ async function withShortLocks(
   doing: string,
   work: () => Promise<void>,
 ): Promise<void> {
-  const deadline = performance.now() + INSTALL_DEADLINE_MS;
-  for (let attempt = 1; ; attempt += 1) {
+  await whileLocked(options, doing, async () => {
     try {
       await client.query("begin");
       await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
       await work();
       await client.query("commit");
-      return;
     } catch (error) {
       // A connection that broke cannot roll back, and its first error says more.
       await client.query("rollback").catch(() => {});
+      throw error;
+    }
+  });
+}
+
+/** Tries again and again while somebody holds what `work` needs to lock. */
+async function whileLocked(
+  options: MigrateOptions,
+  doing: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  const deadline = performance.now() + INSTALL_DEADLINE_MS;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
       const isLocked = errorCode(error) === "55P03" || errorCode(error) === "40P01";
       if (!isLocked) throw error;
       if (performance.now() > deadline) {

@@ -78,6 +78,7 @@ export class Dispatcher {
   #sweepAt = 0;
   #mayBeMoreDue = false;
   #rangAt = Number.NEGATIVE_INFINITY;
+  #trouble: { readonly error: unknown } | null = null;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -92,6 +93,11 @@ export class Dispatcher {
   wake(): void {
     this.#woken = true;
     this.#alarm?.();
+  }
+
+  /** What keeps the loop from its work at present; null when it goes round. */
+  get trouble(): { readonly error: unknown } | null {
+    return this.#trouble;
   }
 
   get runningCount(): number {
@@ -130,8 +136,10 @@ export class Dispatcher {
         if (trouble !== null) throw trouble.error;
         if (troubleWaitMs > TROUBLE_WAIT_MS.first) this.#options.observe.databaseBack();
         troubleWaitMs = TROUBLE_WAIT_MS.first;
+        this.#trouble = null;
         await this.#sleep(this.#untilNext());
       } catch (error) {
+        this.#trouble = { error };
         this.#options.observe.databaseTrouble({ doing: "looking for due accounts", error });
         this.#woken = true;
         // Through wakes: being told of changes does not mend the database.

@@ -1,7 +1,7 @@
 /** The judge of the fault tests is judged first: it sees each kind of harm, and none where none was done. */
 import { beforeEach, expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { audit, FLAWLESS, hiddenAccounts, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { createProduct, type Product } from "../support/product.ts";
 
@@ -30,6 +30,32 @@ test.each([
   ],
   ["wrongIds", "update m_account set uuid_be = 'made-up' where id = $1", "account A-1"],
   [
+    "lost",
+    "insert into m_account_address (account_id, city) values ($1, 'Nowhere')",
+    "account A-1",
+  ],
+  [
+    "lost",
+    "insert into m_account_bank (account_id, bank_account_no, bank_account_holder_name) values ($1, '1', 'Budi Uji')",
+    "account A-1",
+  ],
+  [
+    "lost",
+    "with t as (insert into m_account_type (name) values ('child') returning id) update m_account a set account_type_id = t.id from t where a.id = $1",
+    "account A-1",
+  ],
+  [
+    "lost",
+    `with p as (insert into m_account (name, uuid_be) values ('Parent', 'p') returning id) update m_account a set "parentId" = p.id from p where a.id = $1`,
+    "account A-1",
+  ],
+  [
+    "lost",
+    "with b as (insert into m_account_billing_method (method) values ('Auto Deduct') returning id) update m_account_package_tier t set billing_method_id = b.id from b where t.account_id = $1",
+    "account A-1",
+  ],
+  ["lost", "update m_account_pic set phone_no = '0811' where account_id = $1", "account A-1"],
+  [
     "wrongIds",
     "update m_account_pic p set uuid_be = o.uuid_be from m_account_pic o where p.account_id = $1 and o.account_id = $1 and o.id <> p.id",
     "account A-1, row Budi Uji 1",
@@ -44,6 +70,14 @@ test.each([
   await withoutTriggers(sql);
 
   expect((await judge())[harm]).toContain(where);
+});
+
+test("what differs and looks clean is hidden; what is noted, or waits, is not", async () => {
+  await withoutTriggers("update m_account set name = 'Never sent' where id = $1");
+  expect(await hiddenAccounts(product.database, product.sandbox)).toEqual(["A-1"]);
+
+  await product.database.query("update m_account set email = 'new@example.com'");
+  expect(await hiddenAccounts(product.database, product.sandbox)).toEqual([]);
 });
 
 test("what waits for a human is not lost", async () => {

@@ -1,0 +1,292 @@
+/**
+ * Invariants I2 and I5 to I8 from outside: from the API's history, from the database's own views, and from what our processes show.
+ * I1 to I4 are in audit.ts.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import type { Sandbox, SandboxRequest } from "../../src/local/sandbox.ts";
+import { hiddenAccounts } from "./audit.ts";
+import type { Slot } from "./fleet.ts";
+import { type TestDatabase, withClient } from "./postgres.ts";
+
+/** Something was done to us: in this time a request may have been sent, and its answer lost. Monotonic milliseconds. */
+export interface Disturbance {
+  /** null: all of them. */
+  readonly slot: number | null;
+  readonly name: string;
+  readonly from: number;
+  to: number;
+}
+
+/**
+ * I2: requests for one account that were in work at once. Not those of a replica that was stopped in the middle of waiting for the
+ * answer, and for so long that another one took over: nothing can call such a request back, and the guarantees say so.
+ */
+export function overlaps(
+  requests: readonly SandboxRequest[],
+  disturbances: readonly Disturbance[],
+): { readonly forbidden: string[]; readonly ofStopped: number } {
+  const forbidden: string[] = [];
+  let ofStopped = 0;
+  for (const [code, ofAccount] of perAccount(requests)) {
+    for (const [index, later] of ofAccount.entries()) {
+      for (const earlier of ofAccount.slice(0, index)) {
+        if ((earlier.answeredAt ?? Number.POSITIVE_INFINITY) <= later.receivedAt) continue;
+        const wasStopped = disturbances.some(
+          ({ name, slot, from, to }) =>
+            name === "stop" &&
+            String(slot) === earlier.headers["x-replica"] &&
+            earlier.receivedAt <= to &&
+            from <= later.receivedAt &&
+            later.receivedAt - Math.max(earlier.receivedAt, from) >= 5_000,
+        );
+        if (wasStopped) ofStopped += 1;
+        else
+          forbidden.push(
+            `${code}: ${earlier.operation} of replica ${earlier.headers["x-replica"]} at ${Math.round(earlier.receivedAt)}, ${later.operation} of replica ${later.headers["x-replica"]} at ${Math.round(later.receivedAt)}`,
+          );
+      }
+    }
+  }
+  return { forbidden, ofStopped };
+}
+
+/**
+ * I5: no account gets more requests than it had changes, beside one and its retries. A retry is a request whose predecessor was not
+ * answered with a success, or was when something was done to us, so that its answer may not have come to be written down.
+ */
+export function needlessRequests(
+  requests: readonly SandboxRequest[],
+  changesOf: (code: string) => number,
+  disturbances: readonly Disturbance[],
+): string[] {
+  return [...perAccount(requests)].flatMap(([code, ofAccount]) => {
+    const retries = ofAccount.filter((request, index) => {
+      const before = ofAccount[index - 1];
+      if (before === undefined) return false;
+      const isAnswered = before.status !== null && before.status < 300 && before.applied;
+      return (
+        !isAnswered ||
+        disturbances.some(({ from, to }) => from <= request.receivedAt && before.receivedAt <= to)
+      );
+    }).length;
+    const allowed = changesOf(code) + retries + 1;
+    return ofAccount.length <= allowed
+      ? []
+      : [`${code}: ${ofAccount.length} requests, ${changesOf(code)} changes, ${retries} retries`];
+  });
+}
+
+function perAccount(requests: readonly SandboxRequest[]): Map<string, SandboxRequest[]> {
+  const commands = requests.filter(
+    ({ operation, code }) => code !== null && operation !== "token" && operation !== "lookup",
+  );
+  return Map.groupBy(commands, ({ code }) => code ?? "");
+}
+
+export interface Watch<Findings> {
+  /** Stops looking. Resolves with what was seen. */
+  end(): Promise<Findings>;
+}
+
+function watch<Findings>(
+  everyMs: number,
+  findings: Findings,
+  look: () => Promise<void>,
+): Watch<Findings> {
+  let isOver = false;
+  const loop = (async () => {
+    while (!isOver) {
+      await look();
+      // A sample now and then is the point.
+      await sleep(everyMs);
+    }
+  })();
+  // Told at the end; until then nobody waits for it.
+  loop.catch(() => {});
+  return {
+    async end() {
+      isOver = true;
+      await loop;
+      return findings;
+    },
+  };
+}
+
+export interface Waits {
+  /** How long a session of the application waited at most for a lock that one of ours held, sampled. */
+  longestMs: number;
+  /** By what ours was doing. */
+  readonly examples: Map<string, number>;
+}
+
+/** I6: who waits for us. Sessions of the application are told by their name. */
+export function watchWaits(database: TestDatabase): Watch<Waits> {
+  const findings: Waits = { longestMs: 0, examples: new Map() };
+  return watch(100, findings, async () => {
+    const rows = await database.query<{ ms: number; doing: string }>(
+      `select
+         extract(epoch from clock_timestamp() - w.query_start)::float8 * 1000 as ms,
+         b.application_name || ' ' || b.state || ': ' || left(regexp_replace(b.query, '\\s+', ' ', 'g'), 120) as doing
+       from pg_stat_activity w
+       cross join lateral unnest(pg_blocking_pids(w.pid)) as blocking (pid)
+       join pg_stat_activity b on b.pid = blocking.pid
+       where w.datname = current_database()
+         and w.application_name like 'application%'
+         and b.application_name like 'account-sync%'`,
+    );
+    for (const { ms, doing } of rows) {
+      findings.longestMs = Math.max(findings.longestMs, ms);
+      findings.examples.set(doing, Math.max(findings.examples.get(doing) ?? 0, ms));
+    }
+  });
+}
+
+export async function deadlocks(database: TestDatabase): Promise<number> {
+  const [row] = await database.query<{ deadlocks: string }>(
+    "select deadlocks from pg_stat_database where datname = current_database()",
+  );
+  return Number(row?.deadlocks ?? 0);
+}
+
+export interface Visibility {
+  looks: number;
+  scrapes: number;
+  /** Accounts with an undelivered change that looked clean; replicas whose metrics kept silent. */
+  readonly hidden: Set<string>;
+}
+
+/** A metric may be read this long before it is shown, and the machine may be slow. */
+const METRIC_LATE_S = 3;
+
+/** I7, at every moment of the storm: what is undelivered is seen in the status view, and in the metrics of every replica that answers. */
+export function watchVisibility(
+  database: TestDatabase,
+  sandbox: Sandbox,
+  slots: readonly Slot[],
+): Watch<Visibility> {
+  const findings: Visibility = { looks: 0, scrapes: 0, hidden: new Set() };
+  return watch(500, findings, async () => {
+    for (const code of await hiddenAccounts(database, sandbox))
+      findings.hidden.add(`account ${code}`);
+    findings.looks += 1;
+
+    const before = await readPending(database);
+    const scrapes = await Promise.all(slots.map(scrape));
+    const after = await readPending(database);
+    for (const [index, metrics] of scrapes.entries()) {
+      if (metrics === null) continue;
+      findings.scrapes += 1;
+      // It says itself that it does not know.
+      if ((metrics.get("queue_status_age_seconds") ?? 0) > 1) continue;
+      const seconds = metrics.get("oldest_pending_seconds") ?? 0;
+      const isSameOne = before.oldest !== null && before.oldest === after.oldest;
+      if (isSameOne && seconds < before.seconds - METRIC_LATE_S)
+        findings.hidden.add(
+          `replica ${index}: oldest_pending_seconds ${seconds}, it is ${before.seconds}`,
+        );
+      const parked = metrics.get('pending_accounts{state="parked"}') ?? 0;
+      const isStable = before.parked === after.parked && before.parkedSince > METRIC_LATE_S;
+      if (isStable && parked !== before.parked)
+        findings.hidden.add(
+          `replica ${index}: ${parked} accounts parked, there are ${before.parked}`,
+        );
+    }
+  });
+}
+
+interface Pending {
+  readonly oldest: string | null;
+  readonly seconds: number;
+  readonly parked: number;
+  /** Seconds since an account was parked last. */
+  readonly parkedSince: number;
+}
+
+async function readPending(database: TestDatabase): Promise<Pending> {
+  const [row] = await database.query<Pending & Record<string, unknown>>(
+    `with pending as (
+       select changed_at from account_sync.account where changed_at is not null and parked_at is null
+       union all
+       select changed_at from account_sync.change
+     )
+     select
+       min(changed_at)::text as oldest,
+       coalesce(extract(epoch from now() - min(changed_at)), 0)::float8 as seconds,
+       (select count(*)::int from account_sync.account where parked_at is not null) as parked,
+       coalesce((select extract(epoch from now() - max(parked_at)) from account_sync.account), 1e9)::float8 as "parkedSince"
+     from pending`,
+  );
+  if (row === undefined) throw new Error("an aggregate has one row");
+  return row;
+}
+
+/** null where nobody answers. */
+async function scrape({ url, state }: Slot): Promise<Map<string, number> | null> {
+  if (url === null || state !== "running") return null;
+  try {
+    const text = await readMetrics(url);
+    return new Map(
+      [...text.matchAll(/^account_sync_(\S+) (\S+)$/gm)].map(([, name = "", value]) => [
+        name,
+        Number(value),
+      ]),
+    );
+  } catch {
+    return null;
+  }
+}
+
+export async function readMetrics(url: string): Promise<string> {
+  return await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(3_000) })).text();
+}
+
+/** I8: everything that is kept about accounts, as text, row by row. Bodies of sends are kept until they are settled, and no longer. */
+export async function keptTexts(database: TestDatabase): Promise<string[]> {
+  const tables = await database.query<{ name: string }>(
+    "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'account_sync'::regnamespace and c.relkind in ('r', 'v')",
+  );
+  const texts: string[] = [];
+  for (const { name } of tables) {
+    const rows = await database.query<{ text: string }>(`select t::text as text from ${name} t`);
+    texts.push(...rows.map(({ text }) => `${name}: ${text}`));
+  }
+  return texts;
+}
+
+/** The lines that hold one of the canaries, in either case of letters. */
+export function leaks(texts: readonly string[], canaries: readonly string[]): string[] {
+  return texts.filter((text) => {
+    const lower = text.toLowerCase();
+    return canaries.some((canary) => lower.includes(canary));
+  });
+}
+
+/**
+ * I4: notes every change of an external id in the source tables, and by whom, with the application's own means: a trigger.
+ * `replacedIds` are those where one of ours put another id in the place of one that stood there.
+ */
+export async function witnessIds(database: TestDatabase): Promise<void> {
+  await withClient(database.url, async (client: pg.Client) => {
+    await client.query(`
+      create schema witness;
+      create table witness.id_change (source_table text, row_id text, old_id text, new_id text, by_whom text);
+      create function witness.note() returns trigger language plpgsql as $$
+      begin
+        insert into witness.id_change values (tg_table_name, old.id::text, old.uuid_be, new.uuid_be, current_setting('application_name'));
+        return null;
+      end $$;`);
+    for (const table of ["m_account", "m_account_package_tier", "m_account_pic"])
+      await client.query(
+        `create trigger note_id after update of uuid_be on ${table} for each row
+         when (old.uuid_be is distinct from new.uuid_be) execute function witness.note()`,
+      );
+  });
+}
+
+export async function replacedIds(database: TestDatabase): Promise<string[]> {
+  const rows = await database.query<{ text: string }>(
+    "select w::text as text from witness.id_change w where by_whom like 'account-sync%' and old_id is not null",
+  );
+  return rows.map(({ text }) => text);
+}

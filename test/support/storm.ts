@@ -1,0 +1,165 @@
+/**
+ * The weather of a convergence test, as data: what goes wrong with the API, the network, the database and the processes, and when,
+ * planned from a seed. Each part has a course of its own, so that faults of different parts meet.
+ */
+import type { SandboxFault, SandboxFaults } from "../../src/local/sandbox.ts";
+import type { Random } from "./random.ts";
+
+export interface PlannedFault {
+  readonly atMs: number;
+  readonly fault: Fault;
+}
+
+export type Fault = ApiFault | NetworkFault | DatabaseFault | ProcessFault;
+
+export interface ApiFault {
+  readonly part: "api";
+  readonly name: string;
+  readonly forMs: number;
+  /** null: the tokens given out so far are revoked. */
+  readonly faults: SandboxFaults | null;
+}
+
+export interface NetworkFault {
+  readonly part: "network";
+  readonly name: "cut" | "delay" | "blackhole" | "refuse";
+  readonly forMs: number;
+  readonly slot: number;
+  readonly delayMs: number;
+}
+
+export interface DatabaseFault {
+  readonly part: "database";
+  readonly name: "terminate";
+  readonly forMs: 0;
+  /** Of whose sessions, by what their application_name has behind the version. */
+  readonly role: "" | " listener" | " presence" | "any";
+}
+
+export interface ProcessFault {
+  readonly part: "process";
+  readonly name: "kill" | "term" | "stop" | "kill all";
+  /** Down, or stopped, for so long. */
+  readonly forMs: number;
+  /** Of `kill all` the one that is killed first. */
+  readonly slot: number;
+}
+
+export interface StormOptions {
+  readonly durationMs: number;
+  readonly slots: number;
+  /** The API tells which item is which, so that it may change their order. */
+  readonly echo: boolean;
+  /** A person's words, for an API that quotes what it was sent. */
+  readonly quote: string;
+}
+
+export function planStorm(random: Random, options: StormOptions): PlannedFault[] {
+  const { durationMs, slots } = options;
+  return [
+    ...course(random.fork("api"), durationMs, [200, 1_200], (own) => planApiFault(own, options)),
+    ...course(random.fork("network"), durationMs, [500, 2_500], (own): NetworkFault => {
+      const name = own.weighted({ cut: 4, delay: 3, blackhole: 2, refuse: 2 });
+      return {
+        part: "network",
+        name,
+        slot: own.int(0, slots - 1),
+        delayMs: own.int(20, 250),
+        forMs: name === "cut" ? 0 : own.int(300, name === "blackhole" ? 4_000 : 2_000),
+      };
+    }),
+    ...course(
+      random.fork("database"),
+      durationMs,
+      [800, 3_500],
+      (own): DatabaseFault => ({
+        part: "database",
+        name: "terminate",
+        role: own.weighted({ "": 3, " listener": 2, " presence": 2, any: 2 }),
+        forMs: 0,
+      }),
+    ),
+    ...course(random.fork("process"), durationMs, [500, 2_500], (own): ProcessFault => {
+      const name = own.weighted({ kill: 8, term: 4, stop: 6, "kill all": 1 });
+      return {
+        part: "process",
+        name,
+        slot: own.int(0, slots - 1),
+        // Now and then stopped for longer than the others wait.
+        forMs: name === "stop" && own.chance(0.4) ? own.int(6_500, 9_000) : own.int(100, 1_500),
+      };
+    }),
+  ].sort((a, b) => a.atMs - b.atMs);
+}
+
+/** One fault after another. Those of processes may overlap: the slots differ. */
+function course(
+  random: Random,
+  durationMs: number,
+  [gapMinMs, gapMaxMs]: readonly [number, number],
+  next: (random: Random) => Fault,
+): PlannedFault[] {
+  const planned: PlannedFault[] = [];
+  for (let atMs = random.int(0, gapMaxMs); atMs < durationMs; ) {
+    const fault = next(random);
+    planned.push({ atMs, fault });
+    atMs += random.int(gapMinMs, gapMaxMs) + (fault.part === "api" ? fault.forMs : 0);
+  }
+  return planned;
+}
+
+function planApiFault(random: Random, { echo, quote }: StormOptions): ApiFault {
+  const refusal = [{ message: `customer.email "${quote}" is taken` }];
+  const single: Readonly<Record<string, SandboxFault>> = {
+    "500 not applied": { status: 500 },
+    "500 applied": { status: 500, applied: true },
+    "502 applied": { status: 502, applied: true },
+    "504 not applied": { status: 504 },
+    "503 with Retry-After": { status: 503, retryAfter: 1 },
+    "429 with Retry-After": { status: 429, retryAfter: 1 },
+    "401": { status: 401 },
+    "403": { status: 403, body: { error: "the token has expired" } },
+    "409": { status: 409 },
+    "422 that quotes": { status: 422, body: { success: false, error: refusal } },
+    "success: false": { applied: false, status: 200, body: { success: false, error: refusal } },
+    "dropped before": { dropConnection: "before" },
+    "dropped after": { dropConnection: "after" },
+    "cut off": { cutOff: true },
+    "hangs, not applied": { hang: true },
+    "hangs, applied": { hang: true, applied: true },
+    "late, then dropped": { delayMs: 600, dropConnection: "after" },
+    "200 with HTML": { body: "<html>welcome</html>" },
+    "200 with nothing": { body: {} },
+    "without tiers": { omit: ["tier"] },
+    "without crew": { omit: ["crew"] },
+    // Without the customer alone, the branch's id would be the customer's.
+    "without ids": { omit: ["customer", "branch"] },
+    "token endpoint 500": { on: "token", status: 500 },
+    "token endpoint hangs": { on: "token", hang: true },
+    "token endpoint slow": { on: "token", delayMs: 900 },
+    ...(echo ? { "other order": { reverse: true } } : {}),
+  };
+  const down: readonly SandboxFault[] = [
+    { status: 500 },
+    { status: 503, retryAfter: 1 },
+    { dropConnection: "before" },
+    { dropConnection: "after" },
+  ];
+  const names = Array.from({ length: random.int(2, 6) }, () => random.pick(Object.keys(single)));
+  const next = names.flatMap((name) => single[name] ?? []);
+  const slow = { always: { delayMs: random.int(10, 500) } };
+  const kind = random.weighted({ some: 6, "some, slowly": 6, slow: 4, down: 2, revoked: 1 });
+  const faults = {
+    some: { next },
+    "some, slowly": { next, ...slow },
+    slow,
+    down: { always: random.pick(down) },
+    revoked: null,
+  };
+  return {
+    part: "api",
+    name: kind.startsWith("some") ? `${kind}: ${names.join(", ")}` : kind,
+    forMs: random.int(400, 2_000),
+    faults: faults[kind],
+  };
+}
