@@ -5,7 +5,14 @@ import { type Database, errorCode, isClosed, isContention, isOutage } from "../d
 import { type Patience, patiently } from "../db/patience.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
-import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./attempt.ts";
+import {
+  type Answered,
+  type Attempt,
+  journalAdoption,
+  journalAnswers,
+  journalSends,
+  type Send,
+} from "./attempt.ts";
 import { batched } from "./batched.ts";
 import type { TransformOptions } from "./command.ts";
 import type { Connections } from "./connections.ts";
@@ -61,6 +68,18 @@ export function createSync(
     return answers.map(() => true);
   });
 
+  /** True only when the answer came before the lease it renewed was over again. */
+  const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
+    for (;;) {
+      const begunAt = clock.now();
+      const ours = await patiently(patience("renewing a lease", signal), () =>
+        queue.renew([claim]),
+      );
+      if (!ours.has(claim.accountId)) return false;
+      if (clock.now() - begunAt < queue.leaseMs) return true;
+    }
+  };
+
   const parts: SyncParts = {
     clock,
     load: batched(BATCH_MAX, (ids) => loadAccounts(db, ids)),
@@ -79,8 +98,7 @@ export function createSync(
       const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
       if (attempt === null || clock.now() - begunAt < queue.leaseMs) return attempt;
       // Stopped for longer than the lease (SIGSTOP, a suspended machine): somebody else may have the account by now.
-      const ours = await queue.renew([send.claim]);
-      return ours.has(send.claim.accountId) ? attempt : null;
+      return (await isStillOurs(send.claim, signal)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
     async journalAnswer(answered, signal) {
@@ -92,6 +110,16 @@ export function createSync(
         () => answerBatch(answered),
       );
     },
+    // Kept like an answer: it is one.
+    adopt: (adoption, signal) =>
+      patiently(
+        {
+          ...patience("journaling what a lookup found", signal),
+          mayPass: (error) => !isClosed(error),
+        },
+        () => journalAdoption(db, adoption),
+      ),
+    isStillOurs,
     async settle(conclusion, signal) {
       const outcome = await patiently(patience("settling", signal), () => settleBatch(conclusion));
       if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
