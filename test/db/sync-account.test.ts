@@ -786,6 +786,35 @@ describe("a create without an answer, with lookup", () => {
     },
   );
 
+  test("takes turns with others that found the same customer, and looks whose it is only then", async () => {
+    const other = await engine.insertAccount();
+    api.next(accepted({ customer: "ext-other" }));
+    await engine.round(api, lookup);
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api, lookup);
+    api.nextLookup(foundThere({ customer: "ext-theirs" }));
+    const { promise: turnIsOver, resolve: endTurn } = Promise.withResolvers<void>();
+
+    const theirTurn = engine.db.transaction(async (tx) => {
+      await tx.run("lock_external_id", ["ext-theirs"]);
+      await turnIsOver;
+    });
+    const ours = only(engine.round(api, lookup));
+    await eventually(async () => {
+      const waiting = await engine.query(
+        "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
+      );
+      expect(waiting).toHaveLength(1);
+    });
+    await engine.query("update m_account set uuid_be = 'ext-theirs' where id = $1", [other.id]);
+    endTurn();
+    await theirTurn;
+
+    expect(await ours).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
+    expect((await engine.ids(id)).account).toBeNull();
+  });
+
   test("of two accounts with one number: only one of them gets the customer, also when both find it at once", async () => {
     for (let n = 0; n < 6; n += 1) await engine.insertAccount();
     api.next(...Array.from({ length: 6 }, () => noAnswer()));

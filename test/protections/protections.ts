@@ -166,7 +166,17 @@ export const PROTECTIONS: readonly Protection[] = [
     without: "if (other?.accountId === '') return { takenBy: other.accountId };",
     foundBy: {
       file: "test/db/sync-account.test.ts",
-      test: "is never given a customer whose id stands on another account",
+      test: "is never given a customer whose id",
+    },
+  },
+  {
+    name: "the lookup: accounts that found one customer take turns",
+    file: "src/sync/attempt.ts",
+    text: `await tx.run("lock_external_id", [customer]);`,
+    without: "",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "takes turns with others that found the same customer, and looks whose it is only then",
     },
   },
   {
