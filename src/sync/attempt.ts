@@ -25,7 +25,9 @@ export interface UnsettledAttempt {
   readonly userId: string;
   /** The API configuration that was asked for; null for the default one. */
   readonly configId: string | null;
+  /** Empty when it is larger than was asked for: then `bodyBytes` says how large. */
   readonly body: string;
+  readonly bodyBytes: number;
   readonly sent: SentRows;
   readonly fingerprint: string;
   readonly received: ReceivedIds | null;
@@ -57,9 +59,11 @@ export interface Attempt extends Send {
 export async function loadUnsettledAttempts(
   db: Queryable,
   accountIds: readonly string[],
+  bodyBytesMax: number,
 ): Promise<Map<string, UnsettledAttempt>> {
   const rows = await db.run<UnsettledAttempt & { accountId: string }>("load_unsettled_attempts", [
     accountIds,
+    bodyBytesMax,
   ]);
   return new Map(rows.map((row) => [row.accountId, row]));
 }

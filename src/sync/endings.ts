@@ -40,12 +40,7 @@ export function withoutConnection(
   error: string,
 ): Ending {
   if (claim.configId !== null) {
-    return {
-      name: "parked",
-      errorClass: "validation",
-      error,
-      failed: failedRowsOf(account, "validation"),
-    };
+    return notValid(error, account);
   }
   return {
     name: "retry",
@@ -65,6 +60,19 @@ export function gone(unsettled: UnsettledAttempt | null): Ending {
       unsettled?.operation === "create"
         ? "The account was removed before the answer to its create was known: the API may have a customer that nobody here knows."
         : null,
+  };
+}
+
+/** @param account null when it was not even read */
+export function notValid(error: string, account: Account | null): Ending {
+  return {
+    name: "parked",
+    errorClass: "validation",
+    error: bounded(error),
+    failed:
+      account === null
+        ? [{ entity: "account", reason: "validation", count: 1 }]
+        : failedRowsOf(account, "validation"),
   };
 }
 
@@ -150,7 +158,7 @@ export function answeredWithoutCustomer(httpStatus: number): ApiFailure {
   };
 }
 
-export function failedRowsOf(account: Account, reason: ErrorClass): FailedRows[] {
+function failedRowsOf(account: Account, reason: ErrorClass): FailedRows[] {
   return failedRows(
     reason,
     account.tiers.filter((tier) => tier.isActive).length,

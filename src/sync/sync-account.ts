@@ -21,9 +21,9 @@ import {
   afterFailure,
   answeredWithoutCustomer,
   type Ending,
-  failedRowsOf,
   gone,
   notSentYet,
+  notValid,
   WITHOUT_FURTHER_ADO,
   withoutConnection,
 } from "./endings.ts";
@@ -32,7 +32,7 @@ import type { Loaded } from "./load.ts";
 import { matchIds } from "./match-ids.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
-import { bounded, type Conclusion } from "./settle.ts";
+import type { Conclusion } from "./settle.ts";
 import { validateCommand } from "./validate.ts";
 
 export interface SyncParts {
@@ -74,6 +74,9 @@ export interface SyncPolicy {
   readonly blockedRecheckMs: number;
 }
 
+/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
+export const COMMAND_BYTES_MAX = 1024 * 1024;
+
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is written by then; null when the lease was lost
  * on the way, and with it the right to write anything.
@@ -99,7 +102,7 @@ export async function syncAccount(
       signal,
     );
 
-  const { account, unsettled } = await parts.load(claim.accountId);
+  const { account, unsettled, tooLarge } = await parts.load(claim.accountId);
   if (unsettled?.delivery === "answered" && unsettled.received !== null) {
     return await parts.settle(
       {
@@ -111,6 +114,9 @@ export async function syncAccount(
       },
       signal,
     );
+  }
+  if (tooLarge !== null) {
+    return await end(notValid(tooLarge, null));
   }
   if (account === null) {
     return await end(gone(unsettled));
@@ -147,18 +153,19 @@ export async function syncAccount(
     const error = validation.errors
       .map((finding) => `${finding.field}: ${finding.message}`)
       .join("; ");
-    return await end({
-      name: "parked",
-      errorClass: "validation",
-      error: bounded(error),
-      failed: failedRowsOf(account, "validation"),
-      supersedes: unsettled?.attemptId ?? null,
-    });
+    return await end({ ...notValid(error, account), supersedes: unsettled?.attemptId ?? null });
   }
 
   const fingerprint = fingerprintOf(command);
   if (!claim.force && fingerprint === claim.fingerprint && hasAllIds(sent)) {
     return await end({ name: "unchanged", supersedes: unsettled?.attemptId ?? null });
+  }
+
+  const body = JSON.stringify(command);
+  const bytes = Buffer.byteLength(body);
+  if (bytes > COMMAND_BYTES_MAX) {
+    const error = `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
+    return await end({ ...notValid(error, account), supersedes: unsettled?.attemptId ?? null });
   }
 
   return await send(
@@ -172,7 +179,7 @@ export async function syncAccount(
       idempotencyKey: crypto.randomUUID(),
       userId: claim.userId ?? parts.policy.defaultUserId,
       configId: claim.configId,
-      body: JSON.stringify(command),
+      body,
       sent,
       fingerprint,
       supersedes: unsettled?.attemptId ?? null,

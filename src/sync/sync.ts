@@ -17,6 +17,7 @@ import { batched } from "./batched.ts";
 import type { TransformOptions } from "./command.ts";
 import type { Connections } from "./connections.ts";
 import { loadAccounts } from "./load.ts";
+import type { ReceivedIds } from "./match-ids.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
@@ -57,16 +58,25 @@ export function createSync(
     onTrouble: (error: unknown) =>
       observe.databaseTrouble({ doing: "waking accounts that wait", error }),
   };
-  const settleBatch = batched<Conclusion, Outcome | null>(BATCH_MAX, (conclusions) =>
-    settleAll(settleParts, conclusions),
+  const settleBatch = batched<Conclusion, Outcome | null>(
+    BATCH_MAX,
+    (conclusions) => settleAll(settleParts, conclusions),
+    (conclusion) => (conclusion.kind === "accepted" ? bytesOfIds(conclusion.received) : 0),
   );
-  const sendBatch = batched<Send, Attempt | null>(BATCH_MAX, (sends) =>
-    journalSends(db, queue, sends),
+  const sendBatch = batched<Send, Attempt | null>(
+    BATCH_MAX,
+    (sends) => journalSends(db, queue, sends),
+    ({ body, sent }) =>
+      Buffer.byteLength(body) + (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX,
   );
-  const answerBatch = batched<Answered, true>(BATCH_MAX, async (answers) => {
-    await journalAnswers(db, answers);
-    return answers.map(() => true);
-  });
+  const answerBatch = batched<Answered, true>(
+    BATCH_MAX,
+    async (answers) => {
+      await journalAnswers(db, answers);
+      return answers.map(() => true);
+    },
+    ({ received }) => bytesOfIds(received),
+  );
 
   /** True only when the answer came before the lease it renewed was over again. */
   const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
@@ -142,6 +152,13 @@ export function createSync(
       return await parts.settle(afterSurprise(claim, policy, error), signal);
     }
   };
+}
+
+/** A row's own id and its external one, which has at most 255 characters. */
+const ID_BYTES_MAX = 1_000;
+
+function bytesOfIds({ tiers, pics }: ReceivedIds): number {
+  return (tiers.length + pics.length) * ID_BYTES_MAX;
 }
 
 /** Once per conflict: while other ids of the answer still wait to be written, all of it comes here again. */
