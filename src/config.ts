@@ -93,6 +93,24 @@ const databaseUrl = z.string().superRefine((text, context) => {
 
 const path = z.string().regex(/^\/\S*$/, "must be a path that begins with /");
 
+function checkPlaceholders(path: string, context: z.RefinementCtx): void {
+  const names = [...path.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name ?? "");
+  const unknown = names.filter((name) => name !== "account_no" && name !== "account_id");
+  const isBroken = /[{}]/.test(path.replaceAll(/\{[^{}]*\}/g, ""));
+  if (names.length > 0 && unknown.length === 0 && !isBroken) return;
+
+  const what =
+    unknown.length > 0
+      ? `has ${unknown.map((name) => `{${name}}`).join(", ")}, which nothing stands for`
+      : isBroken
+        ? "has a brace without its other half"
+        : "asks for nobody";
+  context.addIssue({
+    code: "custom",
+    message: `${what}: use {account_no} or {account_id}, as in /api/customer?code={account_no}`,
+  });
+}
+
 /** Settings of the contract that this version knows and does not have yet: only their default is taken. */
 function notYet<const Default extends string>(value: Default) {
   return z.literal(value, `is not available in this version yet, except ${value}`).default(value);
@@ -140,12 +158,9 @@ const settings = z
     CUSTOMER_API_TIMEOUT_MS: milliseconds(120_000, 1),
     CUSTOMER_API_MAX_RPS: wholeNumber(0, 100_000, "requests per second").default(0),
     CUSTOMER_API_UNKNOWN_OUTCOME: z
-      .enum(
-        ["park", "resend"],
-        "must be park or resend (lookup is not available in this version yet)",
-      )
+      .enum(["park", "resend", "lookup"], "must be park, resend or lookup")
       .optional(),
-    CUSTOMER_API_LOOKUP_PATH: notYet(""),
+    CUSTOMER_API_LOOKUP_PATH: path.superRefine(checkPlaceholders).optional(),
     CUSTOMER_API_REFERENCE_FIELD: z
       .string()
       .regex(/^[A-Za-z_][\w.-]*$/, "must be a field name")
@@ -225,6 +240,15 @@ const settings = z
         "and CUSTOMER_API_CLIENT_ID are both set: choose the static token or the client credentials",
       );
     }
+    if (
+      values.CUSTOMER_API_UNKNOWN_OUTCOME === "lookup" &&
+      values.CUSTOMER_API_LOOKUP_PATH === undefined
+    ) {
+      refuse(
+        "CUSTOMER_API_LOOKUP_PATH",
+        "is missing: CUSTOMER_API_UNKNOWN_OUTCOME=lookup needs to know where to look, as in /api/customer?code={account_no}",
+      );
+    }
     if (values.SYNC_MAX_WAIT_MS < values.SYNC_QUIET_PERIOD_MS) {
       refuse(
         "SYNC_MAX_WAIT_MS",
@@ -256,6 +280,7 @@ function toConfig(values: z.infer<typeof settings>) {
       createPath: values.CUSTOMER_API_PATH ?? null,
       updateMethod: values.CUSTOMER_API_UPDATE_METHOD,
       updatePath: values.CUSTOMER_API_UPDATE_PATH ?? null,
+      lookupPath: values.CUSTOMER_API_LOOKUP_PATH ?? null,
       auth: toAuth(values),
       headers: values.CUSTOMER_API_HEADERS,
       tokenStyle: values.CUSTOMER_API_TOKEN_STYLE,

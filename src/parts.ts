@@ -5,7 +5,11 @@
  */
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { type CustomerApiClient, createCustomerApi } from "./customer-api/client.ts";
+import {
+  type CustomerApiClient,
+  createCustomerApi,
+  TOKEN_TIMEOUT_MAX_MS,
+} from "./customer-api/client.ts";
 import { createDatabase, type Database } from "./db/database.ts";
 import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
@@ -103,6 +107,8 @@ export async function openParts(
     pace,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
+      // From when it was journaled: first a token may have to be fetched, then the API has the time that we give a request.
+      applyingMaxMs: config.api.timeoutMs + Math.min(config.api.timeoutMs, TOKEN_TIMEOUT_MAX_MS),
       maxAttempts: config.sync.maxAttempts,
       defaultUserId: config.sync.userId,
       delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),

@@ -1,9 +1,13 @@
 -- Accounts with their parents' external ids.
--- $1 account ids; PostgreSQL infers the key's type, and never joins on a cast of the key.
+-- $1 account ids; PostgreSQL infers the key's type, and never joins on a cast of the key   $2 at most so many bytes
 --
+-- Of an account with more bytes come its id and the figure only.
 -- A blank id is none.
 -- branch_uuid_be exists in newer databases only: where m_account has no such column, the name means the null beside it.
 select
+  found.id::text as "accountId",
+  1 as "ownerRows",
+  found.bytes::float8 as "ownerBytes",
   a.id::text as "id",
   a.account_no as "accountNo",
   a.name as "name",
@@ -31,8 +35,17 @@ cross join lateral (
     no_npwp,
     uuid_be,
     branch_uuid_be,
-    "parentId"
+    "parentId",
+    coalesce(octet_length(account_no), 0)
+      + coalesce(octet_length(name), 0)
+      + coalesce(octet_length(phone_no), 0)
+      + coalesce(octet_length(email), 0)
+      + coalesce(octet_length(no_ktp), 0)
+      + coalesce(octet_length(no_npwp), 0)
+      + coalesce(octet_length(uuid_be), 0)
+      + coalesce(octet_length(branch_uuid_be), 0) as bytes
   from public.m_account
   where id = any ($1)
-) as a
+) as found
+left join lateral (select found.*) as a on found.bytes <= $2
 left join public.m_account as parent on parent.id = a."parentId"

@@ -1,17 +1,50 @@
 -- Addresses.
--- $1 account ids
+-- $1 account ids   $2 at most so many rows of one account   $3 and so many bytes
+--
+-- Of an account with more than that comes one row with the figures and nothing else: see load_tiers.
 select
-  id::text as "id",
-  account_id::text as "accountId",
-  address1 as "address1",
-  address2 as "address2",
-  sub_district as "subDistrict",
-  city as "city",
-  province as "province",
-  country as "country",
-  postalcode as "postalCode",
-  coalesce(is_primary, false) as "isPrimary",
-  coalesce(is_active, true) as "isActive",
-  to_char(created_at, 'YYYY-MM-DD HH24:MI:SS.US') as "createdAt"
-from public.m_account_address
-where account_id = any ($1)
+  found.account_id::text as "accountId",
+  found.owner_rows::int as "ownerRows",
+  found.owner_bytes::float8 as "ownerBytes",
+  a.id::text as "id",
+  a.address1 as "address1",
+  a.address2 as "address2",
+  a.sub_district as "subDistrict",
+  a.city as "city",
+  a.province as "province",
+  a.country as "country",
+  a.postalcode as "postalCode",
+  coalesce(a.is_primary, false) as "isPrimary",
+  coalesce(a.is_active, true) as "isActive",
+  to_char(a.created_at, 'YYYY-MM-DD HH24:MI:SS.US') as "createdAt"
+from (
+  select
+    id,
+    account_id,
+    address1,
+    address2,
+    sub_district,
+    city,
+    province,
+    country,
+    postalcode,
+    is_primary,
+    is_active,
+    created_at,
+    count(*) over owner as owner_rows,
+    sum(
+      coalesce(octet_length(address1), 0)
+      + coalesce(octet_length(address2), 0)
+      + coalesce(octet_length(sub_district), 0)
+      + coalesce(octet_length(city), 0)
+      + coalesce(octet_length(province), 0)
+      + coalesce(octet_length(country), 0)
+      + coalesce(octet_length(postalcode), 0)
+    ) over owner as owner_bytes,
+    row_number() over owner as position
+  from public.m_account_address
+  where account_id = any ($1)
+  window owner as (partition by account_id)
+) as found
+left join lateral (select found.*) as a on found.owner_rows <= $2 and found.owner_bytes <= $3
+where a.id is not null or found.position = 1

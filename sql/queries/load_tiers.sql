@@ -1,10 +1,13 @@
 -- Package tiers. Dates as text: a Date of the driver's would move by a day in another time zone.
--- $1 account ids
+-- $1 account ids   $2 at most so many rows of one account   $3 and so many bytes
 --
+-- Of an account with more than that comes one row with the figures and no tier: it is never cut off silently, nor read whole.
 -- percentage exists in newer databases only: where it does not, the name means the null beside it.
 select
+  found.account_id::text as "accountId",
+  found.owner_rows::int as "ownerRows",
+  found.owner_bytes::float8 as "ownerBytes",
   t.id::text as "id",
-  t.account_id::text as "accountId",
   t.min_value::text as "minValue",
   t.max_value::text as "maxValue",
   t.amount::text as "amount",
@@ -27,7 +30,13 @@ cross join lateral (
     percentage,
     is_active,
     billing_method_id,
-    uuid_be
+    uuid_be,
+    count(*) over owner as owner_rows,
+    sum(coalesce(octet_length(uuid_be), 0)) over owner as owner_bytes,
+    row_number() over owner as position
   from public.m_account_package_tier
   where account_id = any ($1)
-) as t
+  window owner as (partition by account_id)
+) as found
+left join lateral (select found.*) as t on found.owner_rows <= $2 and found.owner_bytes <= $3
+where t.id is not null or found.position = 1

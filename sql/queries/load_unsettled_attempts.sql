@@ -1,15 +1,17 @@
 -- The sends of these accounts that are not settled: to be finished before anything new goes out.
--- $1 account ids
+-- $1 account ids   $2 at most so many bytes of a body
 select
   account_id as "accountId",
   attempt_id as "attemptId",
   generation as "generation",
   operation as "operation",
   delivery as "delivery",
+  (extract(epoch from clock_timestamp() - started_at) * 1000)::float8 as "sentMsAgo",
   idempotency_key as "idempotencyKey",
   user_id as "userId",
   config_id as "configId",
-  body as "body",
+  case when octet_length(body) <= $2 then body else '' end as "body",
+  coalesce(octet_length(body), 0) as "bodyBytes",
   sent as "sent",
   fingerprint as "fingerprint",
   received as "received"

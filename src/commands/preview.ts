@@ -39,6 +39,11 @@ async function previewAccount({ db, mapping }: Parts, id: string): Promise<Previ
   const accountId = canonical?.accountId ?? id;
   const [loaded] = await loadAccounts(db, [accountId]);
   const account = loaded?.account ?? null;
+  if (loaded !== undefined && loaded.tooLarge !== null) {
+    throw new OperatorError(`${loaded.tooLarge}.`, {
+      hint: "Remove rows of the account that are no longer needed, inactive ones included.",
+    });
+  }
   if (account === null) {
     throw new OperatorError(`There is no account ${id}.`, {
       hint: "Ids are those of m_account.id; account-sync knows nothing of account numbers or names.",

@@ -14,6 +14,8 @@ import type {
   ApiRequest,
   ApiResult,
   CustomerApi,
+  LookupRequest,
+  LookupResult,
 } from "./customer-api.ts";
 import {
   createExchange,
@@ -32,10 +34,12 @@ import {
   type Verdict,
 } from "./failure.ts";
 import { createLimits } from "./limits.ts";
+import { readLookup } from "./lookup.ts";
 import { maskPersonal, toOneLine } from "./mask.ts";
 import {
   type AnswerSection,
   type CustomerAnswer,
+  EMPTY_ANSWER,
   errorMessages,
   isBareSuccess,
   readAnswer,
@@ -72,7 +76,7 @@ export interface CustomerApiClient extends CustomerApi {
 }
 
 /** A token comes quickly or not at all; it must not eat a request's two minutes. */
-const TOKEN_TIMEOUT_MAX_MS = 30_000;
+export const TOKEN_TIMEOUT_MAX_MS = 30_000;
 
 export function createCustomerApi(options: CustomerApiOptions): CustomerApiClient {
   const now = options.now ?? (() => performance.now());
@@ -105,8 +109,27 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       return limits.guard(connection, {
         idempotencyKey: request.idempotencyKey,
         signal: request.signal,
-        run: () => sendAuthorized(sender, connection, request),
+        run: () => exchangeAuthorized(sender, connection, toCommandCall(connection, request)),
       });
+    },
+    async lookUp(connection, request) {
+      const path = toLookupPath(connection, request);
+      if (path === null) return NOTHING_TO_LOOK_FOR;
+
+      // To the limits any answer is a sign of life, whatever it says.
+      let answered: LookupResult | null = null;
+      const guarded = await limits.guard(connection, {
+        idempotencyKey: `lookup ${request.idempotencyKey}`,
+        signal: request.signal,
+        run: async () => {
+          const call = toLookupCall(connection, request, path);
+          const result = await exchangeAuthorized(sender, connection, call);
+          if (result.kind === "failed") return result;
+          answered = result;
+          return accepted(result.httpStatus ?? 0, EMPTY_ANSWER);
+        },
+      });
+      return answered ?? (guarded as Extract<ApiResult, { kind: "failed" }>);
     },
     hold: (connection, forMs) => limits.hold(connection, forMs),
     available: () => limits.available(),
@@ -138,55 +161,71 @@ function findImpossible(request: ApiRequest): ApiFailure | null {
   };
 }
 
-async function sendAuthorized(
+/** One request to the API proper, and how to read what comes back. */
+interface Call<Result extends CallResult> {
+  readonly operation: ApiRequest["operation"] | "lookup";
+  readonly method: HttpRequest["method"];
+  /** With the ids in it; `target` is the path as it is configured. */
+  readonly path: string;
+  readonly target: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | null;
+  /** The command that the API's words may quote. */
+  readonly about: string | null;
+  readonly signal: AbortSignal;
+  readonly judge: (outcome: HttpOutcome, context: Context) => Result;
+}
+
+type CallResult = ApiResult | LookupResult;
+
+async function exchangeAuthorized<Result extends CallResult>(
   sender: Sender,
   connection: ApiConnection,
-  request: ApiRequest,
-): Promise<ApiResult> {
-  const first = await sendWithToken(sender, connection, request);
+  call: Call<Result>,
+): Promise<Result | Failed> {
+  const first = await exchangeWithToken(sender, connection, call);
   if (!first.tokenRefused || connection.auth.kind !== "client_credentials") return first.result;
 
   sender.tokens.invalidate(connection.auth, first.token ?? "");
-  const second = await sendWithToken(sender, connection, request);
+  const second = await exchangeWithToken(sender, connection, call);
   return second.result;
 }
 
-interface Sent {
-  readonly result: ApiResult;
+interface Exchanged<Result> {
+  readonly result: Result | Failed;
   readonly token: string | null;
   readonly tokenRefused: boolean;
 }
 
-async function sendWithToken(
+async function exchangeWithToken<Result extends CallResult>(
   sender: Sender,
   connection: ApiConnection,
-  request: ApiRequest,
-): Promise<Sent> {
-  const authorization = await authorize(sender, connection.auth, request.signal);
+  call: Call<Result>,
+): Promise<Exchanged<Result>> {
+  const authorization = await authorize(sender, connection.auth, call.signal);
   if (authorization.kind === "failed") {
     return { result: failed(authorization.failure), token: null, tokenRefused: false };
   }
 
   const { token } = authorization;
-  const httpRequest = toHttpRequest(sender, connection, request, token);
-  const outcome = await sender.exchange(httpRequest);
+  const outcome = await sender.exchange(toHttpRequest(sender, connection, call, token));
   const context: Context = {
-    what: `${request.operation} (${httpRequest.method} ${describeTarget(connection, request)})`,
-    operation: request.operation,
-    body: request.body,
+    what: `${call.operation} (${call.method} ${describeTarget(connection, call.target)})`,
+    operation: call.operation,
+    body: call.about,
     secrets: secretsOf(connection, token),
   };
-  const result = judge(outcome, context);
+  const result = call.judge(outcome, context);
 
   sender.observe.apiRequest({
-    operation: request.operation,
+    operation: call.operation,
     result: observedResult(result),
     durationMs: outcome.durationMs,
   });
   return { result, token, tokenRefused: isTokenRefusal(result) };
 }
 
-function isTokenRefusal(result: ApiResult): boolean {
+function isTokenRefusal(result: CallResult): boolean {
   // A proxy's 407 is not about our token.
   return (
     result.kind === "failed" &&
@@ -211,47 +250,103 @@ async function authorize(sender: Sender, auth: ApiAuth, signal: AbortSignal) {
 function toHttpRequest(
   sender: Sender,
   connection: ApiConnection,
-  request: ApiRequest,
+  call: Call<CallResult>,
   token: string | null,
 ): HttpRequest {
-  const { method, path } = route(connection, request);
   return {
-    method,
-    url: connection.baseUrl + path,
+    method: call.method,
+    url: connection.baseUrl + call.path,
     headers: {
       ...extraHeaders(connection, token),
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
       // A DELETE has no body, and servers refuse an empty one that claims to be JSON.
-      ...(request.body === null ? {} : { "content-type": "application/json" }),
+      ...(call.body === null ? {} : { "content-type": "application/json" }),
       "accept-encoding": "identity",
-      "idempotency-key": request.idempotencyKey,
-      "x-sync-generation": request.generation,
+      ...call.headers,
       "user-agent": sender.userAgent,
     },
-    body: request.body,
+    body: call.body,
     timeoutMs: sender.timeoutMs,
+    signal: call.signal,
+  };
+}
+
+function toCommandCall(connection: ApiConnection, request: ApiRequest): Call<ApiResult> {
+  const { method, target } = route(connection, request);
+  const id = encodeURIComponent(request.externalId ?? "");
+  return {
+    operation: request.operation,
+    method,
+    path: target.replaceAll("{id}", () => id),
+    target,
+    headers: {
+      "idempotency-key": request.idempotencyKey,
+      "x-sync-generation": request.generation,
+    },
+    body: request.body,
+    about: request.body,
     signal: request.signal,
+    judge,
   };
 }
 
 function route(
   connection: ApiConnection,
   request: ApiRequest,
-): { method: HttpRequest["method"]; path: string } {
-  const id = encodeURIComponent(request.externalId ?? "");
-  const updatePath = connection.updatePath.replaceAll("{id}", () => id);
-
+): { method: HttpRequest["method"]; target: string } {
   switch (request.operation) {
     case "create":
-      return { method: "POST", path: connection.createPath };
+      return { method: "POST", target: connection.createPath };
     case "update":
-      return { method: connection.updateMethod, path: updatePath };
+      return { method: connection.updateMethod, target: connection.updatePath };
     case "delete":
-      return { method: "DELETE", path: updatePath };
+      return { method: "DELETE", target: connection.updatePath };
     default:
       throw new Error(`unknown operation: ${request.operation satisfies never}`);
   }
 }
+
+/** Without a key: what is only read cannot happen twice, and the key belongs to the create. */
+function toLookupCall(
+  connection: ApiConnection,
+  request: LookupRequest,
+  path: string,
+): Call<LookupResult> {
+  return {
+    operation: "lookup",
+    method: "GET",
+    path,
+    target: connection.lookupPath ?? "",
+    headers: {},
+    body: null,
+    about: request.body,
+    signal: request.signal,
+    judge: (outcome, context) => judgeLookup(outcome, context, request),
+  };
+}
+
+/** null when the account lacks what the path asks for, or has it in a form that no URL can carry. */
+function toLookupPath(connection: ApiConnection, request: LookupRequest): string | null {
+  const values = { account_no: request.accountNo.trim(), account_id: request.accountId };
+  let path = connection.lookupPath;
+  for (const [name, value] of Object.entries(values)) {
+    if (path === null || !path.includes(`{${name}}`)) continue;
+    // Dots would climb out of the path, as with the id of an update.
+    if (/^\.{0,2}$/.test(value)) return null;
+    path = path.replaceAll(`{${name}}`, () => encodeURIComponent(value));
+  }
+  return path;
+}
+
+const NOTHING_TO_LOOK_FOR: LookupResult = {
+  kind: "answered",
+  httpStatus: null,
+  found: {
+    kind: "unclear",
+    reason:
+      "It cannot be looked up: the account has no number that CUSTOMER_API_LOOKUP_PATH could ask for",
+  },
+};
 
 /** The configuration may add headers, never touch what makes the request this request. */
 const OWN_HEADERS = new Set([
@@ -284,12 +379,11 @@ function extraHeaders(connection: ApiConnection, token: string | null): Record<s
 }
 
 /** Where it went, without what a URL may hide: user, password, query and ids. */
-function describeTarget(connection: ApiConnection, request: ApiRequest): string {
-  const path = request.operation === "create" ? connection.createPath : connection.updatePath;
+function describeTarget(connection: ApiConnection, target: string): string {
   const url = URL.parse(connection.baseUrl);
   if (url === null) return "(the base URL is not a URL)";
 
-  return `${url.origin}${url.pathname.replace(/\/$/, "")}${path.replace(/[?#].*$/, "")}`;
+  return `${url.origin}${url.pathname.replace(/\/$/, "")}${target.replace(/[?#].*$/, "")}`;
 }
 
 function secretsOf(connection: ApiConnection, token: string | null): string[] {
@@ -303,7 +397,8 @@ function secretsOf(connection: ApiConnection, token: string | null): string[] {
 interface Context {
   /** What we tried, on what. */
   readonly what: string;
-  readonly operation: ApiRequest["operation"];
+  readonly operation: ApiRequest["operation"] | "lookup";
+  /** The command that the API's words may quote. */
   readonly body: string | null;
   readonly secrets: readonly string[];
 }
@@ -350,7 +445,7 @@ function judgeSuccess(answer: HttpAnswer, context: Context): ApiResult {
  * A 2xx that is no answer we know: taken for a success it would lose the change silently, and taken for a refusal it would park what
  * may pass the next time. One that gives messages ({"error": "…"}) came from somebody who speaks of the command.
  */
-function unrecognised(answer: HttpAnswer, json: unknown, context: Context): ApiResult {
+function unrecognised(answer: HttpAnswer, json: unknown, context: Context): Failed {
   const said = mask(errorMessages(json).join("; "), context);
   return failed({
     errorClass: said === "" ? "network" : "server",
@@ -369,7 +464,37 @@ function madeCustomer(answer: CustomerAnswer, context: Context): boolean {
   return context.operation === "create" && answer.customer.items.some((item) => item.id !== null);
 }
 
-function judgeRefusal(answer: HttpAnswer, context: Context): ApiResult {
+/** Found, not there, or unclear. What may pass is a failure: nothing is known then, and nothing may be sent. */
+function judgeLookup(
+  outcome: HttpOutcome,
+  context: Context,
+  request: LookupRequest,
+): LookupResult | Failed {
+  if (outcome.kind === "broken") return judgeBreak(outcome, context);
+
+  const { status, text } = outcome;
+  const isAnswer = (status >= 200 && status < 300) || status === 404;
+  const found = isAnswer
+    ? readLookup({ status, text, link: outcome.header("link") }, request)
+    : null;
+  if (found?.kind === "unclear") {
+    return unclear(status, `${context.what} answered ${status}: ${found.reason}`);
+  }
+  if (found !== null) return { kind: "answered", httpStatus: status, found };
+  if (isAnswer) return unrecognised(outcome, undefined, context);
+
+  const refusal = judgeRefusal(outcome, context);
+  // The same question will be refused again: whoever configured it has to look.
+  return refusal.failure.errorClass === "rejected"
+    ? unclear(status, refusal.failure.message)
+    : refusal;
+}
+
+function unclear(httpStatus: number, reason: string): LookupResult {
+  return { kind: "answered", httpStatus, found: { kind: "unclear", reason: toOneLine(reason) } };
+}
+
+function judgeRefusal(answer: HttpAnswer, context: Context): Failed {
   const messages = errorMessages(parseJson(answer.text));
   const tokenRefused = answer.status === 403 && saysTokenRefused(answer, messages);
   const verdict = statusVerdict(tokenRefused ? 401 : answer.status);
@@ -382,7 +507,7 @@ function judgeRefusal(answer: HttpAnswer, context: Context): ApiResult {
   });
 }
 
-function judgeBreak(broken: HttpBreak, context: Context): ApiResult {
+function judgeBreak(broken: HttpBreak, context: Context): Failed {
   // A status line that came is an answer even if its body did not; only a success needs its body.
   if (broken.status !== null && (broken.status < 200 || broken.status >= 300)) {
     const verdict = statusVerdict(broken.status);
@@ -465,27 +590,23 @@ function maskAnswer(answer: CustomerAnswer, context: Context): CustomerAnswer {
   };
 }
 
-const NO_SECTION: AnswerSection = { present: false, items: [], failed: 0, errors: [] };
-
-const EMPTY_ANSWER: CustomerAnswer = {
-  refusal: null,
-  customer: NO_SECTION,
-  branch: NO_SECTION,
-  tier: NO_SECTION,
-  crew: NO_SECTION,
-};
-
 function accepted(httpStatus: number, answer: CustomerAnswer): ApiResult {
   return { kind: "accepted", httpStatus, answer };
 }
 
-function failed(failure: ApiFailure): ApiResult {
+type Failed = Extract<ApiResult, { kind: "failed" }>;
+
+function failed(failure: ApiFailure): Failed {
   return { kind: "failed", failure };
 }
 
-function observedResult(result: ApiResult) {
+function observedResult(result: CallResult) {
   if (result.kind === "failed") {
     return result.failure.errorClass === "server" ? "server_error" : result.failure.errorClass;
+  }
+  if (result.kind === "answered") {
+    const isRefused = result.found.kind === "unclear" && (result.httpStatus ?? 0) >= 300;
+    return isRefused ? "rejected" : "ok";
   }
 
   const { customer, branch, tier, crew } = result.answer;

@@ -1,3 +1,4 @@
+import type { Found } from "./lookup.ts";
 import type { CustomerAnswer } from "./schema.ts";
 
 /**
@@ -9,6 +10,8 @@ export interface CustomerApi {
    * its token endpoint can do.
    */
   send(connection: ApiConnection, request: ApiRequest): Promise<ApiResult>;
+  /** Asks whether the customer of a create is there. Never rejects either; changes nothing at the API. */
+  lookUp(connection: ApiConnection, request: LookupRequest): Promise<LookupResult>;
   /** The API asked another replica to be left alone for so long: nothing is sent to it from here either. */
   hold(connection: ApiConnection, forMs: number): void;
 }
@@ -23,6 +26,8 @@ export interface ApiConnection {
   readonly updateMethod: "PUT" | "PATCH" | "POST";
   /** Contains `{id}`, replaced by the customer's external id, percent-encoded. */
   readonly updatePath: string;
+  /** Contains `{account_no}` or `{account_id}`, percent-encoded; null where nobody is looked up. */
+  readonly lookupPath: string | null;
   readonly auth: ApiAuth;
   /** Extra headers; may never override authorization, host, content-length, idempotency-key. */
   readonly headers: Readonly<Record<string, string>>;
@@ -55,8 +60,28 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
 }
 
+/** The create that is looked for, as it was sent. */
+export interface LookupRequest {
+  readonly accountId: string;
+  /** Its `branch.code`; blank when the account has no number. */
+  readonly accountNo: string;
+  readonly referenceField: string | null;
+  readonly body: string;
+  readonly idempotencyKey: string;
+  readonly signal: AbortSignal;
+}
+
 export type ApiResult =
   | { readonly kind: "accepted"; readonly httpStatus: number; readonly answer: CustomerAnswer }
+  | { readonly kind: "failed"; readonly failure: ApiFailure };
+
+export type LookupResult =
+  | {
+      readonly kind: "answered";
+      /** null when the account has nothing that it could be asked for by, so nothing was asked. */
+      readonly httpStatus: number | null;
+      readonly found: Found;
+    }
   | { readonly kind: "failed"; readonly failure: ApiFailure };
 
 export interface ApiFailure {

@@ -10,7 +10,7 @@ import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import { networkErrorCode } from "./failure.ts";
 
 export interface HttpRequest {
-  readonly method: "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;

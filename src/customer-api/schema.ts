@@ -109,6 +109,15 @@ const MAX_ITEMS = 10_000;
 
 const ABSENT: AnswerSection = { present: false, items: [], failed: 0, errors: [] };
 
+/** "Done", and nobody named. */
+export const EMPTY_ANSWER: CustomerAnswer = {
+  refusal: null,
+  customer: ABSENT,
+  branch: ABSENT,
+  tier: ABSENT,
+  crew: ABSENT,
+};
+
 function readSection(body: Json, names: readonly string[]): AnswerSection {
   const section = names.map((name) => body[name]).find(isFilledSection);
   if (section === undefined) return ABSENT;

@@ -49,6 +49,7 @@ const operations = everyOne<ApiOperation>({
   create: true,
   update: true,
   delete: true,
+  lookup: true,
   token: true,
 });
 

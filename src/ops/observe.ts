@@ -25,7 +25,7 @@ export interface Observe {
   /** A sync came to its end: one log line, the runs, updated and failed counters, duration and lag. */
   ran(run: Run): void;
   apiRequest(request: {
-    readonly operation: "create" | "update" | "delete" | "token";
+    readonly operation: "create" | "update" | "delete" | "lookup" | "token";
     readonly result: ApiRequestResult;
     readonly durationMs: number;
   }): void;

@@ -19,11 +19,15 @@ export interface UnsettledAttempt {
    * `answered`: the ids are in `received`; only the write-back is missing.
    */
   readonly delivery: "sending" | "unknown" | "not_applied" | "answered";
+  /** How long ago it was journaled, on the database's clock. */
+  readonly sentMsAgo: number;
   readonly idempotencyKey: string;
   readonly userId: string;
   /** The API configuration that was asked for; null for the default one. */
   readonly configId: string | null;
+  /** Empty when it is larger than was asked for: then `bodyBytes` says how large. */
   readonly body: string;
+  readonly bodyBytes: number;
   readonly sent: SentRows;
   readonly fingerprint: string;
   readonly received: ReceivedIds | null;
@@ -55,9 +59,11 @@ export interface Attempt extends Send {
 export async function loadUnsettledAttempts(
   db: Queryable,
   accountIds: readonly string[],
+  bodyBytesMax: number,
 ): Promise<Map<string, UnsettledAttempt>> {
   const rows = await db.run<UnsettledAttempt & { accountId: string }>("load_unsettled_attempts", [
     accountIds,
+    bodyBytesMax,
   ]);
   return new Map(rows.map((row) => [row.accountId, row]));
 }
@@ -115,7 +121,7 @@ export async function journalSends(
 export interface Answered {
   readonly attemptId: string;
   readonly received: ReceivedIds;
-  readonly httpStatus: number;
+  readonly httpStatus: number | null;
 }
 
 export async function journalAnswers(db: Database, answers: readonly Answered[]): Promise<void> {
@@ -124,4 +130,35 @@ export async function journalAnswers(db: Database, answers: readonly Answered[])
     answers.map((answer) => JSON.stringify(answer.received)),
     answers.map((answer) => answer.httpStatus),
   ]);
+}
+
+/** What a lookup found, as the answer to a create. */
+export interface Adoption extends Answered {
+  readonly accountId: string;
+}
+
+/**
+ * Writes down what was found, unless another account of ours has that customer's id or is about to get it. The lock makes those take
+ * turns that found the same customer at the same time.
+ */
+export async function journalAdoption(
+  db: Database,
+  adoption: Adoption,
+): Promise<{ takenBy: string | null }> {
+  const { customer } = adoption.received;
+  return await db.transaction(async (tx) => {
+    await tx.run("lock_external_id", [customer]);
+    const [other] = await tx.run<{ accountId: string }>("find_id_owner", [
+      customer,
+      adoption.accountId,
+    ]);
+    if (other !== undefined) return { takenBy: other.accountId };
+
+    await tx.run("journal_answers", [
+      [adoption.attemptId],
+      [JSON.stringify(adoption.received)],
+      [adoption.httpStatus],
+    ]);
+    return { takenBy: null };
+  });
 }

@@ -7,20 +7,25 @@
 import DataLoader from "dataloader";
 import { isContention, isOutage } from "../db/database.ts";
 
+/** What one statement carries at most: 64 accounts of a megabyte each are eight statements. */
+export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+
 /**
+ * @param bytesOf about what an item weighs in the statement; a batch that is too heavy is run in parts, one after the other
  * @param run all of a batch or nothing of it: one that fails is repeated item by item, so that a bad item costs only itself. Not in an
  *   outage, nor when others were in the way: then it was none of the items.
  */
 export function batched<Item, Result>(
   maxBatchSize: number,
   run: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+  bytesOf: (item: Item) => number = () => 0,
 ): (item: Item) => Promise<Result> {
   let running: Promise<unknown> = Promise.resolve();
   let line: Promise<unknown> = Promise.resolve();
 
   const loader = new DataLoader<Item, Result>(
     (items) => {
-      const results = runAll(run, items);
+      const results = runParts(run, partsOf(items, bytesOf));
       running = results.catch(() => {});
       return results;
     },
@@ -38,6 +43,38 @@ export function batched<Item, Result>(
     },
   );
   return (item) => loader.load(item);
+}
+
+function partsOf<Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] {
+  const parts: Item[][] = [];
+  let room = 0;
+  for (const item of items) {
+    const bytes = bytesOf(item);
+    if (parts.length === 0 || bytes > room) {
+      parts.push([]);
+      room = BATCH_BYTES_MAX;
+    }
+    parts.at(-1)?.push(item);
+    room -= bytes;
+  }
+  return parts;
+}
+
+/** A part that fails as a whole says nothing about the others: those before it are done. */
+async function runParts<Item, Result>(
+  run: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
+  parts: readonly (readonly Item[])[],
+): Promise<readonly (Result | Error)[]> {
+  const results: (Result | Error)[] = [];
+  for (const items of parts) {
+    try {
+      results.push(...(await runAll(run, items)));
+    } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
+      results.push(...items.map(() => failure));
+    }
+  }
+  return results;
 }
 
 async function runAll<Item, Result>(

@@ -18,6 +18,7 @@ export interface ConnectionSettings {
   readonly createPath: string | null;
   readonly updateMethod: ApiConnection["updateMethod"];
   readonly updatePath: string | null;
+  readonly lookupPath: string | null;
   readonly auth: ApiAuth;
   readonly headers: Readonly<Record<string, string>>;
   readonly tokenStyle: "form" | "json";
@@ -110,6 +111,7 @@ function fromEnvironment(settings: ConnectionSettings, url: string): ApiConnecti
     createPath,
     updateMethod: settings.updateMethod,
     updatePath: settings.updatePath ?? `${createPath}/{id}`,
+    lookupPath: settings.lookupPath,
     auth: withTokenUrl(settings.auth, tokenUrlFor(null, settings, baseUrl)),
     headers: settings.headers,
   };
@@ -138,6 +140,7 @@ function fromRow(
       createPath,
       updateMethod: settings.updateMethod,
       updatePath: settings.updatePath ?? `${createPath}/{id}`,
+      lookupPath: settings.lookupPath,
       auth: hasCredentials
         ? {
             kind: "client_credentials",

@@ -16,28 +16,67 @@ export interface Loaded {
   readonly account: Account | null;
   /** A send of before that is not settled; finished before anything new goes out. */
   readonly unsettled: UnsettledAttempt | null;
+  /** Why it was not read, with the figures and the limit; null when it was. `account` is null then, too. */
+  readonly tooLarge: string | null;
 }
 
-/** Resolves with one entry per id, in order. All rows come from one snapshot. */
+/** Of one account, and of its rows in one table. */
+interface SizeLimits {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** Nobody has so many tiers or contact persons; who does could not be sent in one command, nor written back in one transaction. */
+export const ACCOUNT_LIMITS: SizeLimits = { rows: 2_000, bytes: 1024 * 1024 };
+
+/** Of each account in a batch: a larger one is read by itself, so that a batch of 64 large ones is never in memory at once. */
+const BATCH_LIMITS: SizeLimits = { rows: 100, bytes: 64 * 1024 };
+
+/** Resolves with one entry per id, in order. All rows of an account come from one snapshot. */
 export async function loadAccounts(db: Database, ids: readonly string[]): Promise<Loaded[]> {
+  if (ids.length === 1) return await loadWithin(db, ids, ACCOUNT_LIMITS);
+
+  const loaded = await loadWithin(db, ids, BATCH_LIMITS);
+  const whole: Loaded[] = [];
+  for (const [index, entry] of loaded.entries()) {
+    const id = ids[index];
+    if (entry.tooLarge === null || id === undefined) whole.push(entry);
+    else whole.push(...(await loadWithin(db, [id], ACCOUNT_LIMITS)));
+  }
+  return whole;
+}
+
+async function loadWithin(
+  db: Database,
+  ids: readonly string[],
+  limits: SizeLimits,
+): Promise<Loaded[]> {
   try {
-    return await db.transaction((tx) => loadAll(tx, ids), "repeatable read, read only");
+    return await db.transaction((tx) => loadAll(tx, ids, limits), "repeatable read, read only");
   } catch (error) {
     if (!isImpossibleValue(error)) throw error;
     // One id that the key's type cannot hold fails the whole batch; alone it is simply an account that does not exist.
     if (ids.length > 1) {
       const half = Math.ceil(ids.length / 2);
       return [
-        ...(await loadAccounts(db, ids.slice(0, half))),
-        ...(await loadAccounts(db, ids.slice(half))),
+        ...(await loadWithin(db, ids.slice(0, half), limits)),
+        ...(await loadWithin(db, ids.slice(half), limits)),
       ];
     }
-    const unsettled = await loadUnsettledAttempts(db, ids);
-    return ids.map((id) => ({ account: null, unsettled: unsettled.get(id) ?? null }));
+    const unsettled = await loadUnsettledAttempts(db, ids, ACCOUNT_LIMITS.bytes);
+    return ids.map((id) => ({
+      account: null,
+      unsettled: unsettled.get(id) ?? null,
+      tooLarge: null,
+    }));
   }
 }
 
-async function loadAll(tx: Queryable, ids: readonly string[]): Promise<Loaded[]> {
+async function loadAll(
+  tx: Queryable,
+  ids: readonly string[],
+  limits: SizeLimits,
+): Promise<Loaded[]> {
   // Asked each time: a table that comes or goes while we run must not leave its rows out of what is sent.
   const source = await describeSource(tx);
   if (source.vanished.length > 0) throw new VanishedTables(source.vanished);
@@ -46,13 +85,27 @@ async function loadAll(tx: Queryable, ids: readonly string[]): Promise<Loaded[]>
     query: string,
     params: readonly unknown[],
   ): Promise<Row[]> => (source.has(table) ? tx.run<Row>(query, params) : Promise.resolve([]));
+  const excess = createExcess(limits);
+  const childrenOf = async <Row extends { readonly id: string }>(
+    table: string,
+    query: string,
+  ): Promise<(Row & Owned)[]> =>
+    excess.takeOut(
+      table,
+      await ifTable<Measured<Row>>(table, query, [ids, limits.rows, limits.bytes]),
+    );
 
-  const unsettled = await loadUnsettledAttempts(tx, ids);
-  const accounts = await tx.run<AccountRow>("load_accounts", [ids]);
-  const tiers = await tx.run<TierRow>("load_tiers", [ids]);
-  const pics = await tx.run<Pic & Owned>("load_pics", [ids]);
-  const addresses = await ifTable<Address & Owned>("m_account_address", "load_addresses", [ids]);
-  const bankAccounts = await ifTable<BankAccountRow>("m_account_bank", "load_bank_accounts", [ids]);
+  const unsettled = await loadUnsettledAttempts(tx, ids, limits.bytes);
+  const accounts = excess.takeOut<AccountRow>(
+    "m_account",
+    await tx.run<Measured<AccountRow>>("load_accounts", [ids, limits.bytes]),
+  );
+  const tiers = await childrenOf<TierRow>("m_account_package_tier", "load_tiers");
+  const pics = await childrenOf<Pic>("m_account_pic", "load_pics");
+  const addresses = await childrenOf<Address>("m_account_address", "load_addresses");
+  const bankAccounts = await childrenOf<BankAccountRow>("m_account_bank", "load_bank_accounts");
+  for (const [id, { bodyBytes }] of unsettled)
+    if (bodyBytes > limits.bytes) excess.note(id, `a journaled command of ${bodyBytes} bytes`);
 
   const lookUp = async (table: string, query: string, keys: readonly (string | null)[]) => {
     const wanted = [...new Set(keys.filter((key) => key !== null))];
@@ -104,10 +157,53 @@ async function loadAll(tx: Queryable, ids: readonly string[]): Promise<Loaded[]>
       },
     ]),
   );
-  return ids.map((id) => ({
-    account: found.get(id) ?? null,
-    unsettled: unsettled.get(id) ?? null,
-  }));
+  return ids.map((id) => {
+    const tooLarge = excess.of(id);
+    return {
+      account: tooLarge === null ? (found.get(id) ?? null) : null,
+      unsettled: unsettled.get(id) ?? null,
+      tooLarge,
+    };
+  });
+}
+
+/** Of an account that is too large for the limits a query gives one row without an id, with the figures. */
+type Measured<Row> = Owned & {
+  readonly ownerRows: number;
+  readonly ownerBytes: number;
+} & (Row | { readonly id: null });
+
+/** Collects what is too large, while the rows go by. */
+function createExcess(limits: SizeLimits) {
+  const found = new Map<string, string[]>();
+  const note = (accountId: string, what: string) => {
+    found.set(accountId, [...(found.get(accountId) ?? []), what]);
+  };
+
+  return {
+    note,
+
+    /** The rows that were loaded. */
+    takeOut<Row extends { readonly id: string }>(
+      table: string,
+      rows: readonly Measured<Row>[],
+    ): (Row & Owned)[] {
+      for (const { id, accountId, ownerRows, ownerBytes } of rows)
+        if (id === null)
+          note(
+            accountId,
+            `${ownerRows} ${ownerRows === 1 ? "row" : "rows"} of ${table} with ${ownerBytes} bytes`,
+          );
+      return rows.filter((row): row is Measured<Row> & Row => row.id !== null);
+    },
+
+    of(accountId: string): string | null {
+      const what = found.get(accountId);
+      return what === undefined
+        ? null
+        : `The account is too large to be sent: ${what.join(", ")}; at most ${limits.rows} rows and ${limits.bytes} bytes of each table are read`;
+    },
+  };
 }
 
 /** Nothing is sent while a captured table is away: without its rows an account would look as if they had been removed. */
@@ -134,14 +230,14 @@ interface AccountRow
   readonly parentExternalId: string | null;
 }
 
-interface TierRow extends Omit<Tier, "minValue" | "maxValue" | "amount" | "billingMethod">, Owned {
+interface TierRow extends Omit<Tier, "minValue" | "maxValue" | "amount" | "billingMethod"> {
   readonly minValue: string | null;
   readonly maxValue: string | null;
   readonly amount: string | null;
   readonly billingMethodId: string | null;
 }
 
-interface BankAccountRow extends Omit<BankAccount, "bankExternalId">, Owned {
+interface BankAccountRow extends Omit<BankAccount, "bankExternalId"> {
   readonly bankId: string | null;
 }
 

@@ -8,6 +8,8 @@ export interface ReceivedIds {
   readonly tiers: readonly ReceivedId[];
   readonly pics: readonly ReceivedId[];
   readonly problems: readonly MatchProblem[];
+  /** Found by a lookup: nothing tells that the customer holds what was sent. */
+  readonly adopted?: boolean;
 }
 
 export interface ReceivedId {
@@ -28,7 +30,8 @@ export interface MatchProblem {
  *
  * 1. the row has that id already, or the API echoes our local id under the reference field;
  * 2. the API echoes what we sent, and that fits one row only and the row fits one item only;
- * 3. the position, while nothing speaks against the API having kept the order.
+ * 3. the position, while nothing speaks against the API having kept the order. Only in the answer to the very command: what a lookup
+ *    lists was never in our order, so there only the last pair is left to the position.
  *
  * A wrong id on a row is worse than none, so whatever is not proven is left out and told as a problem.
  */
@@ -36,7 +39,7 @@ export function matchIds(
   answer: CustomerAnswer,
   command: CustomerCommand,
   sent: SentRows,
-  options: { readonly referenceField: string | null },
+  options: MatchOptions,
 ): ReceivedIds {
   const account = matchAccount(answer, command, sent, options.referenceField);
   const tiers = matchSection({
@@ -45,7 +48,7 @@ export function matchIds(
     rows: toRows(sent.tiers, command.tier, TIER, options.referenceField),
     unsentIds: sent.unsentIds?.tiers ?? [],
     naturalKey: TIER,
-    referenceField: options.referenceField,
+    ...options,
   });
   const pics = matchSection({
     entity: "pic",
@@ -53,7 +56,7 @@ export function matchIds(
     rows: toRows(sent.pics, command["customer-crew"], CREW, options.referenceField),
     unsentIds: sent.unsentIds?.pics ?? [],
     naturalKey: CREW,
-    referenceField: options.referenceField,
+    ...options,
   });
 
   return {
@@ -63,6 +66,11 @@ export function matchIds(
     pics: pics.received,
     problems: [...account.problems, ...tiers.problems, ...pics.problems],
   };
+}
+
+export interface MatchOptions {
+  readonly referenceField: string | null;
+  readonly answers: "the command" | "a lookup";
 }
 
 function matchAccount(
@@ -122,14 +130,13 @@ function namesAnId(section: AnswerSection): boolean {
   });
 }
 
-interface SectionInput {
+interface SectionInput extends MatchOptions {
   readonly entity: "tier" | "pic";
   readonly section: AnswerSection;
   readonly rows: readonly Row[];
   /** Ids of rows that were not sent: an item with one of them is none of ours here. */
   readonly unsentIds: readonly string[];
   readonly naturalKey: NaturalKey;
-  readonly referenceField: string | null;
 }
 
 interface Row {
@@ -275,7 +282,7 @@ function matchByNaturalKey(
  * old one and reports the conflict. A new row beside such a row gets nothing: the API does not speak of the rows we think.
  */
 function matchByPosition(
-  { section, rows, naturalKey }: SectionInput,
+  { section, rows, naturalKey, answers }: SectionInput,
   candidates: readonly Candidate[],
   matches: Matches,
 ): void {
@@ -289,7 +296,9 @@ function matchByPosition(
   const known = freeRows.filter((row) => row.externalId !== null).length;
   if (known > 0 && known < freeRows.length) return;
 
-  const keepsOrder = [...matches].every(([row, candidate]) => row.index === candidate.index);
+  const keepsOrder =
+    answers === "the command" &&
+    [...matches].every(([row, candidate]) => row.index === candidate.index);
   if (!keepsOrder && freeRows.length > 1) return;
 
   const pairs = freeRows.flatMap((row, index) => {

@@ -271,16 +271,17 @@ function endingOfAccepted(
   const refused = rows.filter((row) => row.status === "failed");
   const conflicts = rows.filter((row) => row.status === "conflict");
   const isIncomplete = received.problems.length > 0;
+  const isAdopted = received.adopted === true;
 
   const errorClass: ErrorClass | null =
     unwritten.length > 0
       ? "database"
-      : isIncomplete
+      : isIncomplete || isAdopted
         ? "incomplete"
         : conflicts.length > 0
           ? "id_conflict"
           : null;
-  const mustRepeat = unwritten.length > 0 || isIncomplete;
+  const mustRepeat = unwritten.length > 0 || isIncomplete || isAdopted;
   // A locked row is nobody's failure: it is free again in a moment, however often it takes.
   const countsAsAttempt = refused.length > 0 || (isIncomplete && unwritten.length === 0);
   const isParked = mustRepeat && countsAsAttempt && claim.attempts + 1 >= INCOMPLETE_TRIES;
@@ -345,9 +346,13 @@ function failedRows(rows: readonly RowResult[], received: ReceivedIds): FailedRo
   return failed;
 }
 
+const ADOPTED =
+  "the answer to the create never came; its customer was found at the API by a lookup, and an update follows, as nothing tells that it holds these data";
+
 /** One line; ids of rows and codes of errors, never what is in the rows. */
 function describe(rows: readonly RowResult[], received: ReceivedIds): string | null {
   const sentences = [
+    ...(received.adopted === true ? [ADOPTED] : []),
     ...rows.flatMap((row) => {
       switch (row.status) {
         case "written":

@@ -5,23 +5,34 @@
  * that the database sees batches; a send of before that never came to its end is finished first, under its own key and body.
  */
 import type { Clock } from "../clock.ts";
-import type { ApiConnection, ApiFailure, CustomerApi } from "../customer-api/customer-api.ts";
+import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
 import type { Account } from "./account.ts";
-import type { Answered, Attempt, Send, UnsettledAttempt } from "./attempt.ts";
+import type { Adoption, Answered, Attempt, Send, UnsettledAttempt } from "./attempt.ts";
 import {
   type CustomerCommand,
   type SentRows,
   type TransformOptions,
   toCommand,
 } from "./command.ts";
+import { resolveDoubt } from "./doubt.ts";
+import {
+  afterFailure,
+  answeredWithoutCustomer,
+  type Ending,
+  gone,
+  notSentYet,
+  notValid,
+  WITHOUT_FURTHER_ADO,
+  withoutConnection,
+} from "./endings.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { Loaded } from "./load.ts";
 import { matchIds } from "./match-ids.ts";
-import type { ErrorClass, FailedRows, Outcome } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
-import { bounded, type Conclusion, type Ended, type SettlingAttempt } from "./settle.ts";
+import type { Conclusion } from "./settle.ts";
 import { validateCommand } from "./validate.ts";
 
 export interface SyncParts {
@@ -38,6 +49,10 @@ export interface SyncParts {
   /** Resolves null when the lease was lost: then nothing may be sent. */
   readonly journalSend: (send: Send, signal: AbortSignal) => Promise<Attempt | null>;
   readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;
+  /** Journals what a lookup found as the answer to the create; not when another account has that id: resolves with that one. */
+  readonly adopt: (adoption: Adoption, signal: AbortSignal) => Promise<{ takenBy: string | null }>;
+  /** Renews the lease. Resolves false when it was lost: then nothing may be asked either. */
+  readonly isStillOurs: (claim: Claim, signal: AbortSignal) => Promise<boolean>;
   /** Writes back and settles. Resolves null when the lease was lost. */
   readonly settle: (conclusion: Conclusion, signal: AbortSignal) => Promise<Outcome | null>;
   readonly observe: Pick<Observe, "unknownOutcome">;
@@ -47,7 +62,9 @@ export interface SyncParts {
 
 export interface SyncPolicy {
   /** What to do with a create whose answer never came. */
-  readonly unknownOutcome: "park" | "resend";
+  readonly unknownOutcome: "park" | "resend" | "lookup";
+  /** How long the API may be at work on a create: a "not there" that comes sooner proves nothing. */
+  readonly applyingMaxMs: number;
   /** Tries on errors that may pass; 0 never gives up. */
   readonly maxAttempts: number;
   /** `updated_by` when nobody is named. */
@@ -56,6 +73,9 @@ export interface SyncPolicy {
   /** How long a blocked account sleeps when its parent does not wake it. */
   readonly blockedRecheckMs: number;
 }
+
+/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
+export const COMMAND_BYTES_MAX = 1024 * 1024;
 
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is written by then; null when the lease was lost
@@ -82,7 +102,7 @@ export async function syncAccount(
       signal,
     );
 
-  const { account, unsettled } = await parts.load(claim.accountId);
+  const { account, unsettled, tooLarge } = await parts.load(claim.accountId);
   if (unsettled?.delivery === "answered" && unsettled.received !== null) {
     return await parts.settle(
       {
@@ -95,6 +115,9 @@ export async function syncAccount(
       signal,
     );
   }
+  if (tooLarge !== null) {
+    return await end(notValid(tooLarge, null));
+  }
   if (account === null) {
     return await end(gone(unsettled));
   }
@@ -105,23 +128,19 @@ export async function syncAccount(
   if ("error" in connection)
     return await end(withoutConnection(parts, claim, account, connection.error));
   if (repeats !== null) {
-    // A crash came before the result: nobody has told of it yet.
-    if (repeats.operation === "create" && repeats.delivery === "sending")
-      parts.observe.unknownOutcome(claim.accountId);
-    if (needsAHuman(repeats, parts.policy) && !claim.retry)
-      return await end({ ...parkUnknownOutcome(repeats), delivery: "unknown" });
-    return await send(
-      parts,
-      claim,
-      connection,
-      {
-        ...repeats,
-        claim,
-        supersedes: repeats.attemptId,
-        repeatsUnknown: repeats.delivery !== "not_applied",
-      },
-      signal,
-    );
+    const doubt = await resolveDoubt(parts, claim, connection, repeats, signal);
+    switch (doubt.kind) {
+      case "found":
+        return await parts.settle({ ...doubt, kind: "accepted", claim, attempt: repeats }, signal);
+      case "ended":
+        return await end(doubt.ending);
+      case "lease lost":
+        return null;
+      case "send":
+        return await send(parts, claim, connection, toRepeat(repeats, claim), signal);
+      default:
+        return doubt satisfies never;
+    }
   }
 
   if (account.parent !== null && account.parent.externalId === null) {
@@ -134,18 +153,19 @@ export async function syncAccount(
     const error = validation.errors
       .map((finding) => `${finding.field}: ${finding.message}`)
       .join("; ");
-    return await end({
-      name: "parked",
-      errorClass: "validation",
-      error: bounded(error),
-      failed: failedRowsOf(account, "validation"),
-      supersedes: unsettled?.attemptId ?? null,
-    });
+    return await end({ ...notValid(error, account), supersedes: unsettled?.attemptId ?? null });
   }
 
   const fingerprint = fingerprintOf(command);
   if (!claim.force && fingerprint === claim.fingerprint && hasAllIds(sent)) {
     return await end({ name: "unchanged", supersedes: unsettled?.attemptId ?? null });
+  }
+
+  const body = JSON.stringify(command);
+  const bytes = Buffer.byteLength(body);
+  if (bytes > COMMAND_BYTES_MAX) {
+    const error = `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
+    return await end({ ...notValid(error, account), supersedes: unsettled?.attemptId ?? null });
   }
 
   return await send(
@@ -159,7 +179,7 @@ export async function syncAccount(
       idempotencyKey: crypto.randomUUID(),
       userId: claim.userId ?? parts.policy.defaultUserId,
       configId: claim.configId,
-      body: JSON.stringify(command),
+      body,
       sent,
       fingerprint,
       supersedes: unsettled?.attemptId ?? null,
@@ -181,7 +201,17 @@ async function send(
   if (place.kind === "stopped") return null;
   if (place.kind === "held") {
     parts.api.hold(connection, place.forMs);
-    return await parts.settle(notSentYet(claim, send, place.forMs), signal);
+    return await parts.settle(
+      {
+        ...WITHOUT_FURTHER_ADO,
+        ...notSentYet(claim, send.sent, place.forMs),
+        kind: "ended",
+        claim,
+        generation: send.generation,
+        durationMs: 0,
+      },
+      signal,
+    );
   }
   const attempt = await parts.journalSend(send, signal);
   if (attempt === null) return null;
@@ -214,6 +244,7 @@ async function send(
   const command = JSON.parse(send.body) as CustomerCommand;
   const received = matchIds(result.answer, command, send.sent, {
     referenceField: parts.mapping.referenceField,
+    answers: "the command",
   });
   if (send.operation === "create" && received.customer === null) {
     return await end(
@@ -231,28 +262,12 @@ async function send(
   );
 }
 
-/** A configuration that was asked for and does not exist is this request's fault; a missing default one is nobody's account's. */
-function withoutConnection(
-  parts: SyncParts,
-  claim: Claim,
-  account: Account,
-  error: string,
-): Ending {
-  if (claim.configId !== null) {
-    return {
-      name: "parked",
-      errorClass: "validation",
-      error,
-      failed: failedRowsOf(account, "validation"),
-    };
-  }
+function toRepeat(repeats: UnsettledAttempt, claim: Claim): Send {
   return {
-    name: "retry",
-    errorClass: "unauthorized",
-    error,
-    failed: failedRowsOf(account, "unauthorized"),
-    countsAsAttempt: false,
-    delayMs: parts.policy.delayAfter(claim.attempts),
+    ...repeats,
+    claim,
+    supersedes: repeats.attemptId,
+    repeatsUnknown: repeats.delivery !== "not_applied",
   };
 }
 
@@ -274,17 +289,6 @@ export function unlessLeaseLost(signal: AbortSignal): AbortSignal {
   if (signal.aborted) onAbort();
   else signal.addEventListener("abort", onAbort, { once: true });
   return leaving.signal;
-}
-
-function gone(unsettled: UnsettledAttempt | null): Ending {
-  return {
-    name: "gone",
-    supersedes: unsettled?.attemptId ?? null,
-    error:
-      unsettled?.operation === "create"
-        ? "The account was removed before the answer to its create was known: the API may have a customer that nobody here knows."
-        : null,
-  };
 }
 
 /**
@@ -309,44 +313,6 @@ function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean 
   }
 }
 
-/** The API asked another replica not to be sent to: as if it had asked us. */
-function notSentYet(claim: Claim, send: Send, forMs: number): Conclusion {
-  return {
-    ...WITHOUT_FURTHER_ADO,
-    kind: "ended",
-    claim,
-    generation: send.generation,
-    name: "retry",
-    errorClass: "throttled",
-    error: `not sent: the API asked everybody to wait, ${(forMs / 1_000).toFixed(1)} s more`,
-    failed: failedRowsOfSent(send.sent, "throttled"),
-    delayMs: forMs,
-    countsAsAttempt: false,
-    keepsRetry: claim.retry,
-    durationMs: 0,
-  };
-}
-
-function needsAHuman(unsettled: UnsettledAttempt, policy: SyncPolicy): boolean {
-  return (
-    unsettled.operation === "create" &&
-    unsettled.delivery !== "not_applied" &&
-    policy.unknownOutcome === "park"
-  );
-}
-
-function parkUnknownOutcome(attempt: SettlingAttempt): Ending {
-  return {
-    name: "parked",
-    attempt,
-    errorClass: "unknown_outcome",
-    error:
-      "A create was sent and its answer never came: the customer may exist. Look it up at the API; if it is there, set uuid_be to its id, then retry. A retry without an id sends the same create again.",
-    failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
-    settlesAttempt: false,
-  };
-}
-
 async function waitForParent(
   parts: SyncParts,
   account: Account,
@@ -365,103 +331,9 @@ async function waitForParent(
   };
 }
 
-function afterFailure(
-  parts: SyncParts,
-  claim: Claim,
-  attempt: Attempt,
-  failure: ApiFailure,
-): Ending {
-  // Whatever became of this try, it says nothing about an earlier one of the same send that may have been applied.
-  const delivery = attempt.repeatsUnknown ? "unknown" : failure.delivery;
-  const isUnknownCreate = attempt.operation === "create" && delivery === "unknown";
-  if (isUnknownCreate && !attempt.repeatsUnknown) parts.observe.unknownOutcome(claim.accountId);
-  const ending = {
-    errorClass: failure.errorClass,
-    error: bounded(failure.message),
-    httpStatus: failure.httpStatus,
-    delivery,
-    failed: failedRowsOfSent(attempt.sent, failure.errorClass),
-  };
-
-  // Also when it is refused now: a 409 may well mean that the first one was applied. Not when this try did not get there: what a
-  // person asked for is still to be done.
-  const wasDecided = failure.errorClass === "rejected";
-  if (
-    isUnknownCreate &&
-    (wasDecided || (parts.policy.unknownOutcome === "park" && failure.delivery === "unknown"))
-  ) {
-    const parked = parkUnknownOutcome(attempt);
-    return { ...ending, ...parked, error: bounded(`${failure.message}. ${parked.error}`) };
-  }
-  if (failure.errorClass === "rejected") return { ...ending, name: "parked", settlesAttempt: true };
-  const isLastTry =
-    failure.countsAsAttempt &&
-    parts.policy.maxAttempts > 0 &&
-    claim.attempts + 1 >= parts.policy.maxAttempts;
-  return {
-    ...ending,
-    name: isLastTry ? "parked" : "retry",
-    settlesAttempt: delivery === "not_sent",
-    countsAsAttempt: failure.countsAsAttempt,
-    delayMs: Math.max(failure.retryAfterMs ?? 0, parts.policy.delayAfter(claim.attempts)),
-    keepsRetry: claim.retry && failure.delivery !== "unknown",
-  };
-}
-
-/** The API took a create and did not say which customer it made: as good as no answer. */
-function answeredWithoutCustomer(httpStatus: number): ApiFailure {
-  return {
-    errorClass: "network",
-    delivery: "unknown",
-    countsAsAttempt: true,
-    httpStatus,
-    message: `The API answered the create with ${httpStatus}, without the customer's id`,
-    retryAfterMs: null,
-  };
-}
-
 function hasAllIds(sent: SentRows): boolean {
   return (
     sent.externalId !== null &&
     [...sent.tiers, ...sent.pics].every((row) => row.externalId !== null)
   );
 }
-
-function failedRowsOf(account: Account, reason: ErrorClass): FailedRows[] {
-  return failedRows(
-    reason,
-    account.tiers.filter((tier) => tier.isActive).length,
-    account.pics.filter((pic) => pic.isActive).length,
-  );
-}
-
-function failedRowsOfSent(sent: SentRows, reason: ErrorClass): FailedRows[] {
-  return failedRows(reason, sent.tiers.length, sent.pics.length);
-}
-
-function failedRows(reason: ErrorClass, tiers: number, pics: number): FailedRows[] {
-  const rows: FailedRows[] = [
-    { entity: "account", reason, count: 1 },
-    { entity: "tier", reason, count: tiers },
-    { entity: "pic", reason, count: pics },
-  ];
-  return rows.filter((row) => row.count > 0);
-}
-
-type Ending = Pick<Ended, "name"> &
-  Partial<Omit<Ended, "kind" | "claim" | "generation" | "durationMs">>;
-
-const WITHOUT_FURTHER_ADO = {
-  attempt: null,
-  supersedes: null,
-  errorClass: null,
-  error: null,
-  httpStatus: null,
-  failed: [],
-  delivery: null,
-  settlesAttempt: true,
-  delayMs: 0,
-  countsAsAttempt: true,
-  blockedBy: null,
-  keepsRetry: false,
-} satisfies Omit<Ended, "kind" | "claim" | "generation" | "name" | "durationMs">;

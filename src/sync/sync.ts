@@ -5,11 +5,19 @@ import { type Database, errorCode, isClosed, isContention, isOutage } from "../d
 import { type Patience, patiently } from "../db/patience.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
-import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./attempt.ts";
+import {
+  type Answered,
+  type Attempt,
+  journalAdoption,
+  journalAnswers,
+  journalSends,
+  type Send,
+} from "./attempt.ts";
 import { batched } from "./batched.ts";
 import type { TransformOptions } from "./command.ts";
 import type { Connections } from "./connections.ts";
 import { loadAccounts } from "./load.ts";
+import type { ReceivedIds } from "./match-ids.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
@@ -50,16 +58,37 @@ export function createSync(
     onTrouble: (error: unknown) =>
       observe.databaseTrouble({ doing: "waking accounts that wait", error }),
   };
-  const settleBatch = batched<Conclusion, Outcome | null>(BATCH_MAX, (conclusions) =>
-    settleAll(settleParts, conclusions),
+  const settleBatch = batched<Conclusion, Outcome | null>(
+    BATCH_MAX,
+    (conclusions) => settleAll(settleParts, conclusions),
+    (conclusion) => (conclusion.kind === "accepted" ? bytesOfIds(conclusion.received) : 0),
   );
-  const sendBatch = batched<Send, Attempt | null>(BATCH_MAX, (sends) =>
-    journalSends(db, queue, sends),
+  const sendBatch = batched<Send, Attempt | null>(
+    BATCH_MAX,
+    (sends) => journalSends(db, queue, sends),
+    ({ body, sent }) =>
+      Buffer.byteLength(body) + (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX,
   );
-  const answerBatch = batched<Answered, true>(BATCH_MAX, async (answers) => {
-    await journalAnswers(db, answers);
-    return answers.map(() => true);
-  });
+  const answerBatch = batched<Answered, true>(
+    BATCH_MAX,
+    async (answers) => {
+      await journalAnswers(db, answers);
+      return answers.map(() => true);
+    },
+    ({ received }) => bytesOfIds(received),
+  );
+
+  /** True only when the answer came before the lease it renewed was over again. */
+  const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
+    for (;;) {
+      const begunAt = clock.now();
+      const ours = await patiently(patience("renewing a lease", signal), () =>
+        queue.renew([claim]),
+      );
+      if (!ours.has(claim.accountId)) return false;
+      if (clock.now() - begunAt < queue.leaseMs) return true;
+    }
+  };
 
   const parts: SyncParts = {
     clock,
@@ -79,8 +108,7 @@ export function createSync(
       const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
       if (attempt === null || clock.now() - begunAt < queue.leaseMs) return attempt;
       // Stopped for longer than the lease (SIGSTOP, a suspended machine): somebody else may have the account by now.
-      const ours = await queue.renew([send.claim]);
-      return ours.has(send.claim.accountId) ? attempt : null;
+      return (await isStillOurs(send.claim, signal)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
     async journalAnswer(answered, signal) {
@@ -92,6 +120,16 @@ export function createSync(
         () => answerBatch(answered),
       );
     },
+    // Kept like an answer: it is one.
+    adopt: (adoption, signal) =>
+      patiently(
+        {
+          ...patience("journaling what a lookup found", signal),
+          mayPass: (error) => !isClosed(error),
+        },
+        () => journalAdoption(db, adoption),
+      ),
+    isStillOurs,
     async settle(conclusion, signal) {
       const outcome = await patiently(patience("settling", signal), () => settleBatch(conclusion));
       if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
@@ -114,6 +152,13 @@ export function createSync(
       return await parts.settle(afterSurprise(claim, policy, error), signal);
     }
   };
+}
+
+/** A row's own id and its external one, which has at most 255 characters. */
+const ID_BYTES_MAX = 1_000;
+
+function bytesOfIds({ tiers, pics }: ReceivedIds): number {
+  return (tiers.length + pics.length) * ID_BYTES_MAX;
 }
 
 /** Once per conflict: while other ids of the answer still wait to be written, all of it comes here again. */

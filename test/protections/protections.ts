@@ -139,4 +139,54 @@ export const PROTECTIONS: readonly Protection[] = [
       test: "renewing says that the replica lives, also while the account's row is locked",
     },
   },
+  {
+    name: 'the lookup: a "not there" that comes too early is not believed',
+    file: "src/sync/doubt.ts",
+    text: "return waitMs <= 0 || claim.retry ? SEND",
+    without: "return true ? SEND",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "that is not there yet is not sent again while the API may be at work on it",
+    },
+  },
+  {
+    name: "the lookup: only who holds the lease asks",
+    file: "src/sync/doubt.ts",
+    text: "if (!(await parts.isStillOurs(claim, signal))) return LEASE_LOST;",
+    without: "",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "is not even looked for by somebody who has lost the lease",
+    },
+  },
+  {
+    name: "the lookup: no customer is given to two accounts",
+    file: "src/sync/attempt.ts",
+    text: "if (other !== undefined) return { takenBy: other.accountId };",
+    without: "if (other?.accountId === '') return { takenBy: other.accountId };",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "is never given a customer whose id",
+    },
+  },
+  {
+    name: "the lookup: accounts that found one customer take turns",
+    file: "src/sync/attempt.ts",
+    text: `await tx.run("lock_external_id", [customer]);`,
+    without: "",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "takes turns with others that found the same customer, and looks whose it is only then",
+    },
+  },
+  {
+    name: "the lookup: what was found is brought up to date",
+    file: "src/sync/doubt.ts",
+    text: "adopted: true,",
+    without: "adopted: false,",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "that was adopted is updated also when nothing changed",
+    },
+  },
 ];

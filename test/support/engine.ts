@@ -10,6 +10,8 @@ import type {
   ApiRequest,
   ApiResult,
   CustomerApi,
+  LookupRequest,
+  LookupResult,
 } from "../../src/customer-api/customer-api.ts";
 import type { AnswerSection } from "../../src/customer-api/schema.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
@@ -235,6 +237,7 @@ export async function createEngine(
         observe: { ...SILENT, ...observe },
         policy: {
           unknownOutcome: "park",
+          applyingMaxMs: 0,
           maxAttempts: 0,
           defaultUserId: "account-sync",
           delayAfter: () => 0,
@@ -265,6 +268,7 @@ export const CONNECTION: ApiConnection = {
   createPath: "/api/customer/command",
   updateMethod: "PUT",
   updatePath: "/api/customer/command/{id}",
+  lookupPath: "/api/customer?code={account_no}",
   auth: { kind: "none" },
   headers: {},
 };
@@ -296,6 +300,9 @@ export interface FakeApi extends CustomerApi {
   readonly requests: ApiRequest[];
   /** What the next sends get, in order; after that every command is accepted. */
   next(...results: (ApiResult | ((request: ApiRequest) => ApiResult | Promise<ApiResult>))[]): void;
+  readonly lookups: LookupRequest[];
+  /** What the next lookups get, in order; after that nobody is there. */
+  nextLookup(...results: (LookupResult | (() => Promise<LookupResult>))[]): void;
 }
 
 /** Accepts every command and gives out ids like an API that honours keys and keeps the order of arrays. */
@@ -304,9 +311,21 @@ export function createFakeApi(): FakeApi {
   const script: (ApiResult | ((request: ApiRequest) => ApiResult | Promise<ApiResult>))[] = [];
   const answers = new Map<string, ApiResult>();
   let given = 0;
+  const lookups: LookupRequest[] = [];
+  const lookupScript: (LookupResult | (() => Promise<LookupResult>))[] = [];
 
   return {
     requests,
+    lookups,
+    nextLookup: (...results) => {
+      lookupScript.push(...results);
+    },
+    async lookUp(_connection, request) {
+      lookups.push(request);
+      const scripted = lookupScript.shift();
+      if (scripted === undefined) return notThere();
+      return typeof scripted === "function" ? await scripted() : scripted;
+    },
     next: (...results) => {
       script.push(...results);
     },
@@ -353,6 +372,25 @@ export function accepted(ids: {
       crew: section(ids.crew),
     },
   };
+}
+
+export function notThere(): LookupResult {
+  return { kind: "answered", httpStatus: 404, found: { kind: "none" } };
+}
+
+/** The one customer that a lookup found: the ids it holds, in no order that means anything. */
+export function foundThere(ids: Parameters<typeof accepted>[0]): LookupResult {
+  const answered = accepted(ids);
+  if (answered.kind === "failed") throw new Error("what is accepted has not failed");
+  return {
+    kind: "answered",
+    httpStatus: 200,
+    found: { kind: "one", answer: answered.answer },
+  };
+}
+
+export function unclear(reason: string): LookupResult {
+  return { kind: "answered", httpStatus: 200, found: { kind: "unclear", reason } };
 }
 
 function section(ids: readonly (string | null)[] | undefined): AnswerSection {

@@ -95,7 +95,11 @@ test.each([
   ["CUSTOMER_API_ALLOWED_ORIGINS", "https://api.example.com/path"],
   ["CUSTOMER_API_INSECURE", "yes"],
   ["CUSTOMER_API_CLIENT_ID", "alone"],
-  ["CUSTOMER_API_UNKNOWN_OUTCOME", "lookup"],
+  ["CUSTOMER_API_UNKNOWN_OUTCOME", "guess"],
+  ["CUSTOMER_API_LOOKUP_PATH", "api/customer?code={account_no}"],
+  ["CUSTOMER_API_LOOKUP_PATH", "/api/customer?code={account_number}"],
+  ["CUSTOMER_API_LOOKUP_PATH", "/api/customer?code={account_no"],
+  ["CUSTOMER_API_LOOKUP_PATH", "/api/customer"],
   ["CUSTOMER_API_MAX_RPS", "2.5"],
   ["ON_ACCOUNT_DELETE", "delete"],
   ["MESSAGES", "id"],
@@ -138,6 +142,23 @@ test.each([
   ],
 ])("settings that contradict each other are refused: %o", (environment, message) => {
   expect(refusalOf(environment).message).toContain(message);
+});
+
+test("lookup needs a path to look at, and takes both placeholders", () => {
+  const lookup = { CUSTOMER_API_UNKNOWN_OUTCOME: "lookup" };
+  const path = "/api/customer/{account_id}?code={account_no}";
+
+  expect(refusalOf(lookup).message).toContain("CUSTOMER_API_LOOKUP_PATH is missing");
+  expect(readConfig({ ...lookup, CUSTOMER_API_LOOKUP_PATH: path }).api).toMatchObject({
+    unknownOutcome: "lookup",
+    lookupPath: path,
+  });
+});
+
+test("a placeholder that nothing stands for is named", () => {
+  const { message } = refusalOf({ CUSTOMER_API_LOOKUP_PATH: "/x?code={account_no}&name={name}" });
+
+  expect(message).toContain("{name}, which nothing stands for");
 });
 
 test("a secret may come from a file, without the line's end", () => {

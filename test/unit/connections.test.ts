@@ -113,6 +113,7 @@ function find(
     createPath: null,
     updateMethod: "PUT",
     updatePath: null,
+    lookupPath: null,
     auth: { kind: "none" },
     headers: {},
     tokenStyle: "form",

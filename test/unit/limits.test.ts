@@ -10,6 +10,7 @@ const connection: ApiConnection = {
   createPath: "/create",
   updateMethod: "PUT",
   updatePath: "/update/{id}",
+  lookupPath: null,
   auth: { kind: "none" },
   headers: {},
 };

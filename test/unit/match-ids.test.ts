@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { AnswerSection, CustomerAnswer } from "../../src/customer-api/schema.ts";
 import type { CommandCrew, CommandTier, CustomerCommand, SentRow } from "../../src/sync/command.ts";
-import { matchIds, type ReceivedIds } from "../../src/sync/match-ids.ts";
+import { type MatchOptions, matchIds, type ReceivedIds } from "../../src/sync/match-ids.ts";
 
 describe("the account", () => {
   test("customer and branch have an id each", () => {
@@ -536,6 +536,7 @@ function match(given: {
   readonly crewItems?: readonly CommandCrew[];
   readonly unsentIds?: readonly string[];
   readonly referenceField?: string | null;
+  readonly answers?: MatchOptions["answers"];
   readonly answer?: Partial<CustomerAnswer>;
 }): ReceivedIds {
   const tiers = given.tiers ?? [];
@@ -566,7 +567,7 @@ function match(given: {
       pics,
       unsentIds: { tiers: given.unsentIds ?? ["inactive"], pics: [] },
     },
-    { referenceField: given.referenceField ?? null },
+    { referenceField: given.referenceField ?? null, answers: given.answers ?? "the command" },
   );
 }
 

@@ -51,8 +51,8 @@ test("all label values stand at 0 before anything happened", async () => {
   expect(count(series, "updated_total{")).toBe(3);
   expect(count(series, "failed_total{")).toBe(3 * 11);
   expect(count(series, "runs_total{")).toBe(7 * 3);
-  expect(count(series, "api_requests_total{")).toBe(4 * 8);
-  expect(count(series, "api_request_duration_seconds_count{")).toBe(4);
+  expect(count(series, "api_requests_total{")).toBe(5 * 8);
+  expect(count(series, "api_request_duration_seconds_count{")).toBe(5);
   expect(count(series, "pending_accounts{")).toBe(6);
   expect(count(series, "circuit_state{")).toBe(3);
   expect(series).toContain('account_sync_failed_total{entity="pic",reason="unknown_outcome"} 0');

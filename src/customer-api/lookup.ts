@@ -1,0 +1,209 @@
+/**
+ * What the answer to a lookup says: is the customer there that a create was sent for? Pure.
+ *
+ * Both mistakes are dear. A customer taken for ours may be another account's, so it has to carry the very account number (or the very
+ * reference) that was sent. And a "not there" that only means that nobody searched makes a second customer, so it has to be said: by a
+ * 404 that speaks of a customer, or by a whole list that does not hold it. Everything else is unclear, and left to a human.
+ */
+import { type CustomerAnswer, EMPTY_ANSWER, errorMessages, readAnswer } from "./schema.ts";
+
+/** What the create was sent with, and what is looked for. */
+export interface Wanted {
+  /** `branch.code` of the create; blank when the account has none. */
+  readonly accountNo: string;
+  readonly accountId: string;
+  /** Where the API keeps our ids, if it does. */
+  readonly referenceField: string | null;
+}
+
+export type Found =
+  | { readonly kind: "none" }
+  | { readonly kind: "one"; readonly answer: CustomerAnswer }
+  /** More than one, or nothing that can be understood. `reason` holds no word of the API. */
+  | { readonly kind: "unclear"; readonly reason: string };
+
+export interface LookupAnswer {
+  readonly status: number;
+  readonly text: string;
+  /** The `Link` header: some lists say only there that they go on. */
+  readonly link: string | null;
+}
+
+/** null when a success holds no JSON: cut off, or the page of some gateway. Then nothing is known, and it may pass. */
+export function readLookup(answer: LookupAnswer, wanted: Wanted): Found | null {
+  if (answer.status === 204) return NONE;
+
+  const json = parseJson(answer.text);
+  if (answer.status === 404) return readNotFound(json);
+  return json === undefined ? null : readSuccess(json, answer.link, wanted);
+}
+
+/** Also what a wrong path gets. A router's own 404 is a page, is empty, or says so; taken for "not there" it would double every create. */
+function readNotFound(json: unknown): Found {
+  const isAboutCustomer =
+    isObject(json) && !errorMessages(json).some((message) => ROUTER_WORDS.test(message));
+  return isAboutCustomer
+    ? NONE
+    : unclear("this 404 may be about the path, not the customer; check CUSTOMER_API_LOOKUP_PATH");
+}
+
+const ROUTER_WORDS =
+  /\broutes?\b|\bcannot get\b|\bno static resource\b|\bpage not found\b|\bendpoints?\b/i;
+
+function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found {
+  const listed = listIn(json);
+  if (listed === null) return unclear("it names no customer, and does not say that there is none");
+  if (isPage(listed, link)) {
+    return unclear(
+      `it lists ${listed.items.length} customers and may go on; CUSTOMER_API_LOOKUP_PATH must find by the exact number`,
+    );
+  }
+
+  const candidates = listed.items.map((item) => toCandidate(item, wanted));
+  const ours = candidates.filter(({ whose }) => whose === "ours");
+  const [one] = ours;
+  if (one !== undefined) {
+    const ids = new Set(ours.map(({ id }) => id));
+    if (ids.has(null)) return unclear("the customer it found has no usable id");
+    return ids.size === 1
+      ? { kind: "one", answer: one.answer }
+      : unclear(`${ids.size} customers carry this account number`);
+  }
+  if (candidates.some(({ whose }) => whose === "unrelated")) {
+    return unclear(
+      `it lists ${candidates.length === 1 ? "a customer" : `${candidates.length} customers`} without the number asked for; CUSTOMER_API_LOOKUP_PATH does not search by it`,
+    );
+  }
+  return NONE;
+}
+
+interface Listed {
+  readonly items: readonly unknown[];
+  /** Everything around the items that may say that there are more. */
+  readonly wrappings: readonly Json[];
+  readonly isList: boolean;
+}
+
+/** `[…]`, `{data: […]}`, `{data: {data: […]}}`, or one customer in the place of such a list. */
+function listIn(json: unknown): Listed | null {
+  const wrappings: Json[] = [];
+  let layer = json;
+  while (wrappings.length < 3) {
+    if (Array.isArray(layer)) return { items: layer, wrappings, isList: true };
+    if (!isObject(layer) || layer["success"] === false) return null;
+    const data = layer["data"];
+    const isWrapping = typeof data === "object" && data !== null && !isObject(layer["customer"]);
+    if (!isWrapping) return isCustomer(layer) ? { items: [layer], wrappings, isList: false } : null;
+    wrappings.push(layer);
+    layer = data;
+  }
+  return null;
+}
+
+function isCustomer(item: Json): boolean {
+  return toAnswer(item).customer.items.some(({ id }) => id !== null);
+}
+
+/** Pages in the field hold ten customers or more; a shorter list that does not say otherwise is whole. */
+const WHOLE_LIST_MAX = 9;
+
+function isPage({ items, wrappings, isList }: Listed, link: string | null): boolean {
+  if (!isList) return false;
+  const facts = wrappings.flatMap((layer) => [layer, ...Object.values(layer).filter(isObject)]);
+  return (
+    items.length > WHOLE_LIST_MAX ||
+    /rel="?next/i.test(link ?? "") ||
+    facts.some((fact) => saysThereIsMore(fact, items.length))
+  );
+}
+
+function saysThereIsMore(fact: Json, listed: number): boolean {
+  return Object.entries(fact).some(([name, value]) => {
+    const key = name.toLowerCase().replaceAll(/[_-]/g, "");
+    if (TOTALS.has(key)) return Number(value) > listed;
+    if (PAGES.has(key)) return Number(value) > 1;
+    return NEXTS.has(key) && value !== null && value !== false && value !== "";
+  });
+}
+
+const TOTALS = new Set(["total", "totalcount", "totalelements", "totalitems", "totalrecords"]);
+const PAGES = new Set(["lastpage", "totalpages", "pages"]);
+const NEXTS = new Set(["next", "nextpage", "nextpageurl", "nextcursor", "nextlink", "hasmore"]);
+
+interface Candidate {
+  readonly answer: CustomerAnswer;
+  readonly id: string | null;
+  /** `related`: what an inexact search for our number finds, and another account's. */
+  readonly whose: "ours" | "related" | "unrelated";
+}
+
+function toCandidate(row: unknown, wanted: Wanted): Candidate {
+  const item = isObject(row) ? row : {};
+  const answer = toAnswer(item);
+  const id = answer.customer.items[0]?.id ?? null;
+  const places = [answer.branch.items[0]?.raw, item, answer.customer.items[0]?.raw].filter(
+    (place) => place !== undefined,
+  );
+
+  const [branch] = answer.branch.items;
+  const sentAs = textAt(branch?.raw, "code");
+  const numbers =
+    sentAs !== null
+      ? [sentAs]
+      : places
+          .flatMap((place) => NUMBER_KEYS.map((key) => textAt(place, key)))
+          .filter((text) => text !== null);
+  const ourNumber = wanted.accountNo.trim();
+  const hasOurNumber = ourNumber !== "" && numbers.includes(ourNumber);
+
+  const references = places
+    .map((place) => textAt(place, wanted.referenceField))
+    .filter((text) => text !== null);
+  const isOurs =
+    references.length > 0
+      ? references.every((reference) => reference === wanted.accountId)
+      : hasOurNumber;
+  if (isOurs) return { answer, id, whose: "ours" };
+
+  const isHit =
+    ourNumber !== "" &&
+    numbers.some((number) => number.toLowerCase().includes(ourNumber.toLowerCase()));
+  return { answer, id, whose: isHit ? "related" : "unrelated" };
+}
+
+/** A listed customer has the form of an answer to a command, or is the customer itself with the rest inside. */
+function toAnswer(item: Json): CustomerAnswer {
+  const read = readAnswer(item);
+  if (read?.customer.present === true) return read;
+  return readAnswer({ ...item, customer: { data: item } }) ?? EMPTY_ANSWER;
+}
+
+/** Where the number stands that was sent as `branch.code`. */
+const NUMBER_KEYS = ["code", "account_no", "accountNo"];
+
+function textAt(place: Json | undefined, key: string | null): string | null {
+  const value = key === null ? undefined : place?.[key];
+  if (typeof value !== "string" && typeof value !== "number") return null;
+  const text = String(value).trim();
+  return text === "" ? null : text;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+const NONE: Found = { kind: "none" };
+
+function unclear(reason: string): Found {
+  return { kind: "unclear", reason };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,180 @@
+/** The ways in which a sync ends without anything to write back: what each means for the account, in one place. Pure but for the telling. */
+import type { ApiFailure } from "../customer-api/customer-api.ts";
+import type { Observe } from "../ops/observe.ts";
+import type { Claim } from "../queue/queue.ts";
+import type { Account } from "./account.ts";
+import type { Attempt, UnsettledAttempt } from "./attempt.ts";
+import type { SentRows } from "./command.ts";
+import type { ErrorClass, FailedRows } from "./outcome.ts";
+import { bounded, type Ended, type SettlingAttempt } from "./settle.ts";
+import type { SyncPolicy } from "./sync-account.ts";
+
+export type Ending = Pick<Ended, "name"> &
+  Partial<Omit<Ended, "kind" | "claim" | "generation" | "durationMs">>;
+
+export const WITHOUT_FURTHER_ADO = {
+  attempt: null,
+  supersedes: null,
+  errorClass: null,
+  error: null,
+  httpStatus: null,
+  failed: [],
+  delivery: null,
+  settlesAttempt: true,
+  delayMs: 0,
+  countsAsAttempt: true,
+  blockedBy: null,
+  keepsRetry: false,
+} satisfies Omit<Ended, "kind" | "claim" | "generation" | "name" | "durationMs">;
+
+export interface EndingParts {
+  readonly observe: Pick<Observe, "unknownOutcome">;
+  readonly policy: Pick<SyncPolicy, "unknownOutcome" | "maxAttempts" | "delayAfter">;
+}
+
+/** A configuration that was asked for and does not exist is this request's fault; a missing default one is nobody's account's. */
+export function withoutConnection(
+  parts: EndingParts,
+  claim: Claim,
+  account: Account,
+  error: string,
+): Ending {
+  if (claim.configId !== null) {
+    return notValid(error, account);
+  }
+  return {
+    name: "retry",
+    errorClass: "unauthorized",
+    error,
+    failed: failedRowsOf(account, "unauthorized"),
+    countsAsAttempt: false,
+    delayMs: parts.policy.delayAfter(claim.attempts),
+  };
+}
+
+export function gone(unsettled: UnsettledAttempt | null): Ending {
+  return {
+    name: "gone",
+    supersedes: unsettled?.attemptId ?? null,
+    error:
+      unsettled?.operation === "create"
+        ? "The account was removed before the answer to its create was known: the API may have a customer that nobody here knows."
+        : null,
+  };
+}
+
+/** @param account null when it was not even read */
+export function notValid(error: string, account: Account | null): Ending {
+  return {
+    name: "parked",
+    errorClass: "validation",
+    error: bounded(error),
+    failed:
+      account === null
+        ? [{ entity: "account", reason: "validation", count: 1 }]
+        : failedRowsOf(account, "validation"),
+  };
+}
+
+/** The API asked another replica not to be sent to: as if it had asked us. */
+export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending {
+  return {
+    name: "retry",
+    errorClass: "throttled",
+    error: `not sent: the API asked everybody to wait, ${(forMs / 1_000).toFixed(1)} s more`,
+    failed: failedRowsOfSent(sent, "throttled"),
+    delayMs: forMs,
+    countsAsAttempt: false,
+    keepsRetry: claim.retry,
+  };
+}
+
+/** @param reason what was tried to find out, as a sentence without its full stop */
+export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | null = null): Ending {
+  const advice =
+    "A create was sent and its answer never came: the customer may exist. Look it up at the API; if it is there, set uuid_be to its id, then retry. A retry without an id sends the same create again.";
+  return {
+    name: "parked",
+    attempt,
+    errorClass: "unknown_outcome",
+    error: bounded(reason === null ? advice : `${reason}. ${advice}`),
+    failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
+    delivery: "unknown",
+    settlesAttempt: false,
+  };
+}
+
+export function afterFailure(
+  parts: EndingParts,
+  claim: Claim,
+  attempt: Attempt,
+  failure: ApiFailure,
+): Ending {
+  // Whatever became of this try, it says nothing about an earlier one of the same send that may have been applied.
+  const delivery = attempt.repeatsUnknown ? "unknown" : failure.delivery;
+  const isUnknownCreate = attempt.operation === "create" && delivery === "unknown";
+  if (isUnknownCreate && !attempt.repeatsUnknown) parts.observe.unknownOutcome(claim.accountId);
+  const ending = {
+    errorClass: failure.errorClass,
+    error: bounded(failure.message),
+    httpStatus: failure.httpStatus,
+    delivery,
+    failed: failedRowsOfSent(attempt.sent, failure.errorClass),
+  };
+
+  // Also when it is refused now: a 409 may well mean that the first one was applied. Not when this try did not get there: what a
+  // person asked for is still to be done.
+  const wasDecided = failure.errorClass === "rejected";
+  if (
+    isUnknownCreate &&
+    (wasDecided || (parts.policy.unknownOutcome === "park" && failure.delivery === "unknown"))
+  ) {
+    return { ...ending, ...parkUnknownOutcome(attempt, failure.message) };
+  }
+  if (failure.errorClass === "rejected") return { ...ending, name: "parked", settlesAttempt: true };
+  const isLastTry =
+    failure.countsAsAttempt &&
+    parts.policy.maxAttempts > 0 &&
+    claim.attempts + 1 >= parts.policy.maxAttempts;
+  return {
+    ...ending,
+    name: isLastTry ? "parked" : "retry",
+    settlesAttempt: delivery === "not_sent",
+    countsAsAttempt: failure.countsAsAttempt,
+    delayMs: Math.max(failure.retryAfterMs ?? 0, parts.policy.delayAfter(claim.attempts)),
+    keepsRetry: claim.retry && failure.delivery !== "unknown",
+  };
+}
+
+/** The API took a create and did not say which customer it made: as good as no answer. */
+export function answeredWithoutCustomer(httpStatus: number): ApiFailure {
+  return {
+    errorClass: "network",
+    delivery: "unknown",
+    countsAsAttempt: true,
+    httpStatus,
+    message: `The API answered the create with ${httpStatus}, without the customer's id`,
+    retryAfterMs: null,
+  };
+}
+
+function failedRowsOf(account: Account, reason: ErrorClass): FailedRows[] {
+  return failedRows(
+    reason,
+    account.tiers.filter((tier) => tier.isActive).length,
+    account.pics.filter((pic) => pic.isActive).length,
+  );
+}
+
+export function failedRowsOfSent(sent: SentRows, reason: ErrorClass): FailedRows[] {
+  return failedRows(reason, sent.tiers.length, sent.pics.length);
+}
+
+function failedRows(reason: ErrorClass, tiers: number, pics: number): FailedRows[] {
+  const rows: FailedRows[] = [
+    { entity: "account", reason, count: 1 },
+    { entity: "tier", reason, count: tiers },
+    { entity: "pic", reason, count: pics },
+  ];
+  return rows.filter((row) => row.count > 0);
+}
