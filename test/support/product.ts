@@ -9,6 +9,8 @@ import { createDatabase, type TestDatabase } from "./postgres.ts";
 
 export interface ProductOptions {
   readonly database?: Parameters<typeof createDatabase>[0];
+  /** A database that is there already, such as one on a server of its own. */
+  readonly on?: TestDatabase;
   readonly sandbox?: Parameters<typeof startSandbox>[0];
 }
 
@@ -27,7 +29,7 @@ export interface RunningDaemon extends Daemon {
 }
 
 /** Small enough for a test, and in the proportions of the defaults. */
-const QUICK = {
+export const QUICK = {
   SYNC_QUIET_PERIOD_MS: "50",
   SYNC_MAX_WAIT_MS: "500",
   SYNC_BACKOFF_MIN_MS: "50",
@@ -48,7 +50,7 @@ afterEach(async () => {
 });
 
 export async function createProduct(options: ProductOptions = {}): Promise<Product> {
-  const database = await createDatabase(options.database);
+  const database = options.on ?? (await createDatabase(options.database));
   const sandbox = await startSandbox(options.sandbox);
   cleanups.push(() => sandbox.close());
 
