@@ -194,6 +194,14 @@ export function isContention(error: unknown): boolean {
   return /^(?:40001|40P01|55P03)$/.test(errorCode(error) ?? "");
 }
 
+/**
+ * A right that was revoked, a table or column that is gone: classes 28, 3F and 42. The same statement fails for every row, and none of
+ * them is to blame.
+ */
+export function isNoRowsFault(error: unknown): boolean {
+  return /^(?:28|3F|42)/.test(errorCode(error) ?? "");
+}
+
 /** Nobody will ever answer again: the pool was closed on our side. */
 export function isClosed(error: unknown): boolean {
   return (

@@ -30,7 +30,9 @@ export async function startDaemonProcess(
       ...environment,
     },
   });
-  const started = JSON.parse(await running.waitForLine(/"msg":"started"/)) as { url: string };
+  // A start takes half a second; on a machine that runs other tests it has taken twenty.
+  const line = await running.waitForLine(/"msg":"started"/, 60_000);
+  const started = JSON.parse(line) as { url: string };
   const metric: DaemonProcess["metric"] = (name, labels) => readMetric(started.url, name, labels);
   await eventually(() => metric("build_info"));
 
