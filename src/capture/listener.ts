@@ -6,6 +6,7 @@
  * nonce proves the whole way round, and drives `listener_up`.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientConfig } from "pg";
 import createSubscriber, { type Options, type Subscriber } from "pg-listen";
 import { isClosed, isContention, isOutage } from "../db/database.ts";
@@ -31,6 +32,8 @@ const ROUND_TRIP_CHANNEL = "account_sync_roundtrip";
 const ROUND_TRIP_EVERY_MS = 3_000;
 /** A round trip that takes longer counts as a dead connection: with the interval, noticed within ten seconds. */
 const ROUND_TRIP_TIMEOUT_MS = 5_000;
+/** Between two tries to take a deaf listener's place. A try that meets silence takes five seconds by itself. */
+const RESTART_EVERY_MS = 500;
 /** Requests that could not be made durable yet; beyond this, repetitions of what is waiting already. */
 const PENDING_MAX = 100_000;
 /** One statement; what was heard beyond that waits for the next. */
@@ -46,6 +49,8 @@ export class Listener {
   #flushing = false;
   #closed = false;
   #roundTrip: { nonce: string; sentAt: number } | null = null;
+  /** Anything at all. In a storm our own notification stands in line behind the others, on a connection that is very much alive. */
+  #heardAt = Number.NEGATIVE_INFINITY;
   #heartbeat: NodeJS.Timeout | undefined;
   #restarting: Promise<void> | null = null;
 
@@ -93,15 +98,19 @@ export class Listener {
     subscriber.events.on("connected", () => {
       // It was closed while the connection that now stands was being made.
       if (!isCurrent()) return void subscriber.close().catch(() => {});
+      const isBack = this.#isReconnecting;
       this.#isReconnecting = false;
       // What was sent to ourselves before is lost, and says nothing about this connection.
       this.#roundTrip = null;
       this.#options.onWake();
+      // It listens again, and shows it now rather than at the next beat. At the first start it does not listen yet.
+      if (isBack) void this.#beat();
     });
     subscriber.notifications.on(CHANNEL, () => {});
     subscriber.events.on("notification", (notification) => {
-      if (isCurrent())
-        this.#heard(notification.channel, notification.processId, notification.payload ?? "");
+      if (!isCurrent()) return;
+      this.#heardAt = performance.now();
+      this.#heard(notification.channel, notification.processId, notification.payload ?? "");
     });
 
     this.#subscriber = subscriber;
@@ -206,13 +215,16 @@ export class Listener {
 
   async #beat(): Promise<void> {
     const now = performance.now();
-    if (this.#roundTrip !== null && now - this.#roundTrip.sentAt > ROUND_TRIP_TIMEOUT_MS) {
+    if (
+      this.#roundTrip !== null &&
+      now - Math.max(this.#roundTrip.sentAt, this.#heardAt) > ROUND_TRIP_TIMEOUT_MS
+    ) {
       this.#options.observe.listenerDown("a notification to ourselves did not come back");
       this.#roundTrip = null;
       if (!this.#isReconnecting) await this.#restart();
       return;
     }
-    if (this.#roundTrip !== null || this.#restarting !== null) return;
+    if (this.#roundTrip !== null || this.#restarting !== null || this.#closed) return;
     const nonce = crypto.randomUUID();
     this.#roundTrip = { nonce, sentAt: now };
     await this.#subscriber?.notify(ROUND_TRIP_CHANNEL, nonce).catch(() => {});
@@ -234,18 +246,21 @@ export class Listener {
       this.#subscriber = null;
       // Closing waits for a server that may not answer; nothing waits for it.
       void deaf?.close().catch(() => {});
-      try {
-        await this.#subscribe();
-        this.#options.observe.listenerReconnected();
-        this.#options.onWake();
-      } catch (error) {
-        this.#options.observe.listenerDown(reasonOf(error));
-        // The next beat finds no answer and tries again.
-        this.#roundTrip = { nonce: "", sentAt: performance.now() };
+      while (!this.#closed) {
+        try {
+          await this.#subscribe();
+          this.#options.observe.listenerReconnected();
+          this.#options.onWake();
+          return;
+        } catch (error) {
+          this.#options.observe.listenerDown(reasonOf(error));
+          await sleep(RESTART_EVERY_MS);
+        }
       }
     })();
     await this.#restarting;
     this.#restarting = null;
+    await this.#beat();
   }
 }
 

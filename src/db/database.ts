@@ -41,7 +41,13 @@ export interface DatabaseOptions {
   readonly onError: (error: Error) => void;
 }
 
-const STATEMENT_TIMEOUT_MS = 30_000;
+/**
+ * No statement of ours comes near it: the work is done in chunks. In a blackhole it is how long an answer is waited for, as nothing
+ * else ends a query that is under way: with the grace, and the second until somebody asks something, below twenty seconds.
+ */
+const STATEMENT_TIMEOUT_MS = 15_000;
+/** For the server's word that it has cancelled the statement. */
+const ANSWER_GRACE_MS = 2_000;
 /** A table that somebody alters or indexes is told apart from a statement that is slow. */
 const LOCK_TIMEOUT_MS = 10_000;
 /** A transaction whose process fell silent in the middle of it. */
@@ -57,7 +63,7 @@ export function connectionOptions(
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     connectionTimeoutMillis: 5_000,
-    query_timeout: STATEMENT_TIMEOUT_MS + 5_000,
+    query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_GRACE_MS,
     ...(options.pooled
       ? {}
       : {
@@ -186,6 +192,14 @@ const DRIVER_OUTAGE =
 /** Others were in the way, and will not be the next time: 40001 serialization, 40P01 deadlock, 55P03 lock not available. */
 export function isContention(error: unknown): boolean {
   return /^(?:40001|40P01|55P03)$/.test(errorCode(error) ?? "");
+}
+
+/**
+ * A right that was revoked, a table or column that is gone: classes 28, 3F and 42. The same statement fails for every row, and none of
+ * them is to blame.
+ */
+export function isNoRowsFault(error: unknown): boolean {
+  return /^(?:28|3F|42)/.test(errorCode(error) ?? "");
 }
 
 /** Nobody will ever answer again: the pool was closed on our side. */

@@ -7,6 +7,7 @@ import {
   type Database,
   errorCode,
   isContention,
+  isNoRowsFault,
   isOutage,
   type Transaction,
 } from "../db/database.ts";
@@ -82,6 +83,8 @@ export interface SettleParts {
 
 /** Tries at ids that did not come or cannot be written, before a human is asked. */
 export const INCOMPLETE_TRIES = 5;
+/** Waits like after so many failures, where failures are not counted. */
+export const LATER = 5;
 
 /** A transaction of ours holds rows that folds wait for, so it waits no longer than this for anybody else's lock. */
 const LOCK_WAIT_MS = 500;
@@ -268,7 +271,9 @@ function endingOfAccepted(
 ): Ending {
   const { claim, attempt, received } = accepted;
   const unwritten = rows.filter((row) => row.status === "locked" || row.status === "failed");
-  const refused = rows.filter((row) => row.status === "failed");
+  const failed = rows.filter((row) => row.status === "failed");
+  // Where nothing can be written to the table at all, no account is to blame, and none is parked for it.
+  const refused = failed.filter((row) => !isNoRowsFault(row.error));
   const conflicts = rows.filter((row) => row.status === "conflict");
   const isIncomplete = received.problems.length > 0;
   const isAdopted = received.adopted === true;
@@ -302,9 +307,7 @@ function endingOfAccepted(
       claim,
       generation: attempt.generation,
       disposition: isParked ? "parked" : mustRepeat ? "again" : "clean",
-      delayMs: countsAsAttempt
-        ? parts.delayAfter(claim.attempts)
-        : 200 + parts.clock.random() * 800,
+      delayMs: delayAfter(parts, claim.attempts, { countsAsAttempt, failed: failed.length > 0 }),
       countsAsAttempt,
       errorClass: outcome.errorClass,
       error: outcome.error,
@@ -314,6 +317,16 @@ function endingOfAccepted(
     },
     settlesAttempt: unwritten.length === 0,
   };
+}
+
+/** A row that was merely locked is free again in a moment. */
+function delayAfter(
+  parts: SettleParts,
+  attempts: number,
+  { countsAsAttempt, failed }: { readonly countsAsAttempt: boolean; readonly failed: boolean },
+): number {
+  if (countsAsAttempt) return parts.delayAfter(attempts);
+  return failed ? parts.delayAfter(LATER) : 200 + parts.clock.random() * 800;
 }
 
 /** Rows whose id stands: written now, confirmed, or there before and not contradicted. */

@@ -1,7 +1,14 @@
 /** Puts the story together with its parts: batches against the database, patience when it is away, and a net under it all. */
 import type { Clock } from "../clock.ts";
 import type { CustomerApi } from "../customer-api/customer-api.ts";
-import { type Database, errorCode, isClosed, isContention, isOutage } from "../db/database.ts";
+import {
+  type Database,
+  errorCode,
+  isClosed,
+  isContention,
+  isNoRowsFault,
+  isOutage,
+} from "../db/database.ts";
 import { type Patience, patiently } from "../db/patience.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
@@ -20,7 +27,7 @@ import { loadAccounts } from "./load.ts";
 import type { ReceivedIds } from "./match-ids.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
-import { type Conclusion, INCOMPLETE_TRIES, settleAll } from "./settle.ts";
+import { type Conclusion, INCOMPLETE_TRIES, LATER, settleAll } from "./settle.ts";
 import { type SyncParts, type SyncPolicy, syncAccount, unlessLeaseLost } from "./sync-account.ts";
 
 export interface SyncOptions {
@@ -173,15 +180,10 @@ function reportConflicts(
     for (let told = 0; told < count; told += 1) observe.idConflict({ accountId, entity });
 }
 
-/** Waits like after so many failures, where failures are not counted. */
-const LATER = 5;
-
 /** A poison account: tried again ever more slowly, then parked, so that it costs nobody else anything. */
 function afterSurprise(claim: Claim, policy: SyncPolicy, error: unknown): Conclusion {
   const code = errorCode(error);
-  // 28, 3F, 42: a right that was revoked, a table or column that is gone. The same statement fails for every account, and none of
-  // them is to blame.
-  const isEverybodys = /^(?:28|3F|42)/.test(code ?? "");
+  const isEverybodys = isNoRowsFault(error);
   const isLastTry = !isEverybodys && claim.attempts + 1 >= INCOMPLETE_TRIES;
   return {
     kind: "ended",

@@ -22,6 +22,8 @@ export interface ProcessOptions {
   readonly script?: string;
   /** In a process group of its own, as a shell starts a command, for `signalGroup`. */
   readonly ownGroup?: boolean;
+  /** A command that runs the process, such as one that enters a network namespace. */
+  readonly within?: readonly string[];
   /** Needs root. */
   readonly runAs?: { readonly uid: number; readonly gid: number };
 }
@@ -47,9 +49,10 @@ interface ProcessExit {
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
 
 export function startProcess(options: ProcessOptions = {}): RunningProcess {
-  const { args = [], env = {}, cwd = checkout, ownGroup = false, runAs } = options;
+  const { args = [], env = {}, cwd = checkout, ownGroup = false, within = [], runAs } = options;
   const script = options.script ?? `${checkout}src/main.ts`;
-  const child = spawn(process.execPath, [script, ...args], {
+  const [command = "", ...rest] = [...within, process.execPath, script, ...args];
+  const child = spawn(command, rest, {
     cwd,
     env: { ...inheritedEnvironment(), ...env },
     stdio: ["ignore", "pipe", "pipe"],

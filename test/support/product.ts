@@ -9,6 +9,8 @@ import { createDatabase, type TestDatabase } from "./postgres.ts";
 
 export interface ProductOptions {
   readonly database?: Parameters<typeof createDatabase>[0];
+  /** A database that is there already, such as one on a server of its own. */
+  readonly on?: TestDatabase;
   readonly sandbox?: Parameters<typeof startSandbox>[0];
 }
 
@@ -48,7 +50,7 @@ afterEach(async () => {
 });
 
 export async function createProduct(options: ProductOptions = {}): Promise<Product> {
-  const database = await createDatabase(options.database);
+  const database = options.on ?? (await createDatabase(options.database));
   const sandbox = await startSandbox(options.sandbox);
   cleanups.push(() => sandbox.close());
 
