@@ -9,10 +9,12 @@ import { CHECK_EFFECTS, type CheckName, type Finding } from "../../src/checks/na
 import { EXPECTED } from "../../src/checks/source-tables.ts";
 import { findRefusal } from "../../src/checks/watch.ts";
 import { readConfig } from "../../src/config.ts";
+import { connectionOptions } from "../../src/db/database.ts";
 import { latestMigration, migrate } from "../../src/db/migrate.ts";
 import { sqlOf } from "../../src/db/queries.ts";
 import { withGrounds as openGrounds } from "../../src/grounds.ts";
 import { startEmbeddedPostgres } from "../../src/local/embedded-postgres.ts";
+import { startPooler } from "../support/pooler.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
 
@@ -516,6 +518,26 @@ test("a notification that goes to another database is not heard", async () => {
 
   expect(await findingsOf(one.url, { only: ["listen"], grounds })).toMatchObject({
     listen: [{ remedy: expect.stringContaining("not one through a transaction pooler") }],
+  });
+});
+
+test.each([
+  ["that refuses a session's settings", true],
+  ["that takes LISTEN and delivers nothing", false],
+])("a transaction pooler %s is found out", async (_, refusesSettings) => {
+  const database = await createDatabase();
+  const url = await startPooler(database.url, { refusesSettings });
+  const listenConnection = connectionOptions({
+    url,
+    applicationName: "checks.test",
+    pooled: false,
+    synchronousCommit: "on",
+  });
+
+  expect(
+    await findingsOf(database.url, { only: ["listen"], grounds: { listenConnection } }),
+  ).toMatchObject({
+    listen: [{ remedy: expect.stringContaining("set LISTEN_DATABASE_URL") }],
   });
 });
 
