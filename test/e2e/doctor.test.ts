@@ -87,7 +87,7 @@ test("an unmigrated database is told to migrate, and a role that cannot is told 
   const { code, stdout } = await run({ json: true, env: { DATABASE_URL: poor.url } });
 
   expect(code).toBe(1);
-  expect(failed(stdout)).toEqual(["schema_version failed", "rights failed"]);
+  expect(failed(stdout)).toEqual(["schema_version failed", "triggers failed", "rights failed"]);
   const said = toResults(stdout).flatMap(({ findings }) => findings);
   expect(said.map(({ remedy }) => remedy)).toEqual(
     expect.arrayContaining([
