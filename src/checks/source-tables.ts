@@ -165,7 +165,11 @@ interface Role {
 
 export async function lookAtSourceTables(grounds: Grounds): Promise<Finding[]> {
   const tables = await readTables(grounds);
-  const findings = [...tables.flatMap(findMissing), ...findUnlikeKeys(tables)];
+  const findings = [
+    ...findMissingTables(tables),
+    ...tables.flatMap(findWrong),
+    ...findUnlikeKeys(tables),
+  ];
   if (findings.length > 0) return findings;
 
   for (const { expected, found } of tables) {
@@ -176,8 +180,24 @@ export async function lookAtSourceTables(grounds: Grounds): Promise<Finding[]> {
   return findings;
 }
 
-function findMissing({ expected, found }: Pair): Finding[] {
-  const { table, isOptional, reads, writes } = expected;
+function findMissingTables(tables: readonly Pair[]): Finding[] {
+  const missing = tables
+    .filter(
+      ({ expected, found }) => found.kind === null && !found.isCaptured && !expected.isOptional,
+    )
+    .map(({ expected }) => `public.${expected.table}`);
+  if (missing.length === 0) return [];
+  return [
+    {
+      problem: `The database has no table ${missing.join(", ")}.`,
+      remedy:
+        "account-sync goes beside the database of the application that keeps its accounts there: check DATABASE_URL, and run the application's own migrations first.",
+    },
+  ];
+}
+
+function findWrong({ expected, found }: Pair): Finding[] {
+  const { table, reads, writes } = expected;
   if (found.kind === null) {
     if (found.isCaptured) {
       return [
@@ -187,14 +207,7 @@ function findMissing({ expected, found }: Pair): Finding[] {
         },
       ];
     }
-    if (isOptional) return [];
-    return [
-      {
-        problem: `The database has no table public.${table}.`,
-        remedy:
-          "account-sync goes beside the database of the application that keeps its accounts there: check DATABASE_URL, and run the application's own migrations first.",
-      },
-    ];
+    return [];
   }
   if (expected.isCaptured && !/^[rp]$/.test(found.kind)) {
     return [

@@ -24,12 +24,18 @@ export async function lookAtTriggers({ db }: Grounds): Promise<Finding[]> {
   if (changed.length > 0) return changed;
 
   const triggers = await readTriggers(db);
+  if (triggers === null) return [notInstalled];
   const [session] = await db.run<{ replicationRole: string }>("check_server");
   return [
     ...(session?.replicationRole === "replica" ? [switchedOffForAll] : []),
     ...triggers.flatMap(findWrong),
   ];
 }
+
+const notInstalled: Finding = {
+  problem: "There are no capture triggers yet: no change is captured.",
+  remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
+};
 
 const switchedOffForAll: Finding = {
   problem:
@@ -38,12 +44,13 @@ const switchedOffForAll: Finding = {
     "Set session_replication_role back to origin for the database or the server, then run `account-sync backfill`.",
 };
 
-async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[]> {
+/** null: migrate has not been here, so that there is no plan. */
+async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[] | null> {
   try {
     return await db.run<PlannedTrigger>("check_triggers");
   } catch (error) {
-    // An unmigrated database has no plan: what to do about that is said by the schema's version.
-    if (isMissing(error)) return [];
+    // 3F000: no such schema, 42883: no such function.
+    if (/^(?:3F000|42883)$/.test(errorCode(error) ?? "")) return null;
     throw error;
   }
 }
@@ -115,9 +122,4 @@ function readShippedFunctions(): Map<string, string[]> {
     }
   }
   return shipped;
-}
-
-function isMissing(error: unknown): boolean {
-  // 3F000: no such schema, 42883: no such function.
-  return /^(?:3F000|42883)$/.test(errorCode(error) ?? "");
 }

@@ -26,7 +26,7 @@ const AGAIN_MS = 60_000;
 export class Watch {
   readonly #options: WatchOptions;
   readonly #everyMs: number;
-  #found: ReadonlyMap<CheckName, readonly Finding[]> = new Map();
+  readonly #found = new Map<CheckName, readonly Finding[]>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -71,14 +71,13 @@ export class Watch {
   }
 
   async #look(): Promise<{ readonly isComplete: boolean; readonly trouble: unknown }> {
-    const found = new Map(this.#found);
     let trouble: unknown = null;
     // One after the other: nobody waits for it, and the pool is for the syncs.
     for (const check of CHECKS) {
       const result = await lookAt(check, this.#options.grounds);
       if (this.#stopped) break;
       if ("findings" in result) {
-        found.set(check.name, result.findings);
+        this.#found.set(check.name, result.findings);
         this.#options.onChecked(check.name, result.findings);
       } else if (isOutage(result.error) || isContention(result.error)) {
         trouble = result.error;
@@ -89,7 +88,6 @@ export class Watch {
         this.#options.onChecked(check.name, [unchecked(result.error)]);
       }
     }
-    this.#found = found;
     return { isComplete: trouble === null, trouble };
   }
 }

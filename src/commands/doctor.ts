@@ -115,8 +115,11 @@ function apiToken(config: Config | null): Examination {
     async look({ db }) {
       if (config === null) return [];
       const connection = await defaultConnection(config, db);
-      // Said by api_configuration.
-      if ("error" in connection) return [];
+      if ("error" in connection) {
+        throw new OperatorError("It is not known where to send customers to.", {
+          hint: "Correct what api_configuration has found first.",
+        });
+      }
       return connection.auth.kind === "client_credentials"
         ? await fetchToken(connection.auth)
         : await reach(connection);

@@ -9,10 +9,12 @@ import { CHECK_EFFECTS, type CheckName, type Finding } from "../../src/checks/na
 import { EXPECTED } from "../../src/checks/source-tables.ts";
 import { findRefusal } from "../../src/checks/watch.ts";
 import { readConfig } from "../../src/config.ts";
+import { connectionOptions } from "../../src/db/database.ts";
 import { latestMigration, migrate } from "../../src/db/migrate.ts";
 import { sqlOf } from "../../src/db/queries.ts";
 import { withGrounds as openGrounds } from "../../src/grounds.ts";
 import { startEmbeddedPostgres } from "../../src/local/embedded-postgres.ts";
+import { startPooler } from "../support/pooler.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
 
@@ -408,10 +410,12 @@ describe("before the first migrate", () => {
       `grant create on database ${database.name} to %role; ${LEAST_GRANTS.replace(/create schema.*/, "")}`,
     );
 
-    expect(await findingsOf(role.url)).toMatchObject({
-      schema_version: [{ remedy: expect.stringContaining("account-sync migrate") }],
-    });
-    expect(Object.keys(await findingsOf(role.url))).toEqual(["schema_version"]);
+    const found = await findingsOf(role.url);
+
+    expect(Object.keys(found)).toEqual(["schema_version", "triggers"]);
+    for (const findings of Object.values(found)) {
+      expect(findings).toMatchObject([{ remedy: expect.stringContaining("account-sync migrate") }]);
+    }
   });
 
   test("a role without any right is told every GRANT it needs", async () => {
@@ -423,7 +427,7 @@ describe("before the first migrate", () => {
     expect(grants).toHaveLength(1 + EXPECTED.length);
     await database.query(grants.join("\n"));
 
-    expect(await findingsOf(role.url, { except: ["schema_version"] })).toEqual({});
+    expect(await findingsOf(role.url, { except: ["schema_version", "triggers"] })).toEqual({});
     await migrate({ url: role.url, info: () => {} });
     expect(await findingsOf(role.url)).toEqual({});
   });
@@ -434,9 +438,7 @@ describe("before the first migrate", () => {
     const found = await findingsOf(database.url, { only: ["source_tables"] });
 
     expect(found.source_tables?.map(({ problem }) => problem)).toEqual([
-      "The database has no table public.m_account.",
-      "The database has no table public.m_account_package_tier.",
-      "The database has no table public.m_account_pic.",
+      "The database has no table public.m_account, public.m_account_package_tier, public.m_account_pic.",
     ]);
   });
 });
@@ -516,6 +518,26 @@ test("a notification that goes to another database is not heard", async () => {
 
   expect(await findingsOf(one.url, { only: ["listen"], grounds })).toMatchObject({
     listen: [{ remedy: expect.stringContaining("not one through a transaction pooler") }],
+  });
+});
+
+test.each([
+  ["that refuses a session's settings", true],
+  ["that takes LISTEN and delivers nothing", false],
+])("a transaction pooler %s is found out", async (_, refusesSettings) => {
+  const database = await createDatabase();
+  const url = await startPooler(database.url, { refusesSettings });
+  const listenConnection = connectionOptions({
+    url,
+    applicationName: "checks.test",
+    pooled: false,
+    synchronousCommit: "on",
+  });
+
+  expect(
+    await findingsOf(database.url, { only: ["listen"], grounds: { listenConnection } }),
+  ).toMatchObject({
+    listen: [{ remedy: expect.stringContaining("set LISTEN_DATABASE_URL") }],
   });
 });
 

@@ -2,7 +2,7 @@
 import { Writable } from "node:stream";
 import { afterEach } from "vitest";
 import { readConfig } from "../../src/config.ts";
-import { type Daemon, startDaemon } from "../../src/daemon.ts";
+import { type Daemon, startDaemon, type Timing } from "../../src/daemon.ts";
 import { type Sandbox, type SandboxRequest, startSandbox } from "../../src/local/sandbox.ts";
 import { createLog } from "../../src/ops/log.ts";
 import { createDatabase, type TestDatabase } from "./postgres.ts";
@@ -18,7 +18,7 @@ export interface Product {
   readonly database: TestDatabase;
   readonly sandbox: Sandbox;
   /** Starts one more daemon. Settings are environment variables on top of the test's own small durations. */
-  start(environment?: Readonly<Record<string, string>>): Promise<RunningDaemon>;
+  start(environment?: Readonly<Record<string, string>>, timing?: Timing): Promise<RunningDaemon>;
   /** What the API was asked, without tokens, oldest first. */
   requests(): SandboxRequest[];
 }
@@ -58,7 +58,7 @@ export async function createProduct(options: ProductOptions = {}): Promise<Produ
     database,
     sandbox,
     requests: () => sandbox.history().filter((request) => request.operation !== "token"),
-    async start(environment = {}) {
+    async start(environment = {}, timing = {}) {
       const lines: string[] = [];
       const destination = new Writable({
         write(chunk, _encoding, done) {
@@ -73,7 +73,7 @@ export async function createProduct(options: ProductOptions = {}): Promise<Produ
         ...environment,
       });
       const log = createLog({ level: config.log.level, format: config.log.format, destination });
-      const daemon = await startDaemon(config, config.database.url ?? database.url, log);
+      const daemon = await startDaemon(config, config.database.url ?? database.url, log, timing);
       let stopped: Promise<void> | null = null;
       const stop = (reason: string) => {
         stopped ??= daemon.stop(reason);
