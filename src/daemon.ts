@@ -29,6 +29,7 @@ import { createObserve, type Observe } from "./ops/observe.ts";
 import { openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
+import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
 
 export interface Daemon {
@@ -37,7 +38,7 @@ export interface Daemon {
   stop(reason: string): Promise<void>;
 }
 
-/** Housekeeping: old history, what was heard, late answers. */
+/** Housekeeping: old history, what was heard, what a process that died did not get to say. */
 const KEEP_HOUSE_EVERY_MS = 60_000;
 /**
  * What closing may take once the drain is over. A statement that a silent database does not answer would keep its pool open for another
@@ -178,6 +179,8 @@ export async function startDaemon(
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
     dispatcher.start();
     trouble = () => dispatcher.trouble;
+    // At once, too: the one who died may have been our predecessor.
+    void keepHouse(opened, config, observe);
     const housekeeping = setInterval(
       () => void keepHouse(opened, config, observe),
       KEEP_HOUSE_EVERY_MS,
@@ -262,6 +265,8 @@ async function keepHouse(parts: Parts, config: Config, observe: Observe): Promis
     await parts.queue.forget(config.sync.historyRetentionDays);
     // Parked for an unknown outcome, and answered after all: a process died between the two.
     await parts.queue.reviveAnswered("all");
+    // Blocked, and the parent has its id: the same.
+    await wakeForgottenChildren(parts);
   } catch (error) {
     observe.databaseTrouble({ doing: "keeping house", error });
   }

@@ -488,3 +488,21 @@ async function wakeOthers(
     ),
   );
 }
+
+/** Parents looked up by one step of a search. */
+const PARENTS_CHUNK = 1_000;
+
+/** Children whose parent has its id by now, and whose waker died between the commit and the waking. */
+export async function wakeForgottenChildren({
+  db,
+  queue,
+}: Pick<SettleParts, "db"> & { readonly queue: Pick<Queue, "wakeChildren"> }): Promise<void> {
+  for (let after: string | undefined = ""; after !== undefined; ) {
+    const waitedFor: { id: string }[] = await db.run("waited_for_parents", [after, PARENTS_CHUNK]);
+    const ids = waitedFor.map(({ id }) => id);
+    const synced =
+      ids.length === 0 ? [] : await db.run<{ id: string }>("find_synced_parents", [ids]);
+    await queue.wakeChildren(synced.map(({ id }) => id));
+    after = ids.length < PARENTS_CHUNK ? undefined : ids.at(-1);
+  }
+}

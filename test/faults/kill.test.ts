@@ -180,6 +180,34 @@ test("F6 killed when all was settled and the answer of the commit was lost: ther
   record("F6", tries);
 });
 
+test("F6 killed when a parent was settled and its child was not woken yet: the child goes out after the next start", async () => {
+  await using scene = await openScene();
+  // A child that nobody wakes looks again after five minutes.
+  const environment = { SYNC_BACKOFF_MAX_MS: "900000" };
+  const doomed = await scene.start(environment);
+  const stopped = doomed.gate.holdBefore("wake_children").reached;
+  scene.sandbox.setFaults({ next: [{ delayMs: 2_000 }] });
+  const parent = await insertAccount(scene.database, { accountNo: "A-parent" });
+  await eventually(() => expect(scene.sandbox.counts().inWork).toBe(1), { timeoutMs: 20_000 });
+  const child = await insertAccount(scene.database, { accountNo: "A-child", parentId: parent });
+  await stopped;
+  expect(await stateOf(scene, parent)).toMatchObject({ state: "clean" });
+  expect(await stateOf(scene, child)).toMatchObject({ state: "blocked" });
+
+  await doomed.kill();
+  const next = await scene.spawn(environment);
+  await next.started();
+  const startedAt = performance.now();
+  await untilClean(scene, child);
+
+  expect(performance.now() - startedAt).toBeLessThan(RECOVERY_MAX_MS);
+  expect(inWords(scene.requests())).toEqual(["create 201", "create 201"]);
+  const found = await audit(scene.database, scene.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  const recoveryMs = performance.now() - next.spawnedAt;
+  record("F6", [{ lost: found.lost.length, twins: found.twins.length, recoveryMs }]);
+});
+
 /** F3 and F4: whether the API has it is not known, and it must have it once. */
 async function finishesTheUnknownSend(kill: Kill): Promise<void> {
   expect(kill.requestsBefore, kill.name).toHaveLength(1);
