@@ -18,14 +18,14 @@ export interface SmallDisk {
 export function mountSmallDisk(megabytes: number): SmallDisk | null {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return null;
   const path = mkdtempSync(join(tmpdir(), "account-sync-small-disk-"));
-  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", path]);
+  const mounted = runShell(`exec mount -t tmpfs -o size=${megabytes}m tmpfs "$1"`, path);
   if (mounted.status !== 0) {
     rmSync(path, { recursive: true });
     return null;
   }
   const unmount = () => {
     if (!disks.delete(unmount)) return;
-    spawnSync("umount", ["--lazy", path]);
+    runShell('exec umount --lazy "$1"', path);
     rmSync(path, { recursive: true, force: true });
   };
   disks.add(unmount);
@@ -44,6 +44,10 @@ export function mountSmallDisk(megabytes: number): SmallDisk | null {
     },
     free: () => unlinkSync(filler),
   };
+}
+
+function runShell(script: string, path: string) {
+  return spawnSync("sh", ["-c", script, "sh", path]);
 }
 
 const disks = new Set<() => void>();
