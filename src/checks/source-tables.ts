@@ -17,6 +17,8 @@ interface Expected {
   readonly newer: readonly string[];
   /** The queries of sql/queries/ that read it when an account is loaded. */
   readonly load: string;
+  /** Parameters with which it finds no row. */
+  readonly loadNothing: readonly unknown[];
 }
 
 /** What the queries name. A test takes every column away, one by one, and sees whether the queries mind. */
@@ -31,6 +33,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: words("uuid_be updated_by updated_at"),
     newer: ["branch_uuid_be"],
     load: "load_accounts",
+    loadNothing: [[], 0],
   },
   {
     table: "m_account_package_tier",
@@ -42,6 +45,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: words("uuid_be updated_by updated_at"),
     newer: ["percentage"],
     load: "load_tiers",
+    loadNothing: [[], 0, 0],
   },
   {
     table: "m_account_pic",
@@ -53,6 +57,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: words("uuid_be updated_by updated_at"),
     newer: [],
     load: "load_pics",
+    loadNothing: [[], 0, 0],
   },
   {
     table: "m_account_address",
@@ -64,6 +69,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: [],
     newer: [],
     load: "load_addresses",
+    loadNothing: [[], 0, 0],
   },
   {
     table: "m_account_bank",
@@ -75,6 +81,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: [],
     newer: [],
     load: "load_bank_accounts",
+    loadNothing: [[], 0, 0],
   },
   {
     table: "m_bank",
@@ -84,6 +91,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: [],
     newer: [],
     load: "load_banks",
+    loadNothing: [[]],
   },
   {
     table: "m_account_type",
@@ -93,6 +101,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: [],
     newer: [],
     load: "load_account_types",
+    loadNothing: [[]],
   },
   {
     table: "m_account_billing_method",
@@ -102,6 +111,7 @@ export const EXPECTED: readonly Expected[] = [
     writes: [],
     newer: [],
     load: "load_billing_methods",
+    loadNothing: [[]],
   },
 ];
 
@@ -115,6 +125,7 @@ const API_CONFIGS: Expected = {
   writes: [],
   newer: [],
   load: "load_api_configs",
+  loadNothing: [],
 };
 
 /** Column → the key that its values are. */
@@ -260,7 +271,7 @@ function familyOf(type: string): string {
 /** Whatever else keeps a query from being run, by running it for no account at all. */
 async function findUnreadable(grounds: Grounds, expected: Expected): Promise<Finding | null> {
   try {
-    await grounds.db.run(expected.load, expected === API_CONFIGS ? [] : [[]]);
+    await grounds.db.run(expected.load, expected.loadNothing);
     return null;
   } catch (error) {
     const code = errorCode(error) ?? "";

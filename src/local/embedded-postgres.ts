@@ -689,7 +689,8 @@ async function waitUntilReady(
 
   for (;;) {
     const text = await readFile(pidFile, "utf8").catch(() => "");
-    if (text !== leftBehind && /^ready/m.test(text)) {
+    // "standby" is as ready as a server in recovery will be.
+    if (text !== leftBehind && /^(?:ready|standby)/m.test(text)) {
       return;
     }
     if (hasEnded()) {

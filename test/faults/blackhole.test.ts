@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { type DaemonProcess, startDaemonProcess } from "../support/daemon-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { recordSpeed } from "../support/evidence.ts";
 import { createNetwork, type Network } from "../support/network.ts";
 import { type OwnPostgres, startOwnPostgres } from "../support/own-postgres.ts";
 import { createProduct, type Product, type RunningDaemon } from "../support/product.ts";
@@ -41,6 +42,11 @@ test("F13 silence at rest: noticed in time, the sessions are freed, and another 
   });
   const recoveryMs = performance.now() - healedAt;
 
+  const by = `behind a silent network (${network.kind})`;
+  recordSpeed({ what: `a dead listener noticed ${by}`, ms: listenerMs, withinMs: 10_000 });
+  recordSpeed({ what: `a dead connection noticed ${by}`, ms: poolMs, withinMs: 20_000 });
+  if (network.daemonAddress !== null)
+    recordSpeed({ what: `its sessions freed by the server ${by}`, ms: freedMs, withinMs: 20_000 });
   expect(listenerMs).toBeLessThan(LISTENER_WITHIN_MS);
   expect(poolMs).toBeLessThan(NOTICED_WITHIN_MS);
   expect(freedMs).toBeLessThan(NOTICED_WITHIN_MS);
@@ -62,7 +68,11 @@ test("F13 silence while a request is in flight: it is given up before another da
     timeoutMs: 40_000,
   });
   const takenOverMs = Math.round(performance.now() - silentAt);
-  print(network, { takenOverMs });
+  recordSpeed({
+    what: `the accounts of a daemon taken over that is behind a silent network (${network.kind})`,
+    ms: takenOverMs,
+    withinMs: NOTICED_WITHIN_MS,
+  });
   await comesToRest(product);
   const [first, second] = product.requests();
   network.blackhole(false);

@@ -51,9 +51,10 @@ async function createNamespaces(): Promise<Network> {
   const daemon = await holdNamespace();
   // 198.18.0.0/15 is set aside for tests of networks; a random part of it, as other runs may be under way on this machine.
   const part = `198.18.${randomInt(256)}.`;
-  const base = randomInt(16) * 16;
+  made += 1;
+  const base = (made % 16) * 16;
   const address = (n: number) => `${part}${base + n}`;
-  const names = (end: string) => `as${process.pid.toString(36)}${base.toString(16)}${end}`;
+  const names = (end: string) => `as${process.pid.toString(36)}${made.toString(36)}${end}`;
   const inRouter = ["nsenter", "-t", String(router.pid), "-n"];
   const inDaemon = ["nsenter", "-t", String(daemon.pid), "-n"];
 
@@ -135,6 +136,7 @@ async function createProxied(): Promise<Network> {
   };
 }
 
+let made = 0;
 const holders = new Set<ChildProcess>();
 
 afterAll(async () => {

@@ -5,7 +5,7 @@ import { eventually } from "./eventually.ts";
 import { type FaultEvidence, recordFault } from "./evidence.ts";
 import type { Product } from "./product.ts";
 
-/** Waits until nothing is left to do, expects that nothing is wrong, and writes the evidence down. */
+/** Waits until nothing is left to do, expects that nothing is wrong and nobody set aside, and writes the evidence down. */
 export async function expectFlawless(
   product: Pick<Product, "database" | "sandbox">,
   evidence: Pick<FaultEvidence, "fault" | "tries" | "recoveryMs">,
@@ -15,6 +15,12 @@ export async function expectFlawless(
 
   const verdict = await audit(product.database, product.sandbox);
   expect(verdict).toEqual(FLAWLESS);
+  // Parked is a visible end, but not one that any of these faults leaves to a human.
+  expect(
+    await product.database.query(
+      "select state, error_class, error from account_sync.status where state <> 'clean'",
+    ),
+  ).toEqual([]);
   recordFault({ ...evidence, lost: verdict.lost.length, twins: verdict.twins.length });
 }
 
