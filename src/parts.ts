@@ -77,7 +77,13 @@ export async function openParts(
     leaseMs: config.sync.leaseMs,
     replicaId,
   });
-  const connections = createConnections(db, source, config.api);
+  const connections = createConnections(db, source, config.api, (error) =>
+    error === null
+      ? observe.info("The API's configuration can be used again: sending")
+      : observe.warning("Nothing is sent: the API's configuration cannot be used", {
+          reason: error,
+        }),
+  );
   const pace = createPace(db, config.api.maxRps);
   const api = createCustomerApi({
     timeoutMs: config.api.timeoutMs,

@@ -29,6 +29,13 @@ export interface ConnectionSettings {
 export interface Connections {
   /** Resolves with an error text when there is no such configuration, or it may not be used. */
   of(configId: string | null): Promise<ApiConnection | { readonly error: string }>;
+  /**
+   * Milliseconds until it makes sense to claim, 0 for now. The default configuration is every account's: while it cannot be used nothing
+   * else need be tried than, now and then, whether it can be.
+   */
+  available(): number;
+  /** How many claims make sense now: one, to try, while the default configuration cannot be used; any number else. */
+  slots(): number;
 }
 
 const CREATE_PATH = "/api/customer/command";
@@ -38,7 +45,10 @@ export function createConnections(
   db: Queryable,
   source: Source,
   settings: ConnectionSettings,
+  /** The default configuration cannot be used, for this reason; null: it can again. Told once. */
+  onUsable: (error: string | null) => void = () => {},
 ): Connections {
+  let unusable: { readonly error: string; readonly until: number } | null = null;
   let rows: { readonly at: number; readonly configs: Promise<Config[]> } | null = null;
 
   const readConfigs = () => {
@@ -54,27 +64,42 @@ export function createConnections(
     return configs;
   };
 
+  async function find(
+    configId: string | null,
+  ): Promise<ApiConnection | { readonly error: string }> {
+    if (configId === null && settings.url !== null)
+      return checked(fromEnvironment(settings, settings.url), settings);
+    if (!source.has("m_backend_ext_config")) {
+      return {
+        error: "There is no table m_backend_ext_config in this database: set CUSTOMER_API_URL",
+      };
+    }
+    const config = choose(await readConfigs(), configId);
+    if (config === null) {
+      return {
+        error:
+          configId === null
+            ? 'No active row of m_backend_ext_config has a name with "customer" or a url with /customer/command: add one, or set CUSTOMER_API_URL'
+            : `m_backend_ext_config has no active row with id ${configId}`,
+      };
+    }
+    return fromRow(config, settings);
+  }
+
+  function noteDefault(error: string | null): void {
+    const before = unusable?.error ?? null;
+    unusable = error === null ? null : { error, until: performance.now() + REREAD_EVERY_MS };
+    if (error !== before) onUsable(error);
+  }
+
   return {
     async of(requestedId) {
-      const configId = requestedId ?? settings.configId;
-      if (configId === null && settings.url !== null)
-        return checked(fromEnvironment(settings, settings.url), settings);
-      if (!source.has("m_backend_ext_config")) {
-        return {
-          error: "There is no table m_backend_ext_config in this database: set CUSTOMER_API_URL",
-        };
-      }
-      const config = choose(await readConfigs(), configId);
-      if (config === null) {
-        return {
-          error:
-            configId === null
-              ? 'No active row of m_backend_ext_config has a name with "customer" or a url with /customer/command: add one, or set CUSTOMER_API_URL'
-              : `m_backend_ext_config has no active row with id ${configId}`,
-        };
-      }
-      return fromRow(config, settings);
+      const found = await find(requestedId ?? settings.configId);
+      if (requestedId === null) noteDefault("error" in found ? found.error : null);
+      return found;
     },
+    available: () => Math.max(0, (unusable?.until ?? 0) - performance.now()),
+    slots: () => (unusable === null ? Number.POSITIVE_INFINITY : 1),
   };
 }
 

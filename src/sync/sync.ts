@@ -35,7 +35,7 @@ export interface SyncOptions {
   readonly db: Database;
   readonly queue: Queue;
   readonly api: CustomerApi;
-  readonly connections: Connections;
+  readonly connections: Pick<Connections, "of">;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
   readonly pace: Pace;

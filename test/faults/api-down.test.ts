@@ -2,10 +2,8 @@
  * F17 to F22: the customer API is away, silent, broken, endless, locked or full. What is known not to have been sent goes out later
  * by itself; what may have been applied is never sent under another key; nobody is flooded; and no word of it names a person.
  */
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
-import { promisify } from "node:util";
 import { afterEach, expect, test } from "vitest";
 import type { SandboxFault } from "../../src/local/sandbox.ts";
 import { externalIds, insertAccount, insertAccounts } from "../support/accounts.ts";
@@ -13,6 +11,7 @@ import { audit, FLAWLESS } from "../support/audit.ts";
 import { findLeaks, indiscreetMessage, insertCanaryAccount } from "../support/canaries.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordFault } from "../support/evidence.ts";
+import { freePort, watchMemory } from "../support/machine.ts";
 import { startProcess } from "../support/process.ts";
 import {
   apiEnvironment,
@@ -364,8 +363,7 @@ test("F20 answers without end: each is broken off within its limit, and the proc
   await insertMany(product, "A", 30);
   await untilAtRest(product.database);
 
-  const memory = watchMemory(daemon.pid);
-  await memory.sampled();
+  const memory = await watchMemory(daemon.pid);
   const before = memory.peakMb();
   let tries = 0;
   const peaks: Record<string, number> = {};
@@ -799,17 +797,6 @@ function portOf(url: string): number {
   return Number(new URL(url).port);
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
-
 /** A network that resets a connection as soon as the first piece of a request has come through. */
 async function startFickleNetwork(
   targetPort: number,
@@ -842,37 +829,4 @@ async function startFickleNetwork(
   });
   network.port = (server.address() as { port: number }).port;
   return network;
-}
-
-/** The process's resident memory, sampled all the time by `ps`, which every machine has. */
-function watchMemory(pid: number) {
-  let peakKb = 0;
-  let samples = 0;
-  const ps = promisify(execFile);
-  let stopped = false;
-  const watching = (async () => {
-    while (!stopped) {
-      const { stdout } = await ps("ps", ["-o", "rss=", "-p", String(pid)]).catch(() => ({
-        stdout: "0",
-      }));
-      peakKb = Math.max(peakKb, Number(stdout.trim()));
-      samples += 1;
-      // A pause of its own, so that watching does not take the processor from what is watched.
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
-  })();
-  cleanups.push(async () => {
-    stopped = true;
-    await watching;
-  });
-  return {
-    peakMb: () => peakKb / 1024,
-    startAgain: () => {
-      peakKb = 0;
-    },
-    async sampled() {
-      const seen = samples;
-      await eventually(() => expect(samples).toBeGreaterThan(seen + 1));
-    },
-  };
 }

@@ -1,0 +1,273 @@
+/** F39: nobody reads the log, the database is away while metrics are scraped, a scraper never reads: the sync goes on, scrapes answer. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+import { insertAccount, insertAccounts } from "../support/accounts.ts";
+import { audit, FLAWLESS } from "../support/audit.ts";
+import { CANARY } from "../support/canaries.ts";
+import { eventually } from "../support/eventually.ts";
+import { recordFault } from "../support/evidence.ts";
+import { freePort, watchMemory } from "../support/machine.ts";
+import {
+  apiEnvironment,
+  createProduct,
+  type Product,
+  QUICK,
+  readMetric,
+} from "../support/product.ts";
+import { countStates, untilAtRest } from "../support/queue-state.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanups.splice(0).reverse()) await cleanUp();
+});
+
+test("F39 nobody reads the log: all accounts are synced, memory is bounded, scrapes answer, and what was dropped is said afterwards", async () => {
+  const product = await createProduct();
+  const { child, url } = await startUnread(product);
+  const memory = await watchMemory(child.pid);
+  const before = memory.peakMb();
+  // Long reasons make long lines: with the pipe's own 64 KiB and the megabyte that may wait, some 1.3 MB have to be written.
+  const accounts = 1_300;
+  product.sandbox.setFaults({
+    always: { status: 422, body: { error: "because of a rule that is long to tell, ".repeat(20) } },
+  });
+  await insertAccounts(product.database, accounts);
+  await eventually(
+    async () => expect(await countStates(product.database)).toEqual({ parked: accounts }),
+    { timeoutMs: 90_000, intervalMs: 250 },
+  );
+  product.sandbox.clearFaults();
+  await product.database.query("update m_account set email = 'baru@example.com'");
+  const scrapes: number[] = [];
+  await eventually(
+    async () => {
+      const askedAt = performance.now();
+      await readMetric(url, "pending_accounts");
+      scrapes.push(performance.now() - askedAt);
+      expect(await countStates(product.database)).toEqual({ clean: accounts });
+    },
+    { timeoutMs: 90_000, intervalMs: 250 },
+  );
+
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  expect(await readMetric(url, "runs_total", { outcome: "synced" })).toBe(accounts);
+  expect(Math.max(...scrapes)).toBeLessThan(5_000);
+  expect(memory.peakMb() - before).toBeLessThan(150);
+
+  // Now somebody reads: first what waited, then, with the next line, how many were dropped.
+  const lines = readLines(child.stdout);
+  await eventually(async () => {
+    await insertAccount(product.database, { accountNo: crypto.randomUUID().slice(0, 8) });
+    expect(lines.join("\n")).toMatch(/"dropped_lines":[1-9]\d*/);
+  });
+  expect(lines.join("\n")).not.toContain(CANARY.email);
+  child.kill("SIGTERM");
+  const [code] = await once(child, "exit");
+  expect(code).toBe(0);
+  recordFault({
+    fault: "F39",
+    tries: accounts,
+    lost: found.lost.length,
+    twins: found.twins.length,
+    recoveryMs: null,
+  });
+});
+
+test("F39 a full pipe that nobody ever empties does not keep the process from draining and leaving", async () => {
+  const product = await createProduct();
+  const { child } = await startUnread(product);
+  product.sandbox.setFaults({
+    always: { status: 422, body: { error: "because of a rule that is long to tell, ".repeat(20) } },
+  });
+  await insertAccounts(product.database, 400);
+  await eventually(
+    async () => expect(await countStates(product.database)).toEqual({ parked: 400 }),
+    { timeoutMs: 60_000, intervalMs: 250 },
+  );
+
+  const askedAt = performance.now();
+  child.kill("SIGTERM");
+  const [code] = await once(child, "exit");
+
+  expect(code).toBe(0);
+  expect(performance.now() - askedAt).toBeLessThan(10_000);
+  recordFault({ fault: "F39", tries: 1, lost: 0, twins: 0, recoveryMs: null });
+});
+
+test("F39 the reader of the log goes away: the process stays, and everything is synced", async () => {
+  const product = await createProduct();
+  const { child, url } = await startUnread(product);
+  child.stdout.destroy();
+
+  await insertAccounts(product.database, 200);
+  await untilAtRest(product.database);
+
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  expect(await readMetric(url, "runs_total", { outcome: "synced" })).toBe(200);
+  expect(child.exitCode).toBeNull();
+  child.kill("SIGTERM");
+  const [code] = await once(child, "exit");
+  expect(code).toBe(0);
+  recordFault({
+    fault: "F39",
+    tries: 1,
+    lost: found.lost.length,
+    twins: found.twins.length,
+    recoveryMs: null,
+  });
+});
+
+test.each(["refuses", "has gone silent"])(
+  "F39 metrics are scraped while the database %s: each scrape answers, tells how old the queue's numbers are, and nothing is lost",
+  async (how) => {
+    const product = await createProduct();
+    const database = new URL(product.database.url);
+    const proxy = await startTcpProxy(Number(database.port));
+    database.port = String(proxy.port);
+    const daemon = await product.start({ DATABASE_URL: database.href });
+    await insertAccounts(product.database, 20);
+    await untilAtRest(product.database);
+
+    if (how === "refuses") {
+      await proxy.refuse();
+      proxy.cut();
+    } else proxy.blackhole(true);
+    await product.database.query("update m_account set name = name || ' Baru'");
+    const durations: number[] = [];
+    await eventually(
+      async () => {
+        const askedAt = performance.now();
+        // Five impatient scrapers at once.
+        const answers = await Promise.all(
+          Array.from({ length: 5 }, () => fetch(`${daemon.url}/metrics`)),
+        );
+        for (const answer of answers) {
+          expect(answer.status).toBe(200);
+          expect(await answer.text()).toContain("account_sync_runs_total");
+        }
+        durations.push(performance.now() - askedAt);
+        expect(await daemon.metric("queue_status_age_seconds")).toBeGreaterThan(8);
+      },
+      { timeoutMs: 60_000 },
+    );
+    // The question to the database is given two seconds.
+    expect(Math.max(...durations)).toBeLessThan(5_000);
+    expect((await fetch(`${daemon.url}/healthz`)).status).toBe(200);
+    expect((await fetch(`${daemon.url}/api/status`)).status).toBe(200);
+
+    if (how === "refuses") await proxy.accept();
+    else proxy.blackhole(false);
+    const recoveryMs = await untilAtRest(product.database);
+    const found = await audit(product.database, product.sandbox);
+    expect(found).toEqual(FLAWLESS);
+    await eventually(async () =>
+      expect(await daemon.metric("queue_status_age_seconds")).toBeLessThan(2),
+    );
+    recordFault({
+      fault: "F39",
+      tries: durations.length * 5,
+      lost: found.lost.length,
+      twins: found.twins.length,
+      recoveryMs,
+    });
+  },
+);
+
+test("F39 scrapers that never read their answers: the sync goes on, memory stays flat, and an honest scrape answers", async () => {
+  const product = await createProduct();
+  const { child, url } = await startUnread(product);
+  const memory = await watchMemory(child.pid);
+  const before = memory.peakMb();
+
+  // More than may be connected at all, each with more answers outstanding than any buffer between holds.
+  const scrapers = 300;
+  const sockets = Array.from({ length: scrapers }, () => hoardAnswers(url));
+  await eventually(() =>
+    expect(sockets.filter((socket) => socket.bytesWritten > 0).length).toBeGreaterThan(200),
+  );
+  await insertAccounts(product.database, 100);
+  await untilAtRest(product.database);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+
+  const patientAt = performance.now();
+  await eventually(
+    async () => expect(await readMetric(url, "runs_total", { outcome: "synced" })).toBe(100),
+    { timeoutMs: 60_000, intervalMs: 500 },
+  );
+  const recoveryMs = performance.now() - patientAt;
+  expect(memory.peakMb() - before).toBeLessThan(250);
+  recordFault({
+    fault: "F39",
+    tries: scrapers,
+    lost: found.lost.length,
+    twins: found.twins.length,
+    recoveryMs,
+  });
+});
+
+type Unread = ChildProcessByStdio<null, Readable, null>;
+
+/** The daemon as a process of its own whose log goes into a pipe that nobody reads. */
+async function startUnread(product: Product): Promise<{ child: Unread; url: string }> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const child: Unread = spawn(
+    process.execPath,
+    [fileURLToPath(new URL("../../src/main.ts", import.meta.url))],
+    {
+      env: {
+        ...inherited(),
+        ...QUICK,
+        ...apiEnvironment(product.sandbox),
+        DATABASE_URL: product.database.url,
+        HTTP_PORT: String(port),
+        LOG_LEVEL: "debug",
+      },
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
+  cleanups.push(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  });
+  await eventually(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), {
+    timeoutMs: 30_000,
+  });
+  return { child, url };
+}
+
+function inherited(): Record<string, string> {
+  return Object.fromEntries(
+    ["PATH", "HOME", "TMPDIR"].flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+function readLines(stream: Readable): string[] {
+  const lines: string[] = [];
+  stream.setEncoding("utf8").on("data", (text: string) => lines.push(text));
+  return lines;
+}
+
+/** Asks a thousand times over one connection and reads nothing. */
+function hoardAnswers(url: string): Socket {
+  const { port } = new URL(url);
+  const socket = connect({ port: Number(port), host: "127.0.0.1" });
+  socket.on("error", () => {});
+  socket.pause();
+  socket.write("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000));
+  cleanups.push(() => socket.destroy());
+  return socket;
+}
