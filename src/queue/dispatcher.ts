@@ -8,7 +8,6 @@ import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
-import { SILENCE_MAX_MS } from "./presence.ts";
 import { type Claim, FOLD_LIMIT, type Queue } from "./queue.ts";
 
 export interface DispatcherOptions {
@@ -38,7 +37,7 @@ const TROUBLE_WAIT_MS = { first: 100, longest: 2_000 };
 const RING_EVERY_MS = 500;
 /** An account that is due and was not claimed: its row is locked just now, by a fold or a settling worker. */
 const LOCKED_WAIT_MS = 20;
-/** Within SILENCE_MAX_MS, after which our requests are aborted, three renewals may fail. */
+/** Within the silence after which our requests are aborted, three renewals may fail. */
 const RENEW_AT_LEAST_EVERY_MS = 750;
 /** What aborted requests may take to be settled when the drain deadline has passed. */
 export const ABORT_GRACE_MS = 2_000;
@@ -186,7 +185,7 @@ export class Dispatcher {
     const claims = await queue.claim(free);
     // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
     const elapsedMs = this.#now() - now;
-    if (this.#stopping.signal.aborted || elapsedMs >= this.#silenceMs())
+    if (this.#stopping.signal.aborted || elapsedMs >= queue.silenceMs)
       return await queue.release(claims);
     for (const claim of claims) this.#run(claim, elapsedMs);
 
@@ -310,12 +309,8 @@ export class Dispatcher {
 
   /** Aborts unless renewed: without a renewal for so long, somebody else may have the account (src/queue/presence.ts). */
   #expire(abort: AbortController, elapsedMs: number): () => void {
-    const leftMs = Math.max(0, this.#silenceMs() - elapsedMs);
+    const leftMs = Math.max(0, this.#options.queue.silenceMs - elapsedMs);
     return this.#options.clock.after(leftMs, () => abort.abort(leaseLost()));
-  }
-
-  #silenceMs(): number {
-    return Math.min(this.#options.queue.leaseMs * 0.9, SILENCE_MAX_MS);
   }
 
   #untilNext(): number {

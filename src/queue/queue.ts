@@ -14,6 +14,7 @@
 import { createHash } from "node:crypto";
 import { type Database, errorCode, isImpossibleValue, type Queryable } from "../db/database.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
+import { SILENCE_MAX_MS } from "./presence.ts";
 
 export interface QueueOptions {
   readonly db: Database;
@@ -85,6 +86,8 @@ export function createQueue({
 }: QueueOptions) {
   return {
     leaseMs,
+    /** Without a renewal for so long, somebody else may have our accounts. */
+    silenceMs: Math.min(leaseMs * 0.9, SILENCE_MAX_MS),
 
     /** Moves a batch of changes into the account rows. */
     async fold(): Promise<{ changes: number; accounts: number; markers: number }> {

@@ -85,7 +85,7 @@ export function createSync(
     ({ received }) => bytesOfIds(received),
   );
 
-  /** True only when the answer came before the lease it renewed was over again. */
+  /** True only when the answer came before somebody else could have taken over again. */
   const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
     for (;;) {
       const begunAt = clock.now();
@@ -93,7 +93,7 @@ export function createSync(
         queue.renew([claim]),
       );
       if (!ours.has(claim.accountId)) return false;
-      if (clock.now() - begunAt < queue.leaseMs) return true;
+      if (clock.now() - begunAt < queue.silenceMs) return true;
     }
   };
 
@@ -113,8 +113,8 @@ export function createSync(
     async journalSend(send, signal) {
       const begunAt = clock.now();
       const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
-      if (attempt === null || clock.now() - begunAt < queue.leaseMs) return attempt;
-      // Stopped for longer than the lease (SIGSTOP, a suspended machine): somebody else may have the account by now.
+      if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
+      // Stopped for too long (SIGSTOP, a suspended machine): somebody else may have the account by now, however long the lease.
       return (await isStillOurs(send.claim, signal)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.

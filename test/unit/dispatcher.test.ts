@@ -72,6 +72,7 @@ function setUp(
 
   const queue: Partial<Queue> = {
     leaseMs: options.leaseMs ?? 30_000,
+    silenceMs: Math.min((options.leaseMs ?? 30_000) * 0.9, 3_000),
     async fold() {
       events.push("fold");
       failOnce(failures.fold);
