@@ -38,12 +38,17 @@ const requestShape = z.object({
   force: z.boolean().default(true),
 });
 
+/** Three times the longest request there is: such payloads wait in memory while the database does not take them. */
+const PAYLOAD_CHARACTERS_MAX = 2_000;
+
 export function readNotification(
   payload: string,
   isPossibleId: (id: string) => boolean,
 ): ReadNotification {
   const text = payload.trim();
   if (text === "") return { kind: "wake" };
+  if (text.length > PAYLOAD_CHARACTERS_MAX)
+    return { kind: "garbage", reason: "it is longer than any request" };
   if (text === "*")
     return {
       kind: "request",

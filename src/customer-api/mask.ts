@@ -17,7 +17,9 @@ export function maskPersonal(
   masked = masked.replaceAll(JSON_WEB_TOKEN, MASK);
   masked = replaceEach(masked, secrets.filter((secret) => secret.length >= 4).map(anywhere));
   masked = masked.replaceAll(EMAIL, MASK);
-  masked = replaceEach(masked, body === null ? [] : personalPatterns(body));
+  const values = body === null ? [] : personalValues(body);
+  if (values.length > VALUES_MAX) return MASK;
+  masked = replaceEach(masked, personalPatterns(values));
   masked = masked.replaceAll(DIGITS, MASK);
 
   return toOneLine(masked);
@@ -34,7 +36,7 @@ const MASK = "[masked]";
 const LINE_LENGTH_MAX = 500;
 /** Far more than is kept, so that a value cut in two at this end never gets into the 500 characters. */
 const TEXT_LENGTH_MAX = 20_000;
-/** A command holds some dozen values; a body with thousands of tiers repeats itself. */
+/** A command holds some dozen values. Of one that holds more than can be looked for, no word is let through. */
 const VALUES_MAX = 2_000;
 
 const AUTHORIZATION = /\b(Bearer|Basic)\s+[\w.~+/=-]{4,}/gi;
@@ -65,10 +67,10 @@ const HARMLESS_WORDS = new Set(
   ).split(" "),
 );
 
-function personalPatterns(body: string): RegExp[] {
+function personalPatterns(personal: readonly string[]): RegExp[] {
   const values = new Set<string>();
   const words = new Set<string>();
-  for (const value of personalValues(body)) {
+  for (const value of personal) {
     const text = value.normalize("NFC").trim();
     if (text.length >= 3) values.add(text);
     for (const word of text.split(/[\s,.;:/()]+/)) {
@@ -99,9 +101,9 @@ function collect(node: unknown, found: string[]): void {
   if (typeof node !== "object" || node === null) return;
 
   for (const [key, value] of Object.entries(node)) {
-    if (found.length >= VALUES_MAX) return;
+    if (found.length > VALUES_MAX) return;
     if (typeof value !== "string") collect(value, found);
-    else if (!HARMLESS_KEYS.has(key)) found.push(value);
+    else if (!HARMLESS_KEYS.has(key) && value !== "") found.push(value);
   }
 }
 

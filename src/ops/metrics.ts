@@ -80,6 +80,8 @@ export type PendingState = "waiting" | "due" | "running" | "retrying" | "parked"
 export interface QueueStatus {
   readonly byState: Readonly<Record<PendingState, number>>;
   readonly oldestPendingSeconds: number;
+  /** How old it was when it was given; nothing says that it was read just now. */
+  readonly readMsAgo?: number;
 }
 
 type ApiOperation = Parameters<Observe["apiRequest"]>[0]["operation"];
@@ -323,7 +325,7 @@ function createQueueReader({
         gauges.pendingAccounts.set({ state }, Number(status.byState[state]));
       }
       gauges.oldestPending.set(Number(status.oldestPendingSeconds));
-      knownAt = now();
+      knownAt = now() - (status.readMsAgo ?? 0);
     } catch {
       return;
     }

@@ -1,22 +1,35 @@
 /** Reads the queue for people: counts, states, histories. Writes nothing. */
 import type { Queryable } from "../db/database.ts";
-import type { PendingState } from "../ops/metrics.ts";
+import type { PendingState, QueueStatus } from "../ops/metrics.ts";
 
-export function createInspector(db: Queryable) {
+/** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often somebody asks. */
+const COUNTING_SHARE = 20;
+/** Accounts that one page looks at for those in its state: some milliseconds. */
+const EXAMINED_MAX = 10_000;
+
+/** States that few accounts are in, with an index to find them by. */
+const KEPT_BACK: ReadonlySet<string | null> = new Set(["parked", "retrying", "blocked"]);
+
+/** @param now monotonic milliseconds */
+export function createInspector(db: Queryable, now: () => number = () => performance.now()) {
+  let counted: {
+    readonly status: QueueStatus;
+    readonly at: number;
+    readonly tookMs: number;
+  } | null = null;
+  let counting: Promise<QueueStatus> | null = null;
+
   return {
-    async status() {
-      const counts = await db.run<{ state: PendingState; count: number }>("count_pending");
-      const [oldest] = await db.run<{ seconds: number }>("oldest_pending");
-      const byState: Record<PendingState, number> = {
-        waiting: 0,
-        due: 0,
-        running: 0,
-        retrying: 0,
-        parked: 0,
-        blocked: 0,
-      };
-      for (const { state, count } of counts) byState[state] = count;
-      return { byState, oldestPendingSeconds: oldest?.seconds ?? 0 };
+    /** As it was at most twenty times as long ago as it took to find out. */
+    async status(): Promise<QueueStatus & { readonly readMsAgo: number }> {
+      if (counting === null && counted !== null) {
+        const readMsAgo = now() - counted.at;
+        if (readMsAgo < counted.tookMs * COUNTING_SHARE) return { ...counted.status, readMsAgo };
+      }
+      counting ??= count().finally(() => {
+        counting = null;
+      });
+      return { ...(await counting), readMsAgo: 0 };
     },
 
     async accounts<Row extends { readonly account_id: string }>(page: {
@@ -24,10 +37,33 @@ export function createInspector(db: Queryable) {
       readonly cursor: string | null;
       readonly limit: number;
     }): Promise<{ accounts: Row[]; nextCursor: string | null }> {
-      const accounts = await db.run<Row>("list_accounts", [page.state, page.cursor, page.limit]);
+      if (KEPT_BACK.has(page.state)) {
+        const accounts = await db.run<Row>("list_kept_back_accounts", [
+          page.state,
+          page.cursor,
+          page.limit,
+        ]);
+        return {
+          accounts,
+          nextCursor: accounts.length < page.limit ? null : (accounts.at(-1)?.account_id ?? null),
+        };
+      }
+
+      const rows = await db.run<Step<Row>>("list_accounts", [
+        page.state,
+        page.cursor,
+        page.limit,
+        Math.max(EXAMINED_MAX, page.limit),
+      ]);
+      const { lastExamined = null, examined = 0 } = rows[0] ?? {};
+      const accounts = rows.flatMap(({ lastExamined: _, examined: __, ...row }) =>
+        row.account_id === null ? [] : [row as unknown as Row],
+      );
+      const stoppedAt = examined < EXAMINED_MAX ? null : lastExamined;
       return {
         accounts,
-        nextCursor: accounts.length < page.limit ? null : (accounts.at(-1)?.account_id ?? null),
+        nextCursor:
+          accounts.length < page.limit ? stoppedAt : (accounts.at(-1)?.account_id ?? null),
       };
     },
 
@@ -52,4 +88,27 @@ export function createInspector(db: Queryable) {
       return row ?? { unfolded: 0, pending: 0 };
     },
   };
+
+  async function count(): Promise<QueueStatus> {
+    const begunAt = now();
+    const counts = await db.run<{ state: PendingState; count: number }>("count_pending");
+    const [oldest] = await db.run<{ seconds: number }>("oldest_pending");
+    const byState: Record<PendingState, number> = {
+      waiting: 0,
+      due: 0,
+      running: 0,
+      retrying: 0,
+      parked: 0,
+      blocked: 0,
+    };
+    for (const { state, count } of counts) byState[state] = count;
+    const status = { byState, oldestPendingSeconds: oldest?.seconds ?? 0 };
+    counted = { status, at: now(), tookMs: now() - begunAt };
+    return status;
+  }
 }
+
+type Step<Row> = { readonly lastExamined: string | null; readonly examined: number } & (
+  | Row
+  | { readonly account_id: null }
+);

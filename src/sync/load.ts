@@ -27,10 +27,14 @@ interface SizeLimits {
 }
 
 /** Nobody has so many tiers or contact persons; who does could not be sent in one command, nor written back in one transaction. */
-export const ACCOUNT_LIMITS: SizeLimits = { rows: 2_000, bytes: 1024 * 1024 };
+const ACCOUNT_ROWS_MAX = 2_000;
+const ACCOUNT_BYTES_MAX = 1024 * 1024;
+const ACCOUNT_LIMITS: SizeLimits = { rows: ACCOUNT_ROWS_MAX, bytes: ACCOUNT_BYTES_MAX };
 
-/** Of each account in a batch: a larger one is read by itself, so that a batch of 64 large ones is never in memory at once. */
-const BATCH_LIMITS: SizeLimits = { rows: 100, bytes: 64 * 1024 };
+/** Of each account in a batch: a larger one is read by itself, so that 64 large ones are never in memory at once. */
+const BATCH_ROWS_MAX = 100;
+const BATCH_BYTES_EACH_MAX = 64 * 1024;
+const BATCH_LIMITS: SizeLimits = { rows: BATCH_ROWS_MAX, bytes: BATCH_BYTES_EACH_MAX };
 
 /** Resolves with one entry per id, in order. All rows of an account come from one snapshot. */
 export async function loadAccounts(db: Database, ids: readonly string[]): Promise<Loaded[]> {

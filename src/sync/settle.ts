@@ -396,10 +396,15 @@ function describe(rows: readonly RowResult[], received: ReceivedIds): string | n
   return sentences.length === 0 ? null : bounded(sentences.join("; "));
 }
 
-/** Error texts end up in rows, logs and tables: 1,000 characters say enough, and PostgreSQL stores no NUL. */
+/** Error texts end up in rows, logs and tables: so many characters say enough. */
+const ERROR_TEXT_MAX = 1_000;
+
+/** PostgreSQL stores no NUL. */
 export function bounded(text: string): string {
   const storable = text.replaceAll("\0", "");
-  return storable.length <= 1_000 ? storable : `${storable.slice(0, 999)}…`.toWellFormed();
+  return storable.length <= ERROR_TEXT_MAX
+    ? storable
+    : `${storable.slice(0, ERROR_TEXT_MAX - 1)}…`.toWellFormed();
 }
 
 function toError(error: unknown): Error {

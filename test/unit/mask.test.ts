@@ -121,3 +121,13 @@ describe("one line", () => {
     expect(maskPersonal("mail a@b.example", "{broken", [])).toBe("mail [masked]");
   });
 });
+
+test("of a command with more values than can be looked for, no word is let through", () => {
+  const crew = Array.from({ length: 2_001 }, (_, n) => ({ name: `Budi Nomor${n}` }));
+  const said = "crew Budi Nomor2000 is not welcome";
+
+  expect(maskPersonal(said, JSON.stringify({ crew }), [])).toBe("[masked]");
+  expect(maskPersonal(said, JSON.stringify({ crew: crew.slice(2_000) }), [])).toBe(
+    "crew [masked] is not welcome",
+  );
+});

@@ -95,3 +95,12 @@ test("nothing that anybody sends throws", () => {
     ),
   );
 });
+
+test("a payload that is longer than any request is none, whatever it says", () => {
+  const payload = JSON.stringify({ account_id: "1", padding: "x".repeat(2_000) });
+
+  expect(readNotification(payload, () => true)).toEqual({
+    kind: "garbage",
+    reason: "it is longer than any request",
+  });
+});
