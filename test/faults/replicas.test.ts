@@ -4,7 +4,7 @@ import { insertAccount, insertAccounts } from "../support/accounts.ts";
 import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordFault, recordSpeed } from "../support/evidence.ts";
-import { openScene, type Scene, stateOf } from "../support/scene.ts";
+import { openScene, type Scene, type SpawnedDaemon, stateOf } from "../support/scene.ts";
 
 const RESEND = { CUSTOMER_API_UNKNOWN_OUTCOME: "resend" };
 
@@ -98,15 +98,17 @@ test("F9 killed one after the other in the middle of a backlog: every account on
   const daemons = await Promise.all([scene.start(environment), scene.start(environment)]);
   await insertAccounts(scene.database, 300);
 
+  const next: SpawnedDaemon[] = [];
   for (const [position, doomed] of daemons.entries()) {
     await eventually(
       () => expect(scene.sandbox.customers().length).toBeGreaterThan(50 * (position + 1)),
       { timeoutMs: 30_000, intervalMs: 3 },
     );
     await doomed.kill();
-    await scene.spawn(environment);
+    next.push(await scene.spawn(environment));
   }
   const killedAt = performance.now();
+  for (const daemon of next) await daemon.started();
   await untilAtRest(scene);
 
   expect(scene.sandbox.customers()).toHaveLength(300);
