@@ -37,7 +37,9 @@ test("F29 a transaction that stays open holds up nobody, and its change is synce
       );
       expect(bell?.["wanted"]).toBe(true);
     });
-    // The daemon knows that writers were there when it lay down: it looks often at first, and more rarely the longer they are.
+    // By now a daemon that waited for no writer would be at rest, and not look for ten seconds.
+    await sleep(800);
+    // This one knows that writers were there when it lay down: it looks often at first, and more rarely the longer they are.
     await brief.query("commit");
     await brief.end();
     const briefAt = performance.now();
