@@ -19,6 +19,8 @@ const bodyBytesMax = 64 * 1024;
 const pathParameterMax = 500;
 const requestTimeoutMs = 10_000;
 const keepAliveMs = 5_000;
+/** Nothing moved on a connection for so long: its reader does not read, and must not keep one of the places. */
+const stalledMs = 30_000;
 const connectionsMax = 256;
 /** An answer that is still being written when we stop gets this long. */
 const closeGraceMs = 2_000;
@@ -92,6 +94,7 @@ function createServer(onError: (error: unknown) => void): FastifyInstance {
     logger: false,
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
+    connectionTimeout: stalledMs,
     keepAliveTimeout: keepAliveMs,
     forceCloseConnections: "idle",
     return503OnClosing: false,

@@ -102,6 +102,13 @@ export function createMetrics(options: {
     now: options.now ?? (() => performance.now()),
   });
 
+  let scraping: Promise<{ readonly contentType: string; readonly body: string }> | null = null;
+
+  async function scrapeOnce() {
+    await refreshQueueGauges();
+    return { contentType: registry.contentType, body: await registry.metrics() };
+  }
+
   startAtZero(metrics);
   metrics.buildInfo.set({ version: options.version }, 1);
   collectDefaultMetrics({ register: registry });
@@ -109,10 +116,15 @@ export function createMetrics(options: {
   return {
     ...metrics,
 
-    /** Never waits longer than two seconds and never fails because of the database. */
-    async scrape(): Promise<{ readonly contentType: string; readonly body: string }> {
-      await refreshQueueGauges();
-      return { contentType: registry.contentType, body: await registry.metrics() };
+    /**
+     * Never waits longer than two seconds and never fails because of the database. Scrapes that come together are one: a thousand of
+     * them, each some milliseconds of work, would all begin with the same answer of the database and keep everything else waiting.
+     */
+    scrape(): Promise<{ readonly contentType: string; readonly body: string }> {
+      scraping ??= scrapeOnce().finally(() => {
+        scraping = null;
+      });
+      return scraping;
     },
   };
 }

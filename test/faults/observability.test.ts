@@ -1,7 +1,7 @@
 /** F39: nobody reads the log, the database is away while metrics are scraped, a scraper never reads: the sync goes on, scrapes answer. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
@@ -32,18 +32,10 @@ test("F39 nobody reads the log: all accounts are synced, memory is bounded, scra
   const { child, url } = await startUnread(product);
   const memory = await watchMemory(child.pid);
   const before = memory.peakMb();
-  // Long reasons make long lines: with the pipe's own 64 KiB and the megabyte that may wait, some 1.3 MB have to be written.
-  const accounts = 1_300;
-  product.sandbox.setFaults({
-    always: { status: 422, body: { error: "because of a rule that is long to tell, ".repeat(20) } },
-  });
+  await fillThePipe(product, url);
+
+  const accounts = 100;
   await insertAccounts(product.database, accounts);
-  await eventually(
-    async () => expect(await countStates(product.database)).toEqual({ parked: accounts }),
-    { timeoutMs: 90_000, intervalMs: 250 },
-  );
-  product.sandbox.clearFaults();
-  await product.database.query("update m_account set email = 'baru@example.com'");
   const scrapes: number[] = [];
   await eventually(
     async () => {
@@ -52,7 +44,7 @@ test("F39 nobody reads the log: all accounts are synced, memory is bounded, scra
       scrapes.push(performance.now() - askedAt);
       expect(await countStates(product.database)).toEqual({ clean: accounts });
     },
-    { timeoutMs: 90_000, intervalMs: 250 },
+    { timeoutMs: 60_000, intervalMs: 250 },
   );
 
   const found = await audit(product.database, product.sandbox);
@@ -62,12 +54,15 @@ test("F39 nobody reads the log: all accounts are synced, memory is bounded, scra
   expect(memory.peakMb() - before).toBeLessThan(150);
 
   // Now somebody reads: first what waited, then, with the next line, how many were dropped.
-  const lines = readLines(child.stdout);
-  await eventually(async () => {
-    await insertAccount(product.database, { accountNo: crypto.randomUUID().slice(0, 8) });
-    expect(lines.join("\n")).toMatch(/"dropped_lines":[1-9]\d*/);
-  });
-  expect(lines.join("\n")).not.toContain(CANARY.email);
+  const pieces = readPieces(child.stdout);
+  await eventually(
+    async () => {
+      await insertAccount(product.database, { accountNo: crypto.randomUUID().slice(0, 8) });
+      expect(pieces.join("")).toMatch(/"dropped_lines":[1-9]\d*/);
+    },
+    { timeoutMs: 30_000, intervalMs: 250 },
+  );
+  expect(pieces.join("")).not.toContain(CANARY.email);
   child.kill("SIGTERM");
   const [code] = await once(child, "exit");
   expect(code).toBe(0);
@@ -82,15 +77,8 @@ test("F39 nobody reads the log: all accounts are synced, memory is bounded, scra
 
 test("F39 a full pipe that nobody ever empties does not keep the process from draining and leaving", async () => {
   const product = await createProduct();
-  const { child } = await startUnread(product);
-  product.sandbox.setFaults({
-    always: { status: 422, body: { error: "because of a rule that is long to tell, ".repeat(20) } },
-  });
-  await insertAccounts(product.database, 400);
-  await eventually(
-    async () => expect(await countStates(product.database)).toEqual({ parked: 400 }),
-    { timeoutMs: 60_000, intervalMs: 250 },
-  );
+  const { child, url } = await startUnread(product);
+  await fillThePipe(product, url);
 
   const askedAt = performance.now();
   child.kill("SIGTERM");
@@ -181,33 +169,37 @@ test.each(["refuses", "has gone silent"])(
   },
 );
 
-test("F39 scrapers that never read their answers: the sync goes on, memory stays flat, and an honest scrape answers", async () => {
+test("F39 scrapers that never read their answers or never finish asking: the sync goes on, memory stays flat, and an honest scrape answers", async () => {
   const product = await createProduct();
   const { child, url } = await startUnread(product);
   const memory = await watchMemory(child.pid);
   const before = memory.peakMb();
 
-  // More than may be connected at all, each with more answers outstanding than any buffer between holds.
-  const scrapers = 300;
-  const sockets = Array.from({ length: scrapers }, () => hoardAnswers(url));
-  await eventually(() =>
-    expect(sockets.filter((socket) => socket.bytesWritten > 0).length).toBeGreaterThan(200),
+  // Each with more answers outstanding than all buffers between hold; and more of the others than may be connected at all.
+  const hoarders = Array.from({ length: 10 }, () => ask(url, REQUEST.repeat(1_000), REQUEST));
+  const stutterers = Array.from({ length: 300 }, () =>
+    ask(url, "GET /metrics HTTP/1.1\r\nX-Stutter: ", "a"),
   );
-  await insertAccounts(product.database, 100);
-  await untilAtRest(product.database);
+  await insertAccounts(product.database, 50);
+  await untilAtRest(product.database, 60_000);
   const found = await audit(product.database, product.sandbox);
   expect(found).toEqual(FLAWLESS);
 
-  const patientAt = performance.now();
+  const askedAt = performance.now();
   await eventually(
-    async () => expect(await readMetric(url, "runs_total", { outcome: "synced" })).toBe(100),
+    async () => expect(await readMetric(url, "runs_total", { outcome: "synced" })).toBe(50),
     { timeoutMs: 60_000, intervalMs: 500 },
   );
-  const recoveryMs = performance.now() - patientAt;
-  expect(memory.peakMb() - before).toBeLessThan(250);
+  const recoveryMs = performance.now() - askedAt;
+  // Nobody keeps a place for good: half a minute without a movement is enough.
+  await eventually(() => expect(hoarders.filter((asker) => !asker.isOver)).toEqual([]), {
+    timeoutMs: 90_000,
+    intervalMs: 500,
+  });
+  expect(memory.peakMb() - before).toBeLessThan(150);
   recordFault({
     fault: "F39",
-    tries: scrapers,
+    tries: hoarders.length + stutterers.length,
     lost: found.lost.length,
     twins: found.twins.length,
     recoveryMs,
@@ -243,6 +235,7 @@ async function startUnread(product: Product): Promise<{ child: Unread; url: stri
   await eventually(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), {
     timeoutMs: 30_000,
   });
+  expect(child.exitCode).toBeNull();
   return { child, url };
 }
 
@@ -255,19 +248,43 @@ function inherited(): Record<string, string> {
   );
 }
 
-function readLines(stream: Readable): string[] {
-  const lines: string[] = [];
-  stream.setEncoding("utf8").on("data", (text: string) => lines.push(text));
-  return lines;
+/** The pipe's own 64 KiB and the megabyte that may wait: each of these notifications is a line at level debug. */
+async function fillThePipe(product: Product, url: string): Promise<void> {
+  const lines = 12_000;
+  await product.database.query(
+    "select count(pg_notify('account_sync', 'neither an id nor JSON ' || n)) from generate_series(1, $1) n",
+    [lines],
+  );
+  await eventually(
+    async () => expect(await readMetric(url, "notifications_ignored_total")).toBe(lines),
+    { timeoutMs: 30_000 },
+  );
 }
 
-/** Asks a thousand times over one connection and reads nothing. */
-function hoardAnswers(url: string): Socket {
-  const { port } = new URL(url);
-  const socket = connect({ port: Number(port), host: "127.0.0.1" });
-  socket.on("error", () => {});
+function readPieces(stream: Readable): string[] {
+  const pieces: string[] = [];
+  stream.setEncoding("utf8").on("data", (piece: string) => pieces.push(piece));
+  return pieces;
+}
+
+const REQUEST = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/** Asks over a connection of its own and reads nothing. Who does not read learns of the end only by writing, so it asks on. */
+function ask(url: string, request: string, more: string): { isOver: boolean } {
+  const asker = { isOver: false };
+  const socket = connect({ port: Number(new URL(url).port), host: "127.0.0.1" });
+  socket.on("error", () => {
+    asker.isOver = true;
+  });
   socket.pause();
-  socket.write("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000));
-  cleanups.push(() => socket.destroy());
-  return socket;
+  const askingOn = setInterval(() => socket.write(more), 500);
+  socket.on("close", () => {
+    asker.isOver = true;
+  });
+  socket.write(request);
+  cleanups.push(() => {
+    clearInterval(askingOn);
+    socket.destroy();
+  });
+  return asker;
 }

@@ -109,6 +109,17 @@ test("scrapes within a second share one question", async () => {
   expect(ask).toHaveBeenCalledTimes(2);
 });
 
+test("scrapes that come together are one piece of work", async () => {
+  const metrics = createMetrics({ version: "1.2.3", queueStatus: async () => queueStatus });
+
+  const [first, second] = await Promise.all([metrics.scrape(), metrics.scrape()]);
+  metrics.changes.inc();
+  const later = await metrics.scrape();
+
+  expect(second).toBe(first);
+  expect(later.body).toContain("account_sync_changes_total 1\n");
+});
+
 test("when the database fails the last known numbers stay and their age shows it", async () => {
   const clock = createClock();
   const ask = vi.fn<() => Promise<QueueStatus>>().mockResolvedValueOnce(queueStatus);
