@@ -339,7 +339,7 @@ const KINDS: Readonly<Record<Kind, Planner>> = {
       return { steps: [insertTier(random, book, account)], touches: [account.no] };
     const id = random.pick(account.tiers);
     const change = random.pick<readonly [string, unknown]>([
-      ["amount", random.int(0, 9_999) / 100],
+      ["amount", random.int(0, 8_999) / 100],
       ["end_date", `20${random.int(30, 40)}-06-30`],
       ["percentage", random.chance(0.5)],
       ["billing_method_id", random.pick(book.methods)],
@@ -456,7 +456,7 @@ const KINDS: Readonly<Record<Kind, Planner>> = {
     const ids = book.accounts.map(({ id }) => id);
     const sql = random.pick([
       "update m_account set phone_no = '0812 9182 7364 ' || right(account_no, 1) where id = any ($1)",
-      "update m_account_package_tier set amount = amount + 1 where account_id = any ($1)",
+      "update m_account_package_tier set amount = mod(amount + 1, 90) where account_id = any ($1)",
       "update m_account_pic set username = 'user' || right(id::text, 6) where account_id = any ($1)",
       "update m_account_address set province = 'Jawa' where account_id = any ($1)",
       "update m_account_bank set bank_account_no = bank_account_no || '0' where account_id = any ($1) and length(bank_account_no) < 20",
@@ -653,7 +653,7 @@ function insertTier(random: Random, book: Book, account: OwnAccount): Step {
       random.chance(0.5) ? random.pick(book.methods) : null,
       min,
       min + random.int(1, 50) * 1_000,
-      random.int(0, 9_999) / 100,
+      random.int(0, 8_999) / 100,
       `20${random.int(27, 40)}-12-31`,
       random.chance(0.5),
     ],

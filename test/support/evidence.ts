@@ -8,7 +8,7 @@ import { relative } from "node:path";
 import { expect } from "vitest";
 
 export interface FaultEvidence {
-  /** As the matrix numbers it: `F1` … `F40`. */
+  /** As the matrix numbers it, `F1` … `F40`; `convergence` where faults of all parts meet and none is told from the others. */
   readonly fault: string;
   /** How often the fault was brought about. */
   readonly tries: number;

@@ -32,6 +32,8 @@ export interface Fleet {
   allReady(): Promise<void>;
   /** Ends all of them with SIGTERM. */
   stop(): Promise<void>;
+  /** Ends all of them at once, when there is nothing more to learn. Harmless after `stop`. */
+  abandon(): Promise<void>;
 }
 
 export interface Slot {
@@ -108,6 +110,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         );
       }
       slot.state = "down";
+      if (code === 2) return;
       // What a supervisor would wait, too.
       await sleep(300);
       start(slot);
@@ -201,6 +204,17 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         }),
       );
       await Promise.all(slots.map(({ network }) => network.close()));
+    },
+
+    async abandon() {
+      isOver = true;
+      await Promise.all(
+        slots.map(async (slot) => {
+          slot.state = "down";
+          slot.process.signal("SIGKILL");
+          await slot.process.exit;
+        }),
+      );
     },
   };
 }

@@ -18,6 +18,9 @@ export interface Disturbance {
   to: number;
 }
 
+/** A replica that is silent for less is not taken for dead. */
+const TAKE_OVER_MIN_MS = 3_000;
+
 /**
  * I2: requests for one account that were in work at once. Not those of a replica that was stopped in the middle of waiting for the
  * answer, and for so long that another one took over: nothing can call such a request back, and the guarantees say so.
@@ -38,7 +41,7 @@ export function overlaps(
             String(slot) === earlier.headers["x-replica"] &&
             earlier.receivedAt <= to &&
             from <= later.receivedAt &&
-            later.receivedAt - Math.max(earlier.receivedAt, from) >= 5_000,
+            later.receivedAt - Math.max(earlier.receivedAt, from) >= TAKE_OVER_MIN_MS,
         );
         if (wasStopped) ofStopped += 1;
         else

@@ -1,8 +1,9 @@
 /**
- * The weather of a convergence test, as data: what goes wrong with the API, the network, the database and the processes, and when,
- * planned from a seed. Each part has a course of its own, so that faults of different parts meet.
+ * The storm of a convergence test, as data, planned from a seed. What goes wrong with the network, the database and the processes has
+ * its time, each part on a course of its own, so that faults of different parts meet. What goes wrong with the API has its request: the
+ * n-th one meets the n-th fault of a tape, however fast the machine is.
  */
-import type { SandboxFault, SandboxFaults } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox.ts";
 import type { Random } from "./random.ts";
 
 export interface PlannedFault {
@@ -10,14 +11,13 @@ export interface PlannedFault {
   readonly fault: Fault;
 }
 
-export type Fault = ApiFault | NetworkFault | DatabaseFault | ProcessFault;
+export type Fault = TokenFault | NetworkFault | DatabaseFault | ProcessFault;
 
-export interface ApiFault {
+/** The tokens given out so far are worth nothing any more. */
+export interface TokenFault {
   readonly part: "api";
-  readonly name: string;
-  readonly forMs: number;
-  /** null: the tokens given out so far are revoked. */
-  readonly faults: SandboxFaults | null;
+  readonly name: "revoked tokens";
+  readonly forMs: 0;
 }
 
 export interface NetworkFault {
@@ -45,19 +45,28 @@ export interface ProcessFault {
   readonly slot: number;
 }
 
+export interface Storm {
+  readonly faults: readonly PlannedFault[];
+  /** For each request to the API what happens to it; `{}` for nothing. */
+  readonly tape: readonly SandboxFault[];
+}
+
 export interface StormOptions {
   readonly durationMs: number;
   readonly slots: number;
+  readonly tapeLength: number;
   /** The API tells which item is which, so that it may change their order. */
   readonly echo: boolean;
   /** A person's words, for an API that quotes what it was sent. */
   readonly quote: string;
 }
 
-export function planStorm(random: Random, options: StormOptions): PlannedFault[] {
+export function planStorm(random: Random, options: StormOptions): Storm {
   const { durationMs, slots } = options;
-  return [
-    ...course(random.fork("api"), durationMs, [200, 1_200], (own) => planApiFault(own, options)),
+  const faults = [
+    ...course(random.fork("tokens"), durationMs, [4_000, 9_000], (): TokenFault => {
+      return { part: "api", name: "revoked tokens", forMs: 0 };
+    }),
     ...course(random.fork("network"), durationMs, [500, 2_500], (own): NetworkFault => {
       const name = own.weighted({ cut: 4, delay: 3, blackhole: 2, refuse: 2 });
       return {
@@ -86,10 +95,11 @@ export function planStorm(random: Random, options: StormOptions): PlannedFault[]
         name,
         slot: own.int(0, slots - 1),
         // Now and then stopped for longer than the others wait.
-        forMs: name === "stop" && own.chance(0.4) ? own.int(6_500, 9_000) : own.int(100, 1_500),
+        forMs: name === "stop" && own.chance(0.4) ? own.int(4_500, 7_000) : own.int(100, 1_500),
       };
     }),
   ].sort((a, b) => a.atMs - b.atMs);
+  return { faults, tape: planTape(random.fork("tape"), options) };
 }
 
 /** One fault after another. Those of processes may overlap: the slots differ. */
@@ -103,12 +113,12 @@ function course(
   for (let atMs = random.int(0, gapMaxMs); atMs < durationMs; ) {
     const fault = next(random);
     planned.push({ atMs, fault });
-    atMs += random.int(gapMinMs, gapMaxMs) + (fault.part === "api" ? fault.forMs : 0);
+    atMs += random.int(gapMinMs, gapMaxMs);
   }
   return planned;
 }
 
-function planApiFault(random: Random, { echo, quote }: StormOptions): ApiFault {
+function planTape(random: Random, { tapeLength, echo, quote }: StormOptions): SandboxFault[] {
   const refusal = [{ message: `customer.email "${quote}" is taken` }];
   const single: Readonly<Record<string, SandboxFault>> = {
     "500 not applied": { status: 500 },
@@ -127,6 +137,11 @@ function planApiFault(random: Random, { echo, quote }: StormOptions): ApiFault {
     "cut off": { cutOff: true },
     "hangs, not applied": { hang: true },
     "hangs, applied": { hang: true, applied: true },
+    "reset after": { dropConnection: "after", reset: true },
+    "cut off with a reset": { cutOff: true, reset: true },
+    "a flood": { floodBytes: 2 ** 24 },
+    "a bomb": { floodBytes: 2 ** 24, gzip: true },
+    "a trickle": { trickleMs: 100 },
     "late, then dropped": { delayMs: 600, dropConnection: "after" },
     "200 with HTML": { body: "<html>welcome</html>" },
     "200 with nothing": { body: {} },
@@ -139,27 +154,33 @@ function planApiFault(random: Random, { echo, quote }: StormOptions): ApiFault {
     "token endpoint slow": { on: "token", delayMs: 900 },
     ...(echo ? { "other order": { reverse: true } } : {}),
   };
-  const down: readonly SandboxFault[] = [
+  const outages: readonly SandboxFault[] = [
     { status: 500 },
     { status: 503, retryAfter: 1 },
     { dropConnection: "before" },
     { dropConnection: "after" },
   ];
-  const names = Array.from({ length: random.int(2, 6) }, () => random.pick(Object.keys(single)));
-  const next = names.flatMap((name) => single[name] ?? []);
-  const slow = { always: { delayMs: random.int(10, 500) } };
-  const kind = random.weighted({ some: 6, "some, slowly": 6, slow: 4, down: 2, revoked: 1 });
-  const faults = {
-    some: { next },
-    "some, slowly": { next, ...slow },
-    slow,
-    down: { always: random.pick(down) },
-    revoked: null,
-  };
-  return {
-    part: "api",
-    name: kind.startsWith("some") ? `${kind}: ${names.join(", ")}` : kind,
-    forMs: random.int(400, 2_000),
-    faults: faults[kind],
-  };
+
+  const tape: SandboxFault[] = [];
+  while (tape.length < tapeLength) {
+    const kind = random.weighted({ well: 10, slow: 5, single: 14, outage: 1 });
+    switch (kind) {
+      case "well":
+        tape.push({});
+        break;
+      case "slow":
+        tape.push({ delayMs: random.int(20, 500) });
+        break;
+      case "single":
+        tape.push(single[random.pick(Object.keys(single))] ?? {});
+        break;
+      case "outage":
+        // Enough to open the circuit, and to meet its probes.
+        tape.push(...Array.from({ length: random.int(5, 8) }, () => random.pick(outages)));
+        break;
+      default:
+        kind satisfies never;
+    }
+  }
+  return tape;
 }
