@@ -49,17 +49,18 @@ export function createInspector(db: Queryable, now: () => number = () => perform
         };
       }
 
+      const examinedMax = page.state === null ? page.limit : EXAMINED_MAX;
       const rows = await db.run<Step<Row>>("list_accounts", [
         page.state,
         page.cursor,
         page.limit,
-        Math.max(EXAMINED_MAX, page.limit),
+        examinedMax,
       ]);
       const { lastExamined = null, examined = 0 } = rows[0] ?? {};
       const accounts = rows.flatMap(({ lastExamined: _, examined: __, ...row }) =>
         row.account_id === null ? [] : [row as unknown as Row],
       );
-      const stoppedAt = examined < EXAMINED_MAX ? null : lastExamined;
+      const stoppedAt = examined < examinedMax ? null : lastExamined;
       return {
         accounts,
         nextCursor:
