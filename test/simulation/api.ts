@@ -7,7 +7,10 @@ import type {
   ApiRequest,
   ApiResult,
   CustomerApi,
+  LookupRequest,
+  LookupResult,
 } from "../../src/customer-api/customer-api.ts";
+import { readLookup } from "../../src/customer-api/lookup.ts";
 import { readAnswer } from "../../src/customer-api/schema.ts";
 import type { CustomerCommand } from "../../src/sync/command.ts";
 import type { Tape } from "./tape.ts";
@@ -17,8 +20,10 @@ export interface ApiHabits {
   readonly honoursKeys: boolean;
   /** Items of an answer say which they are, and come in any order; else they come bare and in the order they were sent. */
   readonly echoes: boolean;
-  /** Nobody answers longer than this; then the sender gives up. */
+  /** Nobody waits for an answer longer than this. */
   readonly timeoutMs: number;
+  /** What it has not applied by then, it never will. */
+  readonly appliesWithinMs: number;
 }
 
 export interface Customer {
@@ -27,13 +32,15 @@ export interface Customer {
   command: CustomerCommand;
   /** The request that was applied last. */
   last: ModelRequest;
+  /** What stands there now, as a lookup lists it. */
+  listed: object;
 }
 
 /** One request from its begin to its end, as the network saw it. */
 export interface ModelRequest {
   readonly number: number;
   readonly code: string;
-  readonly operation: ApiRequest["operation"];
+  readonly operation: ApiRequest["operation"] | "lookup";
   readonly idempotencyKey: string;
   readonly externalId: string | null;
   readonly command: CustomerCommand;
@@ -49,8 +56,8 @@ export interface ModelRequest {
   /** Nobody will answer it. */
   hangs: boolean;
   /** What the sender heard; null while it has heard nothing. */
-  heard: ApiResult | null;
-  readonly conclude: (result: ApiResult) => void;
+  heard: ApiResult | LookupResult | null;
+  readonly conclude: (result: ApiResult | LookupResult) => void;
 }
 
 export interface Sender {
@@ -99,14 +106,23 @@ export class ModelApi {
   }
 
   /** The API as one process sees it. */
-  as(sender: Sender): Pick<CustomerApi, "send"> {
-    return { send: (_connection, request) => this.#receive(sender, request) };
+  as(sender: Sender): Pick<CustomerApi, "send" | "lookUp"> {
+    return {
+      send: (_connection, request) => this.#receive<ApiResult>(sender, request),
+      lookUp: (_connection, request) =>
+        this.#receive<LookupResult>(sender, { ...request, operation: "lookup", externalId: null }),
+    };
   }
 
-  #receive(sender: Sender, request: ApiRequest): Promise<ApiResult> {
-    const { promise, resolve } = Promise.withResolvers<ApiResult>();
+  #receive<Result extends ApiResult | LookupResult>(
+    sender: Sender,
+    request: ApiRequest | (LookupRequest & { operation: "lookup"; externalId: null }),
+  ): Promise<Result> {
+    const { promise, resolve } = Promise.withResolvers<Result>();
     if (request.signal.aborted) {
-      resolve(failed({ errorClass: "network", delivery: "not_sent", message: "given up" }));
+      resolve(
+        failed({ errorClass: "network", delivery: "not_sent", message: "given up" }) as Result,
+      );
       return promise;
     }
     const command = JSON.parse(request.body ?? "{}") as CustomerCommand;
@@ -134,7 +150,7 @@ export class ModelApi {
         this.#end(received);
         sender.deliver(() => {
           received.heard ??= result;
-          resolve(result);
+          resolve(result as Result);
         });
       },
     };
@@ -152,7 +168,10 @@ export class ModelApi {
       this.#answer(request, { complete: true });
       return;
     }
-    const fate = tape.pick(request.applied === null ? NOT_APPLIED_YET : APPLIED);
+    const fate =
+      request.operation === "lookup"
+        ? tape.pick(LOOKING_UP)
+        : tape.pick(request.applied === null ? NOT_APPLIED_YET : APPLIED);
     this.#world.note(`${nameOf(request)}: ${fate}`);
     switch (fate) {
       case "applied, no answer yet":
@@ -187,7 +206,8 @@ export class ModelApi {
     const customer = [...this.customers.values()].find(({ id }) => id === request.externalId);
     // One that changes a customer comes before the next one, or not at all: no sender could protect against that.
     const isOvertaken = customer !== undefined && customer.last.number > request.number;
-    if (!comesIn || isOvertaken) return;
+    const isTooLate = this.#world.now() - request.beganAt > this.habits.appliesWithinMs;
+    if (!comesIn || isOvertaken || isTooLate) return;
     this.#world.note(`late: ${nameOf(request)}`);
     this.#apply(request);
   }
@@ -195,7 +215,7 @@ export class ModelApi {
   #end(request: ModelRequest): void {
     request.endedAt = this.#world.now();
     this.#open.delete(request);
-    if (request.applied === null) this.#orphans.add(request);
+    if (request.applied === null && request.operation !== "lookup") this.#orphans.add(request);
   }
 
   #fail(request: ModelRequest, failure: Partial<ApiFailure>): void {
@@ -204,6 +224,10 @@ export class ModelApi {
   }
 
   #answer(request: ModelRequest, { complete }: { readonly complete: boolean }): void {
+    if (request.operation === "lookup") {
+      this.#tellWhoIsThere(request);
+      return;
+    }
     if (request.applied === null) this.#apply(request);
     if (request.applied === null) {
       this.#fail(request, { errorClass: "rejected", delivery: "not_applied", httpStatus: 404 });
@@ -214,6 +238,16 @@ export class ModelApi {
     const answer = readAnswer(body);
     if (answer === null) throw new Error("the model's answer was not recognised");
     request.conclude({ kind: "accepted", httpStatus: 200, answer });
+  }
+
+  #tellWhoIsThere(request: ModelRequest): void {
+    const found = [...this.customers.values()].filter(({ code }) => code === request.code);
+    const text = JSON.stringify(found.map(({ listed }) => listed));
+    const answer = { status: 200, text, link: null };
+    const wanted = { accountNo: request.code, accountId: "", referenceField: null };
+    const read = readLookup(answer, wanted);
+    if (read === null) throw new Error("the model's list was not recognised");
+    request.conclude({ kind: "answered", httpStatus: 200, found: read });
   }
 
   #apply(request: ModelRequest): void {
@@ -227,7 +261,7 @@ export class ModelApi {
     const { command, code } = request;
     if (request.operation === "create") {
       const id = this.#give("customer", code);
-      this.customers.set(id, { id, code, command, last: request });
+      this.customers.set(id, { id, code, command, last: request, listed: {} });
     }
     const customer =
       request.operation === "create"
@@ -237,20 +271,27 @@ export class ModelApi {
     customer.command = command;
     customer.last = request;
 
-    const { echoes } = this.habits;
     const tiers = command.tier.map((item) => ({
-      ...(echoes ? item : {}),
+      ...item,
       id: item.id ?? this.#give("tier", String(item.min_amount)),
     }));
     const crew = command["customer-crew"].map((item) => ({
-      ...(echoes ? item : {}),
+      ...item,
       id: item.id ?? this.#give("pic", item.name),
     }));
+    const branch = { code, id: command.branch.id ?? this.#give("branch", code) };
+    customer.listed = {
+      customer: { data: { id: customer.id } },
+      branch: { data: branch },
+      tier: { data: tiers.toReversed() },
+      crew: { data: crew.toReversed() },
+    };
+    if (this.habits.echoes) return customer.listed;
     return {
       customer: { data: { id: customer.id } },
-      branch: { data: { id: command.branch.id ?? this.#give("branch", code) } },
-      tier: { data: echoes ? tiers.toReversed() : tiers },
-      crew: { data: echoes ? crew.toReversed() : crew },
+      branch: { data: { id: branch.id } },
+      tier: { data: tiers.map(({ id }) => ({ id })) },
+      crew: { data: crew.map(({ id }) => ({ id })) },
     };
   }
 
@@ -298,6 +339,15 @@ const NOT_APPLIED_YET = [
   "422",
   "connection refused",
   "401",
+] as const;
+
+const LOOKING_UP = [
+  "hangs",
+  "connection reset",
+  "503",
+  "429",
+  "500",
+  "connection refused",
 ] as const;
 
 const APPLIED = ["connection reset", "500", "hangs", "incomplete answer"] as const;

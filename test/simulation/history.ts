@@ -17,7 +17,7 @@ import { Timeline } from "./timeline.ts";
 
 /** What is the same for all histories of a test. */
 export interface Circumstances {
-  readonly unknownOutcome: "park" | "resend";
+  readonly unknownOutcome: Settings["unknownOutcome"];
   readonly honoursKeys: boolean;
 }
 
@@ -85,6 +85,7 @@ class History {
       leaseMs: tape.pick([30_000, 2_000, 6_000]),
       quietPeriodMs: tape.pick([0, 1_000]),
       concurrency: 1 + tape.below(4),
+      apiTimeoutMs: tape.pick([10_000, 3_000]),
     };
     this.#rates = {
       database: tape.pick([0, 0.03, 0.15]),
@@ -94,7 +95,12 @@ class History {
     this.api = new ModelApi(this, {
       honoursKeys: circumstances.honoursKeys,
       echoes: tape.chance(0.5),
-      timeoutMs: tape.pick([10_000, 3_000]),
+      timeoutMs: this.#settings.apiTimeoutMs,
+      // To believe a lookup that finds nobody takes an API that is done some time.
+      appliesWithinMs:
+        circumstances.unknownOutcome === "lookup"
+          ? this.#settings.apiTimeoutMs * 1.9
+          : Number.POSITIVE_INFINITY,
     });
     this.#application = new Application(this);
     this.#writesLeft = 2 + tape.below(8);
@@ -181,7 +187,7 @@ class History {
       }
     }
     for (const request of this.api.open)
-      can(4, () => this.api.step(request, this.#isCalm ? 0 : this.#rates.api));
+      can(1.5, () => this.api.step(request, this.#isCalm ? 0 : this.#rates.api));
     for (const request of this.api.orphans)
       can(1, () => this.api.settleOrphan(request, this.#isCalm || this.tape.chance(0.5)));
 

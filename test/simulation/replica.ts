@@ -22,7 +22,8 @@ export interface Settings {
   readonly leaseMs: number;
   readonly quietPeriodMs: number;
   readonly concurrency: number;
-  readonly unknownOutcome: "park" | "resend";
+  readonly unknownOutcome: "park" | "resend" | "lookup";
+  readonly apiTimeoutMs: number;
 }
 
 /** As in src/queue/presence.ts, but for the class of the locks: whoever holds one is alive. */
@@ -120,6 +121,7 @@ export class Replica implements Sender {
             signal: request.signal,
             run: () => exchange.send(connection, request),
           }),
+        lookUp: exchange.lookUp,
         hold: (connection, forMs) => limits.hold(connection, forMs),
       },
       connections: { of: async () => CONNECTION },
@@ -128,6 +130,7 @@ export class Replica implements Sender {
       observe,
       policy: {
         unknownOutcome: settings.unknownOutcome,
+        applyingMaxMs: settings.apiTimeoutMs * 2,
         maxAttempts: 0,
         defaultUserId: "account-sync",
         delayAfter: (attempts) => backoffMs(attempts, BACKOFF, clock.random),
