@@ -96,7 +96,16 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
   pool.on("error", onError);
   pool.on("connect", (client) => client.on("error", onError));
+  return { ...databaseOver(pool, options), close: () => pool.end() };
+}
 
+/** What is asked of a pool: the simulation brings its own. */
+export type ConnectionPool = Pick<pg.Pool, "query" | "connect">;
+
+export function databaseOver(
+  pool: ConnectionPool,
+  options: Pick<DatabaseOptions, "pooled">,
+): Omit<Database, "close"> {
   return {
     run: (name, params) => runOn(pool, name, params),
 
@@ -123,8 +132,6 @@ export function createDatabase(options: DatabaseOptions): Database {
         client.release(broken);
       }
     },
-
-    close: () => pool.end(),
   };
 }
 
@@ -148,7 +155,7 @@ function transactionOn(client: pg.PoolClient): Transaction {
 }
 
 async function runOn<Row>(
-  client: pg.Pool | pg.PoolClient,
+  client: Pick<pg.Pool | pg.PoolClient, "query">,
   name: string,
   params: readonly unknown[] = [],
 ): Promise<Row[]> {
