@@ -212,6 +212,7 @@ class History {
     }
     for (const replica of running) {
       can(0.25, () => replica.dispatcher.wake());
+      can(0.1, () => void replica.keepHouse());
       can(this.#rates.replica * 0.25, () => this.stop(replica));
       can(this.#rates.replica * 0.25, () => replica.kill());
       if (!replica.isDraining)

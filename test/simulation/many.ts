@@ -22,6 +22,8 @@ const numbers = fc.noBias(
     size: "max",
   }),
 );
+export const tapes = fc.tuple(lengths, numbers).map(([length, drawn]) => drawn.slice(0, length));
+
 export interface Play {
   readonly seed: number;
   readonly path?: string | undefined;
@@ -56,10 +58,10 @@ export async function playMany(
   let failedAt = Number.POSITIVE_INFINITY;
   let worst: Told | null = null;
 
-  const property = fc.asyncProperty(lengths, numbers, async (length, drawn) => {
+  const property = fc.asyncProperty(tapes, async (tape) => {
     const now = performance.now();
     if (now > (play.deadline ?? now) || now > failedAt + SHORTEN_MS) return true;
-    const told = await playHistory(stage, circumstances, new Tape(drawn.slice(0, length)));
+    const told = await playHistory(stage, circumstances, new Tape(tape));
     histories += 1;
     for (const name of Object.keys(counts) as (keyof Counts)[]) counts[name] += told.counts[name];
     if (told.findings.length === 0) return true;
@@ -86,7 +88,7 @@ export async function playMany(
 
 function storyOf(
   told: Told | null,
-  { seed, counterexamplePath, numRuns, errorInstance }: fc.RunDetails<[number, number[]]>,
+  { seed, counterexamplePath, numRuns, errorInstance }: fc.RunDetails<[number[]]>,
 ): string {
   const { currentTestName = "", testPath = "" } = expect.getState();
   return [

@@ -3,13 +3,14 @@
  * its clock, its connections, the API. It can be stopped and go on (SIGSTOP), drain (SIGTERM), and die, in the middle of anything.
  */
 import { createLimits } from "../../src/customer-api/limits.ts";
-import { databaseOver, type Queryable } from "../../src/db/database.ts";
+import { type Database, databaseOver } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { backoffMs } from "../../src/queue/backoff.ts";
 import { Dispatcher } from "../../src/queue/dispatcher.ts";
 import { SILENCE_MAX_MS } from "../../src/queue/presence.ts";
-import { createQueue } from "../../src/queue/queue.ts";
+import { createQueue, type Queue } from "../../src/queue/queue.ts";
 import { createPace } from "../../src/sync/pace.ts";
+import { wakeForgottenChildren } from "../../src/sync/settle.ts";
 import { createSync } from "../../src/sync/sync.ts";
 import { CONNECTION } from "../support/engine.ts";
 import type { ModelApi, Sender } from "./api.ts";
@@ -62,7 +63,8 @@ export class Replica implements Sender {
   hasPresence = false;
   readonly number: number;
   readonly dispatcher: Dispatcher;
-  readonly #db: Queryable;
+  readonly #db: Database;
+  readonly #queue: Queue;
   readonly #leaseMs: number;
   readonly #world: World;
 
@@ -100,6 +102,7 @@ export class Replica implements Sender {
       replicaId: number,
       ...settings,
     });
+    this.#queue = queue;
     const pace = createPace(db, 0);
     const limits = createLimits({
       onHold: (baseUrl, forMs) => void pace.hold(baseUrl, forMs).catch(() => {}),
@@ -189,6 +192,16 @@ export class Replica implements Sender {
       if (orphans.length > 0) this.dispatcher.wake();
     } catch {
       // The next look comes.
+    }
+  }
+
+  /** As the daemon does once a minute. */
+  async keepHouse(): Promise<void> {
+    try {
+      await this.#queue.reviveAnswered("all");
+      await wakeForgottenChildren({ db: this.#db, queue: this.#queue });
+    } catch {
+      // The next minute comes.
     }
   }
 
