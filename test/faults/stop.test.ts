@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import type { SandboxFault } from "../../src/local/sandbox.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
@@ -41,11 +42,10 @@ const answerTo =
   (query: string): Stop =>
   (_, gate) =>
     gate.holdAnswer(query);
-/** The API works on the request for so long. */
 const during =
-  (delayMs: number): Stop =>
+  (fault: SandboxFault): Stop =>
   ({ sandbox }) => {
-    sandbox.setFaults({ next: [{ delayMs }] });
+    sandbox.setFaults({ next: [fault] });
     return { reached: inFlight(sandbox), release: () => {} };
   };
 
@@ -57,7 +57,7 @@ test("F7 told to leave at any moment: nothing new is begun, what is in flight is
     "M0 before the load": { stop: before("load_accounts"), isFinished: true },
     "M1 before the attempt": { stop: before("begin_sends"), isFinished: true },
     "M2 attempt committed": { stop: answerTo("journal_sends"), isFinished: true },
-    "M3 in flight": { stop: during(1_500), isFinished: true },
+    "M3 in flight": { stop: during({ delayMs: 1_500 }), isFinished: true },
     "M5 before the journal": { stop: before("journal_answers"), isFinished: true },
     "M6 before the ids are written": { stop: before("hold_leases"), isFinished: true },
     "M7 settled": { stop: answerTo("settle_accounts"), isFinished: true },
@@ -209,58 +209,45 @@ test("F7 a second SIGTERM leaves at once, whatever the first one waits for", asy
 /** A daemon whose process was stopped for longer than this has lost its accounts. */
 const LEASE_MS = 2_000;
 
-const PAUSES: Record<string, { stop: Stop; resent: readonly string[]; parked: readonly string[] }> =
-  {
-    // Nothing was written down: the other one begins anew, and it noticed that it may not send.
-    "M1 before the attempt": {
-      stop: before("begin_sends"),
-      resent: ["create 201"],
-      parked: ["create 201"],
-    },
-    // Written down by the stopped one, which notices before the first byte; sent by the other one, or by a human's word.
-    "M2 attempt committed": {
-      stop: answerTo("journal_sends"),
-      resent: ["create 201"],
-      parked: ["create 201"],
-    },
-    // On the wire: this one alone may overlap, under one key, until it wakes up and lets go. With `park` the answer is waited for and
-    // written down.
-    "M3 in flight": {
-      stop: during(10_000),
-      resent: ["create 201", "create 201"],
-      parked: ["create 201"],
-    },
-    "M5 before the journal": {
-      stop: before("journal_answers"),
-      resent: ["create 201", "create 201"],
-      parked: ["create 201"],
-    },
-    // The other one writes the ids from the journal; the stopped one's write-back matches nothing.
-    "M6 before the ids are written": {
-      stop: before("hold_leases"),
-      resent: ["create 201"],
-      parked: ["create 201"],
-    },
-    // It holds the rows: the server ends its session, and its commit fails.
-    "M6 before the commit": {
-      stop: beforeCommit("settle_accounts"),
-      resent: ["create 201"],
-      parked: ["create 201"],
-    },
-  };
+type Policy = "resend" | "park";
+
+/** Where the process is stopped, and the requests that are made in all. */
+const pausesUnder = (
+  policy: Policy,
+): Readonly<Record<string, { readonly stop: Stop; readonly requests: readonly string[] }>> => ({
+  // Nothing was written down: the other one begins anew, and the sleeper notices that it may not send.
+  "M1 before the attempt": { stop: before("begin_sends"), requests: ["create 201"] },
+  // Written down by the sleeper, which notices before the first byte; sent by the other one, or at a human's word.
+  "M2 attempt committed": { stop: answerTo("journal_sends"), requests: ["create 201"] },
+  // On the wire. Sent again under its key, it overlaps until the sleeper wakes up and lets go: the one case where that can be. With
+  // `park` nobody sends it again, and the sleeper waits for the answer and writes it down.
+  "M3 in flight":
+    policy === "resend"
+      ? {
+          stop: during({ hang: true, applied: true }),
+          requests: ["create no answer", "create 201"],
+        }
+      : { stop: during({ delayMs: 10_000 }), requests: ["create 201"] },
+  // Answered, and nobody knows but the sleeper.
+  "M5 before the journal": {
+    stop: before("journal_answers"),
+    requests: policy === "resend" ? ["create 201", "create 201"] : ["create 201"],
+  },
+  // The other one writes the ids from the journal; the sleeper's write-back matches nothing.
+  "M6 before the ids are written": { stop: before("hold_leases"), requests: ["create 201"] },
+  // It holds the rows: the server ends its session, and its commit fails.
+  "M6 before the commit": { stop: beforeCommit("settle_accounts"), requests: ["create 201"] },
+});
 
 test("F8 stopped for longer than the lease, at an API that honours keys: the other one finishes it, and who wakes up changes nothing", async () => {
-  await playPauses("resend", ({ resent }) => resent);
+  await playPauses("resend");
 });
 
 test("F8 stopped for longer than the lease, at an API that knows no keys: one create in all", async () => {
-  await playPauses("park", ({ parked }) => parked);
+  await playPauses("park");
 });
 
-async function playPauses(
-  policy: "resend" | "park",
-  expected: (pause: (typeof PAUSES)[string]) => readonly string[],
-): Promise<void> {
+async function playPauses(policy: Policy): Promise<void> {
   await using scene = await openScene({ honourKeys: policy === "resend" });
   const environment = {
     SYNC_LEASE_MS: String(LEASE_MS),
@@ -270,7 +257,7 @@ async function playPauses(
   const recoveries: number[] = [];
   let [overlapping, lost, twins] = [0, 0, 0];
 
-  for (const [position, [name, pause]] of Object.entries(PAUSES).entries()) {
+  for (const [position, [name, pause]] of Object.entries(pausesUnder(policy)).entries()) {
     const code = `A-${position}`;
     const stopped = pause.stop(scene, sleeper.gate);
     const id = await insertAccount(scene.database, { accountNo: code });
@@ -307,7 +294,7 @@ async function playPauses(
     await untilClean(scene, id);
 
     const requests = requestsOf(scene, code);
-    expect(inWords(requests), name).toEqual(expected(pause));
+    expect(inWords(requests), name).toEqual(pause.requests);
     expect(new Set(requests.map(({ key, text }) => `${key} ${text}`)).size, name).toBe(1);
     if (isOnTheWire && requests.length > 1) overlapping += 2;
     expect(scene.sandbox.counts().overlapping, name).toBe(overlapping);
