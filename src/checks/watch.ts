@@ -37,10 +37,11 @@ export class Watch {
 
   /** @throws OperatorError that lists everything a daemon must not start on; the database's error when it does not answer */
   async start(): Promise<void> {
-    const { isComplete, trouble } = await this.#look();
+    const { isComplete, outage } = await this.#look();
     const refusal = toRefusal(this.#found);
     if (refusal !== null) throw refusal;
-    if (trouble !== null) throw trouble;
+    // Somebody who holds a table just now is no reason: what could not be looked at is looked at in a minute.
+    if (outage !== null) throw outage;
     this.#lookLater(isComplete);
   }
 
@@ -70,8 +71,8 @@ export class Watch {
     this.#timer.unref();
   }
 
-  async #look(): Promise<{ readonly isComplete: boolean; readonly trouble: unknown }> {
-    let trouble: unknown = null;
+  async #look(): Promise<Look> {
+    let isComplete = true;
     // One after the other: nobody waits for it, and the pool is for the syncs.
     for (const check of CHECKS) {
       const result = await lookAt(check, this.#options.grounds);
@@ -79,17 +80,24 @@ export class Watch {
       if ("findings" in result) {
         this.#found.set(check.name, result.findings);
         this.#options.onChecked(check.name, result.findings);
-      } else if (isOutage(result.error) || isContention(result.error)) {
-        trouble = result.error;
-        this.#options.onTrouble(result.error);
-        // The others would meet the same silence.
-        break;
-      } else {
-        this.#options.onChecked(check.name, [unchecked(result.error)]);
+        continue;
       }
+
+      const { error } = result;
+      isComplete = false;
+      if (isOutage(error) || isContention(error)) this.#options.onTrouble(error);
+      else this.#options.onChecked(check.name, [unchecked(error)]);
+      // The others would meet the same silence.
+      if (isOutage(error)) return { isComplete, outage: error };
     }
-    return { isComplete: trouble === null, trouble };
+    return { isComplete, outage: null };
   }
+}
+
+interface Look {
+  /** False: something could not be found out. */
+  readonly isComplete: boolean;
+  readonly outage: unknown;
 }
 
 export async function lookAt(

@@ -1,23 +1,14 @@
 /** Installing, upgrading and removing ourselves beside an application that goes on working. */
-import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { latestMigration, migrate, uninstall } from "../../src/db/migrate.ts";
 import { sqlDirectory } from "../../src/db/queries.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
-
-const roles: { readonly name: string; readonly database: TestDatabase }[] = [];
-
-afterEach(async () => {
-  for (const { name, database } of roles.splice(0))
-    await database.query(
-      `reassign owned by ${name} to current_user; drop owned by ${name}; drop role ${name}`,
-    );
-});
+import { createRole } from "../support/roles.ts";
 
 describe("repeating", () => {
   test("the second time nothing is left to do", async () => {
@@ -261,7 +252,7 @@ describe("what it refuses", () => {
 
   test("a role that may not create a schema", async () => {
     const database = await createDatabase();
-    const url = await createRole(database, "");
+    const { url } = await createRole(database, "");
 
     await expect(migrate({ url, info: () => {} })).rejects.toMatchObject({
       name: "OperatorError",
@@ -272,7 +263,10 @@ describe("what it refuses", () => {
 
   test("a role that may not put triggers on the source tables", async () => {
     const database = await createDatabase();
-    const url = await createRole(database, `grant create on database ${database.name} to %role`);
+    const { url } = await createRole(
+      database,
+      `grant create on database ${database.name} to %role`,
+    );
 
     await expect(migrate({ url, info: () => {} })).rejects.toMatchObject({
       name: "OperatorError",
@@ -298,7 +292,7 @@ describe("what it refuses", () => {
 describe("ordinary roles", () => {
   test("one that owns the tables installs, captures, repeats and removes", async () => {
     const database = await createDatabase();
-    const url = await createRole(
+    const { url } = await createRole(
       database,
       `grant create on database ${database.name} to %role;
        do $$ declare t text; begin
@@ -313,7 +307,7 @@ describe("ordinary roles", () => {
 
   test("one that has TRIGGER, SELECT and UPDATE on the tables does too", async () => {
     const database = await createDatabase();
-    const url = await createRole(
+    const { url } = await createRole(
       database,
       `grant create on database ${database.name} to %role;
        grant trigger, select, update on all tables in schema public to %role;`,
@@ -324,7 +318,7 @@ describe("ordinary roles", () => {
 
   test("one for whom an administrator made the schema needs no right to create any", async () => {
     const database = await createDatabase();
-    const url = await createRole(
+    const { url } = await createRole(
       database,
       `create schema account_sync authorization %role;
        grant trigger, select, update on all tables in schema public to %role;`,
@@ -335,7 +329,7 @@ describe("ordinary roles", () => {
 
   test("one with a short statement_timeout waits for another migrate all the same", async () => {
     const database = await createDatabase();
-    const url = await createRole(
+    const { url } = await createRole(
       database,
       `create schema account_sync authorization %role;
        grant trigger, select, update on all tables in schema public to %role;
@@ -404,17 +398,6 @@ function install(database: TestDatabase) {
 }
 
 /** A role that may log in and what `grants` says. Resolves with its URL. */
-async function createRole(database: TestDatabase, grants: string): Promise<string> {
-  const name = `ordinary_${randomBytes(6).toString("hex")}`;
-  await database.query(`create role ${name} login password 'secret'`);
-  roles.push({ name, database });
-  if (grants !== "") await database.query(grants.replaceAll("%role", name));
-  const url = new URL(database.url);
-  url.username = name;
-  url.password = "secret";
-  return url.href;
-}
-
 /** Everything of ours that could be left behind: schemas, triggers, functions, types, tables, settings, publications. */
 async function catalogOf(database: TestDatabase): Promise<string[]> {
   const rows = await database.query<{ entry: string }>(

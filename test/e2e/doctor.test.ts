@@ -94,7 +94,7 @@ test("an unmigrated database is told to migrate, and a role that cannot is told 
       expect.stringContaining("account-sync migrate"),
       expect.stringContaining(`grant create on database ${unmigrated.name} to ${poor.name};`),
       expect.stringContaining(
-        `grant select, update (uuid_be, updated_by, updated_at, branch_uuid_be), trigger on public.m_account to ${poor.name};`,
+        `grant select, update (uuid_be, branch_uuid_be, updated_by, updated_at), trigger on public.m_account to ${poor.name};`,
       ),
     ]),
   );
