@@ -182,7 +182,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       await eventually(
         async () => {
           for (const slot of slots) {
-            if (slot.url === null) throw new Error(`replica ${slot.index} is ${slot.state}`);
+            const { stdout, stderr } = slot.process;
+            const said = [...stdout, ...stderr].slice(-5).join("\n");
+            if (slot.url === null)
+              throw new Error(`replica ${slot.index} is ${slot.state}, and said\n${said}`);
             const { status } = await fetch(`${slot.url}/readyz`);
             if (status !== 200) throw new Error(`replica ${slot.index} answers ${status}`);
           }
