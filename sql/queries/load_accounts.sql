@@ -36,14 +36,14 @@ cross join lateral (
     uuid_be,
     branch_uuid_be,
     "parentId",
-    coalesce(octet_length(account_no), 0)
-      + coalesce(octet_length(name), 0)
-      + coalesce(octet_length(phone_no), 0)
-      + coalesce(octet_length(email), 0)
-      + coalesce(octet_length(no_ktp), 0)
-      + coalesce(octet_length(no_npwp), 0)
-      + coalesce(octet_length(uuid_be), 0)
-      + coalesce(octet_length(branch_uuid_be), 0) as bytes
+    coalesce(octet_length(account_no::text), 0)
+      + coalesce(octet_length(name::text), 0)
+      + coalesce(octet_length(phone_no::text), 0)
+      + coalesce(octet_length(email::text), 0)
+      + coalesce(octet_length(no_ktp::text), 0)
+      + coalesce(octet_length(no_npwp::text), 0)
+      + coalesce(octet_length(uuid_be::text), 0)
+      + coalesce(octet_length(branch_uuid_be::text), 0) as bytes
   from public.m_account
   where id = any ($1)
 ) as found

@@ -33,13 +33,13 @@ from (
     created_at,
     count(*) over owner as owner_rows,
     sum(
-      coalesce(octet_length(address1), 0)
-      + coalesce(octet_length(address2), 0)
-      + coalesce(octet_length(sub_district), 0)
-      + coalesce(octet_length(city), 0)
-      + coalesce(octet_length(province), 0)
-      + coalesce(octet_length(country), 0)
-      + coalesce(octet_length(postalcode), 0)
+      coalesce(octet_length(address1::text), 0)
+      + coalesce(octet_length(address2::text), 0)
+      + coalesce(octet_length(sub_district::text), 0)
+      + coalesce(octet_length(city::text), 0)
+      + coalesce(octet_length(province::text), 0)
+      + coalesce(octet_length(country::text), 0)
+      + coalesce(octet_length(postalcode::text), 0)
     ) over owner as owner_bytes,
     row_number() over owner as position
   from public.m_account_address

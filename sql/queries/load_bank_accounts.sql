@@ -27,10 +27,10 @@ from (
     created_at,
     count(*) over owner as owner_rows,
     sum(
-      coalesce(octet_length(bank_account_no), 0)
-      + coalesce(octet_length(bank_account_holder_name), 0)
-      + coalesce(octet_length(bank_account_holder_firstname), 0)
-      + coalesce(octet_length(bank_account_holder_lastname), 0)
+      coalesce(octet_length(bank_account_no::text), 0)
+      + coalesce(octet_length(bank_account_holder_name::text), 0)
+      + coalesce(octet_length(bank_account_holder_firstname::text), 0)
+      + coalesce(octet_length(bank_account_holder_lastname::text), 0)
     ) over owner as owner_bytes,
     row_number() over owner as position
   from public.m_account_bank

@@ -31,13 +31,13 @@ from (
     uuid_be,
     count(*) over owner as owner_rows,
     sum(
-      coalesce(octet_length(name), 0)
-      + coalesce(octet_length(phone_no), 0)
-      + coalesce(octet_length(email), 0)
-      + coalesce(octet_length(no_ktp), 0)
-      + coalesce(octet_length(no_npwp), 0)
-      + coalesce(octet_length(username), 0)
-      + coalesce(octet_length(uuid_be), 0)
+      coalesce(octet_length(name::text), 0)
+      + coalesce(octet_length(phone_no::text), 0)
+      + coalesce(octet_length(email::text), 0)
+      + coalesce(octet_length(no_ktp::text), 0)
+      + coalesce(octet_length(no_npwp::text), 0)
+      + coalesce(octet_length(username::text), 0)
+      + coalesce(octet_length(uuid_be::text), 0)
     ) over owner as owner_bytes,
     row_number() over owner as position
   from public.m_account_pic

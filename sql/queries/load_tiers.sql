@@ -32,7 +32,7 @@ cross join lateral (
     billing_method_id,
     uuid_be,
     count(*) over owner as owner_rows,
-    sum(coalesce(octet_length(uuid_be), 0)) over owner as owner_bytes,
+    sum(coalesce(octet_length(uuid_be::text), 0)) over owner as owner_bytes,
     row_number() over owner as position
   from public.m_account_package_tier
   where account_id = any ($1)

@@ -20,11 +20,13 @@ renewed as (
   from free
   where a.account_id = free.account_id
 ),
--- Whoever renews lives, whichever rows were locked: others take nothing over from it.
+-- Whoever renews lives, whichever rows were locked: others take nothing over from it. Also one that had been forgotten, or whose row
+-- went with the schema. A command has no number.
 alive as (
-  update account_sync.replica
-  set renewed_at = now()
-  where replica_id = $4
+  insert into account_sync.replica (replica_id, lease_ms)
+  select $4::integer, $3::integer
+  where $4::integer is not null
+  on conflict (replica_id) do update set renewed_at = now()
 )
 select a.account_id as "accountId"
 from account_sync.account a

@@ -175,8 +175,8 @@ test("a connection that is killed while nobody uses it is told, and replaced", a
 });
 
 test.each([
-  ["on", false, ["on", "10s", "30s", "off"]],
-  ["off", false, ["off", "10s", "30s", "off"]],
+  ["on", false, ["on", "10s", "15s", "off"]],
+  ["off", false, ["off", "10s", "15s", "off"]],
   // Nothing of it may be set there: the next transaction is somebody else's.
   ["off", true, ["on", "0", "0", "on"]],
 ] as const)(

@@ -145,6 +145,17 @@ test("renewing says that the replica lives, also while the account's row is lock
   expect(silent).toEqual(NOBODY);
 });
 
+test("a replica that was forgotten, and lives, is known again as soon as it renews", async () => {
+  const queue: Queue = engine.queueWith({ replicaId: DEAD });
+  await engine.change("a");
+  await queue.fold();
+  const claims = await queue.claim(1);
+
+  await queue.renew(claims);
+
+  expect(await replicas()).toEqual([DEAD]);
+});
+
 test("a session that dies while the daemon announces itself is noticed, and the lock is taken again", async () => {
   await watch();
   // Announcing waits for this row: the session dies after it took the lock, and before anybody looks after it.

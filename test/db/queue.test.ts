@@ -582,6 +582,22 @@ describe("a lease", () => {
   });
 });
 
+test("says how old the oldest change is, also when nobody has folded it", async () => {
+  const seconds = async () =>
+    (await engine.db.run<{ seconds: number }>("oldest_pending"))[0]?.seconds ?? Number.NaN;
+  const before = await seconds();
+  await engine.change("a", { secondsAgo: 20 });
+  const captured = await seconds();
+  await engine.queue.fold();
+  const folded = await seconds();
+  await engine.change("b", { secondsAgo: 40 });
+
+  expect(before).toBe(0);
+  expect(Math.round(captured)).toBe(20);
+  expect(Math.round(folded)).toBe(20);
+  expect(Math.round(await seconds())).toBe(40);
+});
+
 test("says when the next account is due", async () => {
   const none = await queue.nextDueInMs();
   await engine.change("a");
