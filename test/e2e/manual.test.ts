@@ -77,9 +77,9 @@ test("garbage causes one warning each and nothing more", async () => {
   for (const payload of garbage) await notify(product, payload);
   await notify(product, "");
   await eventually(() =>
-    expect(daemon.log.filter((line) => JSON.parse(line).level === "warn")).toHaveLength(
-      garbage.length,
-    ),
+    expect(
+      daemon.log.filter((line) => JSON.parse(line).msg === "notification ignored"),
+    ).toHaveLength(garbage.length),
   );
   await notify(product, id);
   await eventually(async () =>

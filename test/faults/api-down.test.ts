@@ -400,7 +400,7 @@ test("F20 answers without end: each is broken off within its limit, and the proc
   expect(Math.max(...Object.values(peaks)) - before).toBeLessThan(200);
   const found = await audit(product.database, product.sandbox);
   expect(found).toEqual(FLAWLESS);
-  expect(await readMetric(url, "pending_accounts")).toBe(0);
+  await eventually(async () => expect(await readMetric(url, "pending_accounts")).toBe(0));
   expect(await findLeaks({ ...product, daemons: [{ url, log: daemon.stdout }] })).toEqual([]);
   daemon.signal("SIGTERM");
   expect((await daemon.exit).code).toBe(0);
@@ -688,7 +688,9 @@ test.each(["86400000", "Fri, 01 Jan 2100 00:00:00 GMT"])(
     );
     expect(row?.seconds).toBeGreaterThan(14 * 60);
     expect(row?.seconds).toBeLessThanOrEqual(15 * 60);
-    expect(await daemon.metric("pending_accounts", { state: "retrying" })).toBe(1);
+    await eventually(async () =>
+      expect(await daemon.metric("pending_accounts", { state: "retrying" })).toBe(1),
+    );
     recordFault({ fault: "F22", tries: 1, lost: 0, twins: 0, recoveryMs: null });
   },
 );
