@@ -2,7 +2,7 @@
 -- $1 account ids   $2 their lease tokens   $3 lease, ms   $4 this replica
 --
 -- Waits for nobody: one row that is being settled must not keep the leases of all the others from being renewed. A row that is
--- locked is nobody's to claim, and counts as it stands.
+-- locked counts as it stands, unless its lease is about to run out: it is due for others the moment the lock is gone.
 with held as (
   select account_id, lease_token
   from unnest($1::text[], $2::uuid[]) as h (account_id, lease_token)
@@ -31,4 +31,6 @@ alive as (
 select a.account_id as "accountId"
 from account_sync.account a
 join held on a.account_id = held.account_id
+left join free on free.account_id = a.account_id
 where a.lease_token = held.lease_token
+  and (free.account_id is not null or a.due_at > now() + $3 * interval '0.3 ms')

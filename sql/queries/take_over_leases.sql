@@ -13,7 +13,8 @@ with orphan as (
     and a.due_at > now()
     and a.due_at - r.lease_ms * interval '1 ms' < now() - $2 * interval '1 ms'
   order by a.account_id
-  for update of a
+  -- One that is locked (its worker was stopped while it wrote) is taken over by a later look, and holds up no other.
+  for update of a skip locked
 )
 update account_sync.account a
 set due_at = now()

@@ -32,6 +32,8 @@ const ROUND_TRIP_CHANNEL = "account_sync_roundtrip";
 const ROUND_TRIP_EVERY_MS = 3_000;
 /** A round trip that takes longer counts as a dead connection: with the interval, noticed within ten seconds. */
 const ROUND_TRIP_TIMEOUT_MS = 5_000;
+/** Whatever else is heard: one of ours that was never sent would otherwise be waited for as long as other replicas say theirs. */
+const ROUND_TRIP_MAX_MS = 60_000;
 /** Between two tries to take a deaf listener's place. A try that meets silence takes five seconds by itself. */
 const RESTART_EVERY_MS = 500;
 /** Requests that could not be made durable yet; beyond this, repetitions of what is waiting already. */
@@ -215,9 +217,10 @@ export class Listener {
 
   async #beat(): Promise<void> {
     const now = performance.now();
+    const sentAt = this.#roundTrip?.sentAt ?? now;
     if (
-      this.#roundTrip !== null &&
-      now - Math.max(this.#roundTrip.sentAt, this.#heardAt) > ROUND_TRIP_TIMEOUT_MS
+      now - Math.max(sentAt, this.#heardAt) > ROUND_TRIP_TIMEOUT_MS ||
+      now - sentAt > ROUND_TRIP_MAX_MS
     ) {
       this.#options.observe.listenerDown("a notification to ourselves did not come back");
       this.#roundTrip = null;

@@ -38,15 +38,24 @@ export function readLookup(answer: LookupAnswer, wanted: Wanted): Found | null {
   return json === undefined ? null : readSuccess(json, answer.link, wanted);
 }
 
-/** Also what a wrong path gets. A router's own 404 is a page, is empty, or says so; taken for "not there" it would double every create. */
+/**
+ * Also what a wrong path gets, and frameworks say that in JSON too ("Not Found"). Taken for "not there" it would double every create, so
+ * only one that speaks of what was looked for counts.
+ */
 function readNotFound(json: unknown): Found {
+  const messages = [...errorMessages(json), isObject(json) ? (textAt(json, "code") ?? "") : ""];
   const isAboutCustomer =
-    isObject(json) && !errorMessages(json).some((message) => ROUTER_WORDS.test(message));
+    messages.some((message) => CUSTOMER_WORDS.test(message)) &&
+    !messages.some((message) => ROUTER_WORDS.test(message));
   return isAboutCustomer
     ? NONE
-    : unclear("this 404 may be about the path, not the customer; check CUSTOMER_API_LOOKUP_PATH");
+    : unclear(
+        "this 404 does not speak of a customer and may be about the path; check CUSTOMER_API_LOOKUP_PATH",
+      );
 }
 
+/** Also in Bahasa Indonesia, and as a code: CUSTOMER_NOT_FOUND. */
+const CUSTOMER_WORDS = /customer|account|pelanggan|nasabah|akun/i;
 const ROUTER_WORDS =
   /\broutes?\b|\bcannot get\b|\bno static resource\b|\bpage not found\b|\bendpoints?\b/i;
 
@@ -68,6 +77,11 @@ function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found 
     return ids.size === 1
       ? { kind: "one", answer: one.answer }
       : unclear(`${ids.size} customers carry this account number`);
+  }
+  if (candidates.some(({ whose }) => whose === "respelled")) {
+    return unclear(
+      "it found the account number in another spelling: ours as the API writes it, or another customer's",
+    );
   }
   if (candidates.some(({ whose }) => whose === "unrelated")) {
     return unclear(
@@ -134,7 +148,7 @@ interface Candidate {
   readonly answer: CustomerAnswer;
   readonly id: string | null;
   /** `related`: what an inexact search for our number finds, and another account's. */
-  readonly whose: "ours" | "related" | "unrelated";
+  readonly whose: "ours" | "respelled" | "related" | "unrelated";
 }
 
 function toCandidate(row: unknown, wanted: Wanted): Candidate {
@@ -165,10 +179,21 @@ function toCandidate(row: unknown, wanted: Wanted): Candidate {
       : hasOurNumber;
   if (isOurs) return { answer, id, whose: "ours" };
 
-  const isHit =
-    ourNumber !== "" &&
-    numbers.some((number) => number.toLowerCase().includes(ourNumber.toLowerCase()));
+  if (ourNumber === "") return { answer, id, whose: "unrelated" };
+  // Our very number, and yet not ours by its reference, is another account's for sure.
+  const isRespelled =
+    !hasOurNumber && numbers.some((number) => toBareNumber(number) === toBareNumber(ourNumber));
+  if (isRespelled) return { answer, id, whose: "respelled" };
+  const isHit = numbers.some((number) => number.toLowerCase().includes(ourNumber.toLowerCase()));
   return { answer, id, whose: isHit ? "related" : "unrelated" };
+}
+
+/** Without what APIs change about a number: case, separators, leading zeros. */
+function toBareNumber(number: string): string {
+  return number
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}]/gu, "")
+    .replace(/^0+/, "");
 }
 
 /** A listed customer has the form of an answer to a command, or is the customer itself with the rest inside. */

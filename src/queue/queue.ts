@@ -280,8 +280,8 @@ export function createQueue({
 
     /** Housekeeping, in bounded steps. */
     async forget(retentionDays: number): Promise<void> {
-      await relaxedDb.run("forget_heard_notifications");
-      await relaxedDb.run("forget_old_attempts", [retentionDays, FORGET_CHUNK]);
+      await db.run("forget_heard_notifications");
+      await db.run("forget_old_attempts", [retentionDays, FORGET_CHUNK]);
     },
   };
 }

@@ -286,6 +286,8 @@ function matchByPosition(
   candidates: readonly Candidate[],
   matches: Matches,
 ): void {
+  // A lookup lists what is there, in an order and a number that were never ours.
+  if (answers === "a lookup") return;
   if (candidates.length !== rows.length || section.failed > 0 || section.errors.length > 0) return;
 
   const taken = new Set(matches.values());
@@ -296,9 +298,7 @@ function matchByPosition(
   const known = freeRows.filter((row) => row.externalId !== null).length;
   if (known > 0 && known < freeRows.length) return;
 
-  const keepsOrder =
-    answers === "the command" &&
-    [...matches].every(([row, candidate]) => row.index === candidate.index);
+  const keepsOrder = [...matches].every(([row, candidate]) => row.index === candidate.index);
   if (!keepsOrder && freeRows.length > 1) return;
 
   const pairs = freeRows.flatMap((row, index) => {

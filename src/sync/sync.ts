@@ -127,14 +127,9 @@ export function createSync(
         () => answerBatch(answered),
       );
     },
-    // Kept like an answer: it is one.
     adopt: (adoption, signal) =>
-      patiently(
-        {
-          ...patience("journaling what a lookup found", signal),
-          mayPass: (error) => !isClosed(error),
-        },
-        () => journalAdoption(db, adoption),
+      patiently(patience("journaling what a lookup found", signal), () =>
+        journalAdoption(db, adoption),
       ),
     isStillOurs,
     async settle(conclusion, signal) {

@@ -61,7 +61,8 @@ describe("one customer is found where exactly one carries the very number", () =
 describe("nobody is there where that is said", () => {
   test.each<[string, number, unknown]>([
     ["404 that speaks of the customer", 404, { error: "no customer has this code" }],
-    ["404 with an empty answer", 404, {}],
+    ["404 in Bahasa Indonesia", 404, { message: "pelanggan tidak ditemukan" }],
+    ["404 with a code", 404, { code: "CUSTOMER_NOT_FOUND" }],
     ["204", 204, ""],
     ["an empty list", 200, []],
     ["a wrapped empty list", 200, { data: [], total: 0 }],
@@ -85,7 +86,10 @@ describe("it is left to a human, and why is said", () => {
     ["three, among others", 200, [1, 2, 3].map((n) => flat("A-1", `c-${n}`)), /^3 customers carry/],
     ["a customer without a number", 200, { id: "cus-1", name: "Toko" }, /without the number/],
     ["a search that did not search", 200, [flat("B-1"), flat("A-10", "c")], /lists 2 customers/],
-    ["another case: it may be another account", 200, [flat("B-1")], /does not search/],
+    ["a customer without our number", 200, [flat("B-1")], /does not search/],
+    ["our number in another case", 200, [flat("a-1")], /another spelling/],
+    ["our number without its separator", 200, [flat("A1")], /another spelling/],
+    ["our number with leading zeros", 200, [flat("00A-1")], /another spelling/],
     ["ten or more: a page", 200, many(10), /lists 10 customers and may go on/],
     ["a list that counts more", 200, { data: many(2), meta: { total: 31 } }, /may go on/],
     ["a list with a next page", 200, { data: many(2), links: { next: "?page=2" } }, /may go on/],
@@ -96,6 +100,14 @@ describe("it is left to a human, and why is said", () => {
     ["our customer without an id", 200, [{ code: "A-1" }], /no usable id/],
     ["a router's 404", 404, { message: "Route GET:/api/custmer not found" }, /about the path/],
     ["a framework's 404", 404, { statusCode: 404, message: "Cannot GET /x" }, /about the path/],
+    ["another framework's", 404, { detail: "Not Found" }, /does not speak of a customer/],
+    [
+      "a problem document",
+      404,
+      { title: "Not Found", status: 404 },
+      /does not speak of a customer/,
+    ],
+    ["an empty answer", 404, {}, /does not speak of a customer/],
   ])("%s", (_, status, body, reason) => {
     expect(read(body, WANTED, status)).toEqual({
       kind: "unclear",
