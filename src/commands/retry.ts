@@ -32,6 +32,11 @@ export async function retry(
 
   if (json) printJson({ retried });
   else if (retried === 0) printLine("None of these was parked: nothing to put back.");
-  else printLine(`Put ${counted(retried, "parked account")} back; due at once.`);
+  else {
+    const left = ids.length - retried;
+    const others =
+      left > 0 ? ` ${left} that you named ${left === 1 ? "was" : "were"} not parked.` : "";
+    printLine(`Put ${counted(retried, "parked account")} back; due at once.${others}`);
+  }
   return 0;
 }

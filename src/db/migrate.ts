@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { migrate as runMigrations } from "postgres-migrations";
 import { OperatorError } from "../operator-error.ts";
-import { connectionOptions, errorCode } from "./database.ts";
+import { connectionOptions, errorCode, isOutage } from "./database.ts";
 import { sqlDirectory } from "./queries.ts";
 
 /** How long one try may wait for a table's lock, and with it every writer behind us. */
@@ -327,6 +327,12 @@ export function explained(error: unknown, url: string): unknown {
       if (code === null && /timeout|terminated/i.test(said)) {
         return new OperatorError(`PostgreSQL at ${place} does not answer: ${said}.`, {
           hint: "Check the way to the server (firewall, security group) and that it is not overloaded.",
+          cause,
+        });
+      }
+      if (isOutage(cause)) {
+        return new OperatorError(`PostgreSQL at ${place} is not available: ${code ?? said}.`, {
+          hint: "Try again when it is back. Changes, and syncs that were asked for, are kept in the database.",
           cause,
         });
       }
