@@ -54,7 +54,8 @@ export default defineConfig({
           name: "simulation",
           include: ["test/simulation/**/*.test.ts"],
           globalSetup: ["test/support/global-postgres.ts"],
-          testTimeout: 300_000,
+          // Ends what hangs: two minutes of histories may take a slow machine four times as long.
+          testTimeout: 900_000,
           hookTimeout: 60_000,
         },
       },
