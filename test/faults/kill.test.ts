@@ -244,9 +244,7 @@ async function askAHuman(kill: Kill): Promise<void> {
   // What alerts.yml looks at.
   await eventually(async () => {
     expect(await next.metric("unknown_outcomes_total"), kill.name).toBe(1);
-    await eventually(async () =>
-      expect(await next.metric("pending_accounts", { state: "parked" }), kill.name).toBe(1),
-    );
+    expect(await next.metric("pending_accounts", { state: "parked" }), kill.name).toBe(1);
   });
   expect(kill.requests(), kill.name).toHaveLength(kill.requestsBefore.length);
   expect((await externalIds(scene.database, id)).account, kill.name).toBeNull();
