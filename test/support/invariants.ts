@@ -169,12 +169,16 @@ export function watchVisibility(
   slots: readonly Slot[],
 ): Watch<Visibility> {
   const findings: Visibility = { looks: 0, scrapes: 0, hidden: new Set() };
+  // Since when so many are parked: a person's retry makes them fewer, and a scrape may be a little late to say so.
+  const parkedSince = { count: -1, at: 0 };
   return watch(500, findings, async () => {
     for (const code of await hiddenAccounts(database, sandbox))
       findings.hidden.add(`account ${code}`);
     findings.looks += 1;
 
     const before = await readPending(database);
+    if (before.parked !== parkedSince.count)
+      Object.assign(parkedSince, { count: before.parked, at: performance.now() });
     const scrapes = await Promise.all(slots.map(scrape));
     const after = await readPending(database);
     for (const [index, metrics] of scrapes.entries()) {
@@ -189,7 +193,10 @@ export function watchVisibility(
           `replica ${index}: oldest_pending_seconds ${seconds}, it is ${before.seconds}`,
         );
       const parked = metrics.get('pending_accounts{state="parked"}') ?? 0;
-      const isStable = before.parked === after.parked && before.parkedSince > METRIC_LATE_S;
+      const isStable =
+        before.parked === after.parked &&
+        before.parkedSince > METRIC_LATE_S &&
+        performance.now() - parkedSince.at > METRIC_LATE_S * 1_000;
       if (isStable && parked !== before.parked)
         findings.hidden.add(
           `replica ${index}: ${parked} accounts parked, there are ${before.parked}`,

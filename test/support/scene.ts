@@ -121,8 +121,9 @@ export async function retryByHand(daemon: StartedDaemon, accountId: string): Pro
 export async function untilClean(scene: Scene, accountId: string): Promise<void> {
   await eventually(
     async () => {
-      const status = await stateOf(scene, accountId);
+      // In this order: a change that is folded between the two shows in the state.
       const changes = await scene.database.query("select from account_sync.change");
+      const status = await stateOf(scene, accountId);
       if (status?.state !== "clean" || changes.length > 0)
         throw new Error(
           `account ${accountId} is ${JSON.stringify(status)} with ${changes.length} changes not folded`,
