@@ -1004,7 +1004,9 @@ async function listenTcp(onSocket: (socket: net.Socket) => void): Promise<number
 
 describe("a lookup", () => {
   test("asks by the number, encoded, with the token and without the create's key", async () => {
-    const server = await startServer((_, response) => sendJson(response, 404, { error: "none" }));
+    const server = await startServer((_, response) =>
+      sendJson(response, 404, { error: "no such customer" }),
+    );
     const { api, observed } = startApi();
 
     const result = await api.lookUp(
