@@ -76,9 +76,8 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "SKIP LOCKED: two claimers never take the same account",
     file: "sql/queries/claim_accounts.sql",
-    text: "where lane = 'change' and due_at <= now()\n  order by due_at\n  limit greatest($1 - (select count(*) from manual), 0)\n  for update skip locked",
-    without:
-      "where lane = 'change' and due_at <= now()\n  order by due_at\n  limit greatest($1 - (select count(*) from manual), 0)",
+    text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1\n  for update skip locked",
+    without: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1",
     foundBy: {
       file: "test/db/queue.test.ts",
       test: "never gives two claimers the same account",
@@ -86,20 +85,13 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "SKIP LOCKED: the write-back waits for no application",
-    file: "sql/queries/write_account_and_branch_ids.sql",
+    file: "sql/queries/write_tier_ids.sql",
     text: "for no key update skip locked",
     without: "for no key update",
     foundBy: {
       file: "test/db/write-back.test.ts",
       test: "gets its id a moment later, without a request, and uses up no attempt",
     },
-  },
-  {
-    name: "SKIP LOCKED: the fold takes what others have not",
-    file: "sql/queries/fold_changes.sql",
-    text: "for update skip locked",
-    without: "for update",
-    foundBy: { file: "test/db/queue.test.ts", test: "folds, claims and settling workers at once" },
   },
   {
     name: "the doorbell's waiting: nobody rests before every earlier writer has ended",
@@ -128,16 +120,6 @@ export const PROTECTIONS: readonly Protection[] = [
     text: `if (ids.current === null) return ids.read === null ? "write" : "conflict";`,
     without: `if (ids.current === null || ids.current !== ids.received) return "write";`,
     foundBy: { file: "test/db/sync-account.test.ts", test: "keeps the id of the row" },
-  },
-  {
-    name: "silence: nobody takes over from who still renews",
-    file: "sql/queries/note_lost_replicas.sql",
-    text: "and renewed_at < now() - $3 * interval '1 ms'",
-    without: "and $3::integer is not null",
-    foundBy: {
-      file: "test/db/presence.test.ts",
-      test: "renewing says that the replica lives, also while the account's row is locked",
-    },
   },
   {
     name: 'the lookup: a "not there" that comes too early is not believed',
