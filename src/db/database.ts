@@ -50,7 +50,7 @@ const STATEMENT_TIMEOUT_MS = 15_000;
 const ANSWER_GRACE_MS = 2_000;
 /** A table that somebody alters or indexes is told apart from a statement that is slow. */
 const LOCK_TIMEOUT_MS = 10_000;
-/** A transaction whose process fell silent in the middle of it. */
+/** A transaction whose process fell silent in the middle of it: the rows it holds, ours or the application's, are free again. */
 const SILENCE_TIMEOUT_MS = 5_000;
 const GUARDS = [STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, SILENCE_TIMEOUT_MS];
 

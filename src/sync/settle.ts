@@ -88,8 +88,6 @@ export const LATER = 5;
 
 /** A transaction of ours holds rows that folds wait for, so it waits no longer than this for anybody else's lock. */
 const LOCK_WAIT_MS = 500;
-/** A process that is stopped in the middle of it keeps the application's rows no longer than this. */
-const SILENCE_MS = 5_000;
 
 /** Resolves with the outcome per conclusion, null where the lease was lost, or the error that kept this one from being settled. */
 export async function settleAll(
@@ -175,7 +173,7 @@ async function writeIds(
   if (typeof mode === "object") {
     return new Map(accepted.map((conclusion) => [conclusion, unwrittenRows(conclusion, mode)]));
   }
-  await tx.run("limit_lock_waits", [LOCK_WAIT_MS, SILENCE_MS]);
+  await tx.run("limit_lock_waits", [LOCK_WAIT_MS]);
   const { hasBranchIds } = await describeSource(tx);
   const results = await writeBack(
     tx,
