@@ -26,6 +26,10 @@ test("the same tape is the same history, whatever was played before it", async (
   };
 
   const first = await tracesOf(drawn);
+  // As autovacuum does, whenever it likes.
+  await stage.judge.script(
+    "vacuum (analyze) account_sync.account, account_sync.attempt, account_sync.change",
+  );
   const again = await tracesOf(drawn.toReversed());
 
   expect(again).toEqual(first);

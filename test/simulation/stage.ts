@@ -75,11 +75,22 @@ const RESET = `
   update m_account_type set name = case id when '00000000-0000-4000-8000-0000000000a1' then 'parent' else 'branch' end;
   set session_replication_role = origin`;
 
+const OPTIONS = {
+  search_path: "simulation,pg_catalog,public",
+  synchronous_commit: "off",
+  lock_timeout: "2s",
+  plan_cache_mode: "force_generic_plan",
+  // Rows come in the order of an index, not of where they lie: a history must not depend on what was played, or vacuumed, before it.
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+};
+
 async function openSession(database: TestDatabase, actor: string): Promise<Session> {
   const client = new pg.Client({
     connectionString: database.url,
-    options:
-      "-c search_path=simulation,pg_catalog,public -c synchronous_commit=off -c lock_timeout=2s -c plan_cache_mode=force_generic_plan",
+    options: Object.entries(OPTIONS)
+      .map(([name, value]) => `-c ${name}=${value}`)
+      .join(" "),
   });
   client.on("error", () => {});
   await client.connect();
