@@ -15,20 +15,22 @@ test.skipIf(process.platform !== "linux")(
   "F14 a hundred thousand notifications, repeated, garbled and as long as can be: work per account, invalid ones counted, memory flat",
   async () => {
     const product = await createProduct();
-    const daemon = await startDaemonProcess(product);
+    // With room for what is in use and little garbage: what resident memory grows by is then held on to, not merely uncollected.
+    const daemon = await startDaemonProcess(product, {
+      NODE_OPTIONS: "--max-old-space-size=64 --max-semi-space-size=2",
+    });
     const accounts = 20;
     for (let n = 0; n < accounts; n += 1)
       await insertAccount(product.database, { accountNo: `A-${n}`, tiers: 1, pics: 1 });
     await comesToRest(product);
     const requestsBefore = product.requests().length;
     const ignoredBefore = await daemon.metric("notifications_ignored_total");
-    const memory = { beforeMiB: daemon.residentMiB(), firstHalfMiB: 0, peakMiB: 0 };
+    const memory = { beforeMiB: daemon.residentMiB(), peakMiB: 0 };
 
     const bursts = 100;
     for (let burst = 0; burst < bursts; burst += 1) {
       await product.database.query(STORM, [burst]);
       memory.peakMiB = Math.max(memory.peakMiB, daemon.residentMiB());
-      if (burst === bursts / 2) memory.firstHalfMiB = memory.peakMiB;
     }
     const stormOverAt = performance.now();
     // Half of each burst is garbage.
@@ -52,8 +54,8 @@ test.skipIf(process.platform !== "linux")(
     for (let n = 0; n < accounts; n += 1)
       expect(requestsFor(product, `A-${n}`)).toBeGreaterThanOrEqual(2);
     expect(requests).toBeLessThan(accounts * 50);
-    expect(memory.peakMiB - memory.beforeMiB).toBeLessThan(150);
-    expect(memory.peakMiB - memory.firstHalfMiB).toBeLessThan(40);
+    // The storm itself is 160 MB.
+    expect(memory.peakMiB - memory.beforeMiB).toBeLessThan(60);
     await expectFlawless(product, { fault: "F14", tries: 100_000, recoveryMs });
   },
 );
