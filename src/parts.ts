@@ -15,6 +15,7 @@ import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
+import type { Lease } from "./queue/lease.ts";
 import { type Claim, createQueue, type Queue } from "./queue/queue.ts";
 import type { TransformOptions } from "./sync/command.ts";
 import { type Connections, createConnections } from "./sync/connections.ts";
@@ -33,7 +34,7 @@ export interface Parts {
   readonly connections: Connections;
   readonly mapping: TransformOptions;
   readonly api: CustomerApiClient;
-  readonly sync: (claim: Claim, signal: AbortSignal) => Promise<Outcome | null>;
+  readonly sync: (claim: Claim, lease: Lease) => Promise<Outcome | null>;
   close(): Promise<void>;
 }
 
@@ -102,6 +103,7 @@ export async function openParts(
     defaultCountry: config.api.defaultCountry,
     referenceField: config.api.referenceField,
   };
+  const tokenTimeoutMs = Math.min(config.api.timeoutMs, TOKEN_TIMEOUT_MAX_MS);
   const sync = createSync({
     clock: systemClock,
     db,
@@ -113,8 +115,8 @@ export async function openParts(
     pace,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
-      // From when it was journaled: first a token may have to be fetched, then the API has the time that we give a request.
-      applyingMaxMs: config.api.timeoutMs + Math.min(config.api.timeoutMs, TOKEN_TIMEOUT_MAX_MS),
+      beginWithinMs: tokenTimeoutMs,
+      applyingMaxMs: tokenTimeoutMs + config.api.timeoutMs,
       maxAttempts: config.sync.maxAttempts,
       defaultUserId: config.sync.userId,
       delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),

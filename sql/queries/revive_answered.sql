@@ -1,11 +1,11 @@
--- Puts accounts back that were set aside for an unknown outcome, when the answer is in the journal after all.
+-- Puts accounts back that were set aside, or wait, for an unknown outcome, when the answer is in the journal after all.
 -- $1 account ids, null for all
 with answered as (
   select a.account_id
   from account_sync.account a
   where (a.account_id = any ($1::text[]) or $1 is null)
-    and a.parked_at is not null
     and a.error_class = 'unknown_outcome'
+    and (a.parked_at is not null or (a.lease_token is null and a.due_at > now()))
     and exists (
       select from account_sync.attempt t
       where t.account_id = a.account_id and t.settled_at is null and t.delivery = 'answered'

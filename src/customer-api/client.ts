@@ -108,7 +108,6 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
 
       return limits.guard(connection, {
         idempotencyKey: request.idempotencyKey,
-        signal: request.signal,
         run: () => exchangeAuthorized(sender, connection, toCommandCall(connection, request)),
       });
     },
@@ -120,7 +119,6 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       let answered: LookupResult | null = null;
       const guarded = await limits.guard(connection, {
         idempotencyKey: `lookup ${request.idempotencyKey}`,
-        signal: request.signal,
         run: async () => {
           const call = toLookupCall(connection, request, path);
           const result = await exchangeAuthorized(sender, connection, call);
@@ -172,6 +170,7 @@ interface Call<Result extends CallResult> {
   readonly body: string | null;
   /** The command that the API's words may quote. */
   readonly about: string | null;
+  readonly mayBegin: () => boolean;
   readonly signal: AbortSignal;
   readonly judge: (outcome: HttpOutcome, context: Context) => Result;
 }
@@ -267,6 +266,7 @@ function toHttpRequest(
     },
     body: call.body,
     timeoutMs: sender.timeoutMs,
+    mayBegin: call.mayBegin,
     signal: call.signal,
   };
 }
@@ -285,6 +285,7 @@ function toCommandCall(connection: ApiConnection, request: ApiRequest): Call<Api
     },
     body: request.body,
     about: request.body,
+    mayBegin: request.mayBegin,
     signal: request.signal,
     judge,
   };
@@ -320,6 +321,7 @@ function toLookupCall(
     headers: {},
     body: null,
     about: request.body,
+    mayBegin: request.mayBegin,
     signal: request.signal,
     judge: (outcome, context) => judgeLookup(outcome, context, request),
   };

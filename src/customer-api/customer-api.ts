@@ -56,6 +56,11 @@ export interface ApiRequest {
   readonly idempotencyKey: string;
   /** Sent as `X-Sync-Generation`. A bigint column, so text. */
   readonly generation: string;
+  /**
+   * Asked the moment before the request is written to a socket, which may be long after it was asked for: a token, a connect, a
+   * process that was paused. False gives it up, not sent.
+   */
+  readonly mayBegin: () => boolean;
   /** Aborting gives up the request: the result is a failure whose delivery says what is known. */
   readonly signal: AbortSignal;
 }
@@ -68,6 +73,7 @@ export interface LookupRequest {
   readonly referenceField: string | null;
   readonly body: string;
   readonly idempotencyKey: string;
+  readonly mayBegin: () => boolean;
   readonly signal: AbortSignal;
 }
 

@@ -15,6 +15,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
   readonly timeoutMs: number;
+  /** Asked the moment before it is written; false gives it up. Default: it may. */
+  readonly mayBegin?: () => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -81,7 +83,7 @@ async function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpOut
   try {
     deadline.signal.throwIfAborted();
     const answering = undiciRequest(request.url, {
-      dispatcher: agent.compose(noteWriting(wire, deadline.signal)),
+      dispatcher: agent.compose(noteWriting(wire, deadline, request.mayBegin)),
       method: request.method,
       headers: request.headers,
       body: request.body,
@@ -130,6 +132,7 @@ function startDeadline(timeoutMs: number, caller: AbortSignal) {
   return {
     signal: controller.signal,
     code: () => code,
+    giveUp: onCaller,
 
     /** undici notices an abort only once the request has a connection; this rejects at once. */
     passed(answering: Promise<unknown>): Promise<never> {
@@ -154,11 +157,13 @@ function startDeadline(timeoutMs: number, caller: AbortSignal) {
  */
 function noteWriting(
   wire: { written: boolean },
-  signal: AbortSignal,
+  { signal, giveUp }: { readonly signal: AbortSignal; readonly giveUp: () => void },
+  mayBegin: () => boolean = () => true,
 ): Dispatcher.DispatcherComposeInterceptor {
   return (dispatch) => (options, handler) => {
     const onRequestStart = handler.onRequestStart?.bind(handler);
     handler.onRequestStart = (controller, context) => {
+      if (!mayBegin()) giveUp();
       if (!signal.aborted) wire.written = true;
       onRequestStart?.(controller, context);
     };

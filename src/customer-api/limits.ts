@@ -30,7 +30,7 @@ export interface LimitsOptions {
 }
 
 export interface Limits {
-  /** Runs the sends unless the connection's circuit says no. `signal`: an aborted send is nobody's outage. */
+  /** Runs the sends unless the connection's circuit says no. */
   guard(connection: ApiConnection, send: GuardedSend): Promise<ApiResult>;
   /** Somebody else was told to wait. */
   hold(connection: ApiConnection, forMs: number): void;
@@ -43,7 +43,6 @@ export interface Limits {
 interface GuardedSend {
   /** What stays the same when the same command is tried again. */
   readonly idempotencyKey: string;
-  readonly signal: AbortSignal;
   readonly run: () => Promise<ApiResult>;
 }
 
@@ -198,8 +197,7 @@ function createCircuit(
     if (wait > 0) return { kind: "failed", failure: refuse(wait) };
 
     return policy.execute(async () => {
-      const result = await send.run();
-      return send.signal.aborted ? result : note(send.idempotencyKey, result);
+      return note(send.idempotencyKey, await send.run());
     });
   }
 
@@ -282,8 +280,12 @@ function isSignOfLife(result: ApiResult): boolean {
   return result.failure.errorClass === "rejected" || result.failure.errorClass === "throttled";
 }
 
-function isOutage({ errorClass }: ApiFailure): boolean {
-  return errorClass === "server" || errorClass === "network" || errorClass === "timeout";
+/** Not what was given up on our side: that says nothing about the API, and counts for nothing. */
+function isOutage({ errorClass, countsAsAttempt }: ApiFailure): boolean {
+  return (
+    countsAsAttempt &&
+    (errorClass === "server" || errorClass === "network" || errorClass === "timeout")
+  );
 }
 
 /**

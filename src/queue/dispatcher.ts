@@ -8,16 +8,14 @@ import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
+import { type Lease, RenewedLease } from "./lease.ts";
 import { type Claim, FOLD_LIMIT, type Queue } from "./queue.ts";
 
 export interface DispatcherOptions {
   readonly clock: Clock;
   readonly queue: Queue;
-  /**
-   * Brings one account to its outcome. Resolves null when the lease was lost. The signal is aborted with an error called `LeaseLost`
-   * when somebody else has, or may have, the account; with another one when the process must leave.
-   */
-  readonly run: (claim: Claim, signal: AbortSignal) => Promise<Outcome | null>;
+  /** Brings one account to its outcome. Resolves null when the lease was lost. */
+  readonly run: (claim: Claim, lease: Lease) => Promise<Outcome | null>;
   /** Says when to look next; told what every look found. */
   readonly doorbell: { afterLook(found: boolean): Promise<number> };
   /** Wakes the other replicas when there is more than we can take. */
@@ -46,9 +44,7 @@ interface Running {
   readonly claim: Claim;
   /** Claimed when only so many sends made sense. */
   readonly isProbe: boolean;
-  readonly abort: AbortController;
-  /** Of the abort that comes when no renewal came through for too long. */
-  callOffExpiry: () => void;
+  readonly lease: RenewedLease;
   done: Promise<void>;
 }
 
@@ -113,7 +109,7 @@ export class Dispatcher {
 
     const drained = this.#loop.then(() => this.#allDone());
     await this.#within(timeoutMs, drained);
-    for (const { abort } of this.#running) abort.abort(new Error("the process is shutting down"));
+    for (const { lease } of this.#running) lease.leave();
     await this.#within(ABORT_GRACE_MS, drained);
     this.#endRenewals();
   }
@@ -212,17 +208,17 @@ export class Dispatcher {
   }
 
   #run(claim: Claim, elapsedMs: number): void {
-    const abort = new AbortController();
+    const { clock, queue, slots } = this.#options;
+    const lease = new RenewedLease(clock, queue.silenceMs, elapsedMs);
     const running: Running = {
       claim,
-      isProbe: Number.isFinite(this.#options.slots()),
-      abort,
-      callOffExpiry: this.#expire(abort, elapsedMs),
+      isProbe: Number.isFinite(slots()),
+      lease,
       done: Promise.resolve(),
     };
     const before = [...this.#running].filter((one) => one.claim.accountId === claim.accountId);
-    running.done = this.#runAfter(before, claim, abort.signal).finally(() => {
-      running.callOffExpiry();
+    running.done = this.#runAfter(before, claim, lease).finally(() => {
+      lease.close();
       this.#running.delete(running);
       // It may be due again soon (a retry, a newer change), or have woken others.
       this.#dueAt = 0;
@@ -232,17 +228,17 @@ export class Dispatcher {
   }
 
   /** We claimed an account that we still work on: its lease ran out. The old run has to end first, or two requests would overlap. */
-  async #runAfter(before: readonly Running[], claim: Claim, signal: AbortSignal): Promise<void> {
-    for (const { abort } of before) abort.abort(leaseLost());
+  async #runAfter(before: readonly Running[], claim: Claim, lease: Lease): Promise<void> {
+    for (const old of before) old.lease.lose();
     await Promise.all(before.map(({ done }) => done));
-    await this.#runOne(claim, signal);
+    await this.#runOne(claim, lease);
   }
 
-  async #runOne(claim: Claim, signal: AbortSignal): Promise<void> {
+  async #runOne(claim: Claim, lease: Lease): Promise<void> {
     const { run, observe, queue } = this.#options;
     const startedAt = this.#now();
     try {
-      const outcome = await run(claim, signal);
+      const outcome = await run(claim, lease);
       if (outcome === null) {
         // Given back at a shutdown; where the lease is somebody else's by now, this changes nothing.
         if (this.#stopping.signal.aborted) await queue.release([claim]);
@@ -295,22 +291,14 @@ export class Dispatcher {
       for (const one of running) {
         // Settled meanwhile: it had no lease left to renew, and nothing is lost.
         if (!this.#running.has(one)) continue;
-        if (renewed.has(one.claim.accountId)) {
-          one.callOffExpiry();
-          one.callOffExpiry = this.#expire(one.abort, this.#now() - begunAt);
-        } else one.abort.abort(leaseLost());
+        if (renewed.has(one.claim.accountId)) one.lease.renewed(this.#now() - begunAt);
+        else one.lease.lose();
       }
     } catch (error) {
       this.#options.observe.databaseTrouble({ doing: "renewing leases", error });
     } finally {
       this.#renewing = false;
     }
-  }
-
-  /** Aborts unless renewed: without a renewal for so long, somebody else may have the account (src/queue/presence.ts). */
-  #expire(abort: AbortController, elapsedMs: number): () => void {
-    const leftMs = Math.max(0, this.#options.queue.silenceMs - elapsedMs);
-    return this.#options.clock.after(leftMs, () => abort.abort(leaseLost()));
   }
 
   #untilNext(): number {
@@ -352,9 +340,4 @@ export class Dispatcher {
   #now(): number {
     return this.#options.clock.now();
   }
-}
-
-/** Known by its name: what runs knows nothing of us. */
-function leaseLost(): Error {
-  return Object.assign(new Error("the lease was lost"), { name: "LeaseLost" });
 }

@@ -124,12 +124,19 @@ export interface Answered {
   readonly httpStatus: number | null;
 }
 
-export async function journalAnswers(db: Database, answers: readonly Answered[]): Promise<void> {
-  await db.run("journal_answers", [
+/** Resolves with the accounts whose create had been settled before its answer came: nothing writes its ids. */
+export async function journalAnswers(
+  db: Queryable,
+  answers: readonly Answered[],
+): Promise<{ forgotten: readonly string[] }> {
+  const rows = await db.run<{ accountId: string; isForgotten: boolean }>("journal_answers", [
     answers.map((answer) => answer.attemptId),
     answers.map((answer) => JSON.stringify(answer.received)),
     answers.map((answer) => answer.httpStatus),
   ]);
+  return {
+    forgotten: rows.filter(({ isForgotten }) => isForgotten).map(({ accountId }) => accountId),
+  };
 }
 
 /** What a lookup found, as the answer to a create. */
@@ -154,11 +161,7 @@ export async function journalAdoption(
     ]);
     if (other !== undefined) return { takenBy: other.accountId };
 
-    await tx.run("journal_answers", [
-      [adoption.attemptId],
-      [JSON.stringify(adoption.received)],
-      [adoption.httpStatus],
-    ]);
+    await journalAnswers(tx, [adoption]);
     return { takenBy: null };
   });
 }

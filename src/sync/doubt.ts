@@ -7,14 +7,21 @@
  *        ├─────────several, another's, unclear───▶ a human
  *        └─────────no answer─────────────────────▶ looked for again; nothing is sent meanwhile
  *
- * A person's word counts for more than what a lookup could not tell, and for less than a customer it found. The limits of it are in
- * docs/adr/0012-look-a-create-up-before-it-is-sent-again.md.
+ * A person's word counts for more than what a lookup could not tell, and for less than a customer it found; and it waits, too, until the
+ * API cannot be at it any more. The limits of it are in docs/adr/0012-look-a-create-up-before-it-is-sent-again.md.
  */
 import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
+import type { Lease } from "../queue/lease.ts";
 import type { Claim } from "../queue/queue.ts";
 import type { UnsettledAttempt } from "./attempt.ts";
 import type { CustomerCommand } from "./command.ts";
-import { afterFailure, type Ending, notSentYet, parkUnknownOutcome } from "./endings.ts";
+import {
+  afterFailure,
+  type Ending,
+  notSentYet,
+  parkUnknownOutcome,
+  waitForTheFirst,
+} from "./endings.ts";
 import { matchIds, type ReceivedIds } from "./match-ids.ts";
 import type { SyncParts } from "./sync-account.ts";
 
@@ -35,7 +42,7 @@ export async function resolveDoubt(
   claim: Claim,
   connection: ApiConnection,
   unsettled: UnsettledAttempt,
-  signal: AbortSignal,
+  lease: Lease,
 ): Promise<Doubt> {
   if (unsettled.operation !== "create" || unsettled.delivery === "not_applied") return SEND;
   // A crash came before the result: nobody has told of it yet.
@@ -45,9 +52,11 @@ export async function resolveDoubt(
     case "resend":
       return SEND;
     case "park":
-      return claim.retry ? SEND : ended(parkUnknownOutcome(unsettled));
+      return claim.retry
+        ? sendOnceAlone(parts, claim, unsettled)
+        : ended(parkUnknownOutcome(unsettled));
     case "lookup":
-      return await lookUp(parts, claim, connection, unsettled, signal);
+      return await lookUp(parts, claim, connection, unsettled, lease);
     default:
       return parts.policy.unknownOutcome satisfies never;
   }
@@ -58,10 +67,10 @@ async function lookUp(
   claim: Claim,
   connection: ApiConnection,
   create: UnsettledAttempt,
-  signal: AbortSignal,
+  lease: Lease,
 ): Promise<Doubt> {
   // A request like any other: paced, and never beside another one for this account.
-  const place = await parts.place(connection.baseUrl, signal);
+  const place = await parts.place(connection.baseUrl, lease.signal);
   if (place.kind === "stopped") return LEASE_LOST;
   if (place.kind === "held") {
     parts.api.hold(connection, place.forMs);
@@ -72,7 +81,7 @@ async function lookUp(
       settlesAttempt: false,
     });
   }
-  if (!(await parts.isStillOurs(claim, signal))) return LEASE_LOST;
+  if (!(await parts.isStillOurs(claim, lease.leaving))) return LEASE_LOST;
 
   const command = JSON.parse(create.body) as CustomerCommand;
   const result = await parts.api.lookUp(connection, {
@@ -82,7 +91,8 @@ async function lookUp(
     referenceField: parts.mapping.referenceField,
     body: create.body,
     idempotencyKey: create.idempotencyKey,
-    signal,
+    mayBegin: () => lease.isHeld(),
+    signal: lease.signal,
   });
   if (result.kind === "failed") {
     const attempt = { ...create, claim, supersedes: null, repeatsUnknown: true };
@@ -91,16 +101,14 @@ async function lookUp(
 
   const leaveToAHuman = (reason: string): Doubt =>
     claim.retry
-      ? SEND
+      ? sendOnceAlone(parts, claim, create)
       : ended({ ...parkUnknownOutcome(create, reason), httpStatus: result.httpStatus });
   const { found } = result;
   switch (found.kind) {
     case "unclear":
       return leaveToAHuman(found.reason);
-    case "none": {
-      const waitMs = parts.policy.applyingMaxMs - create.sentMsAgo;
-      return waitMs <= 0 || claim.retry ? SEND : ended(lookAgain(create, waitMs));
-    }
+    case "none":
+      return sendOnceAlone(parts, claim, create);
     case "one": {
       const received = {
         ...matchIds(found.answer, command, create.sent, {
@@ -115,7 +123,7 @@ async function lookUp(
       const { httpStatus } = result;
       const { takenBy } = await parts.adopt(
         { attemptId, accountId: claim.accountId, received, httpStatus },
-        signal,
+        lease.leaving,
       );
       return takenBy === null
         ? { kind: "found", received, httpStatus }
@@ -128,18 +136,17 @@ async function lookUp(
   }
 }
 
-function lookAgain(create: UnsettledAttempt, waitMs: number): Ending {
-  return {
-    name: "retry",
-    attempt: create,
-    errorClass: "unknown_outcome",
-    error:
-      "A create was sent and its answer never came. The customer is not at the API so far; that is believed, and the create sent again, once the API cannot be at work on it any more.",
-    delivery: "unknown",
-    settlesAttempt: false,
-    countsAsAttempt: false,
-    delayMs: waitMs,
-  };
+/**
+ * Not beside the first one. Its sender may still wait for the answer (it lost the database, not the API), and an API may be at work on
+ * what nobody waits for any more; whoever looked and found nothing may have looked too soon.
+ */
+function sendOnceAlone(
+  { policy }: Pick<DoubtParts, "policy">,
+  claim: Claim,
+  create: UnsettledAttempt,
+): Doubt {
+  const waitMs = policy.applyingMaxMs - create.sentMsAgo;
+  return waitMs <= 0 ? SEND : ended(waitForTheFirst(claim, create, waitMs));
 }
 
 const SEND: Doubt = { kind: "send" };

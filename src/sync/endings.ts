@@ -89,6 +89,21 @@ export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending 
   };
 }
 
+/** A create that may go out again, but not yet: the first one may be under way. */
+export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: number): Ending {
+  return {
+    name: "retry",
+    attempt: create,
+    errorClass: "unknown_outcome",
+    error: `A create was sent and its answer never came. It may still be under way, so nothing is sent beside it: it goes out again in ${Math.ceil(waitMs / 1_000)} s unless the customer turns up.`,
+    delivery: "unknown",
+    settlesAttempt: false,
+    countsAsAttempt: false,
+    delayMs: waitMs,
+    keepsRetry: claim.retry,
+  };
+}
+
 /** @param reason what was tried to find out, as a sentence without its full stop */
 export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | null = null): Ending {
   const advice =

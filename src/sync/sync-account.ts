@@ -7,6 +7,7 @@
 import type { Clock } from "../clock.ts";
 import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
 import type { Observe } from "../ops/observe.ts";
+import type { Lease } from "../queue/lease.ts";
 import type { Claim } from "../queue/queue.ts";
 import type { Account } from "./account.ts";
 import type { Adoption, Answered, Attempt, Send, UnsettledAttempt } from "./attempt.ts";
@@ -47,14 +48,14 @@ export interface SyncParts {
   /** Waits until it is this send's turn. */
   readonly place: Pace["place"];
   /** Resolves null when the lease was lost: then nothing may be sent. */
-  readonly journalSend: (send: Send, signal: AbortSignal) => Promise<Attempt | null>;
-  readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;
+  readonly journalSend: (send: Send, leaving: AbortSignal) => Promise<Attempt | null>;
+  readonly journalAnswer: (answered: Answered, leaving: AbortSignal) => Promise<void>;
   /** Journals what a lookup found as the answer to the create; not when another account has that id: resolves with that one. */
-  readonly adopt: (adoption: Adoption, signal: AbortSignal) => Promise<{ takenBy: string | null }>;
+  readonly adopt: (adoption: Adoption, leaving: AbortSignal) => Promise<{ takenBy: string | null }>;
   /** Renews the lease. Resolves false when it was lost: then nothing may be asked either. */
-  readonly isStillOurs: (claim: Claim, signal: AbortSignal) => Promise<boolean>;
+  readonly isStillOurs: (claim: Claim, leaving: AbortSignal) => Promise<boolean>;
   /** Writes back and settles. Resolves null when the lease was lost. */
-  readonly settle: (conclusion: Conclusion, signal: AbortSignal) => Promise<Outcome | null>;
+  readonly settle: (conclusion: Conclusion, leaving: AbortSignal) => Promise<Outcome | null>;
   readonly observe: Pick<Observe, "unknownOutcome">;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
@@ -63,7 +64,9 @@ export interface SyncParts {
 export interface SyncPolicy {
   /** What to do with a create whose answer never came. */
   readonly unknownOutcome: "park" | "resend" | "lookup";
-  /** How long the API may be at work on a create: a "not there" that comes sooner proves nothing. */
+  /** A send that is journaled is written to the network within this, its token included, or not at all. */
+  readonly beginWithinMs: number;
+  /** How long after its journaling a create may be under way: nothing is sent beside it, and "not there" proves nothing. */
   readonly applyingMaxMs: number;
   /** Tries on errors that may pass; 0 never gives up. */
   readonly maxAttempts: number;
@@ -80,13 +83,11 @@ export const COMMAND_BYTES_MAX = 1024 * 1024;
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is written by then; null when the lease was lost
  * on the way, and with it the right to write anything.
- *
- * @param signal aborted when the lease is lost or the process must leave
  */
 export async function syncAccount(
   parts: SyncParts,
   claim: Claim,
-  signal: AbortSignal,
+  lease: Lease,
 ): Promise<Outcome | null> {
   const startedAt = parts.clock.now();
   const end = (ending: Ending) =>
@@ -99,7 +100,7 @@ export async function syncAccount(
         claim,
         durationMs: parts.clock.now() - startedAt,
       },
-      signal,
+      lease.leaving,
     );
 
   const { account, unsettled, tooLarge } = await parts.load(claim.accountId);
@@ -112,7 +113,7 @@ export async function syncAccount(
         received: unsettled.received,
         httpStatus: null,
       },
-      signal,
+      lease.leaving,
     );
   }
   if (tooLarge !== null) {
@@ -128,16 +129,19 @@ export async function syncAccount(
   if ("error" in connection)
     return await end(withoutConnection(parts, claim, account, connection.error));
   if (repeats !== null) {
-    const doubt = await resolveDoubt(parts, claim, connection, repeats, signal);
+    const doubt = await resolveDoubt(parts, claim, connection, repeats, lease);
     switch (doubt.kind) {
       case "found":
-        return await parts.settle({ ...doubt, kind: "accepted", claim, attempt: repeats }, signal);
+        return await parts.settle(
+          { ...doubt, kind: "accepted", claim, attempt: repeats },
+          lease.leaving,
+        );
       case "ended":
         return await end(doubt.ending);
       case "lease lost":
         return null;
       case "send":
-        return await send(parts, claim, connection, toRepeat(repeats, claim), signal);
+        return await send(parts, claim, connection, toRepeat(repeats, claim), lease);
       default:
         return doubt satisfies never;
     }
@@ -185,7 +189,7 @@ export async function syncAccount(
       supersedes: unsettled?.attemptId ?? null,
       repeatsUnknown: false,
     },
-    signal,
+    lease,
   );
 }
 
@@ -194,10 +198,10 @@ async function send(
   claim: Claim,
   connection: ApiConnection,
   send: Send,
-  signal: AbortSignal,
+  lease: Lease,
 ): Promise<Outcome | null> {
   // Before it is journaled: a send that waits for its place has not begun.
-  const place = await parts.place(connection.baseUrl, signal);
+  const place = await parts.place(connection.baseUrl, lease.signal);
   if (place.kind === "stopped") return null;
   if (place.kind === "held") {
     parts.api.hold(connection, place.forMs);
@@ -210,10 +214,11 @@ async function send(
         generation: send.generation,
         durationMs: 0,
       },
-      signal,
+      lease.leaving,
     );
   }
-  const attempt = await parts.journalSend(send, signal);
+  const journaledAt = parts.clock.now();
+  const attempt = await parts.journalSend(send, lease.leaving);
   if (attempt === null) return null;
 
   const startedAt = parts.clock.now();
@@ -223,7 +228,8 @@ async function send(
     body: send.body,
     idempotencyKey: send.idempotencyKey,
     generation: send.generation,
-    signal: mayNotBeRepeated(send, parts.policy) ? unlessLeaseLost(signal) : signal,
+    mayBegin: () => lease.isHeld() && parts.clock.now() - journaledAt < parts.policy.beginWithinMs,
+    signal: mayNotBeRepeated(send, parts.policy) ? lease.leaving : lease.signal,
   });
   const end = (ending: Ending) =>
     parts.settle(
@@ -236,7 +242,7 @@ async function send(
         attempt,
         durationMs: parts.clock.now() - startedAt,
       },
-      signal,
+      lease.leaving,
     );
   if (result.kind === "failed")
     return await end(afterFailure(parts, claim, attempt, result.failure));
@@ -254,11 +260,11 @@ async function send(
 
   await parts.journalAnswer(
     { attemptId: attempt.attemptId, received, httpStatus: result.httpStatus },
-    signal,
+    lease.leaving,
   );
   return await parts.settle(
     { kind: "accepted", claim, attempt, received, httpStatus: result.httpStatus },
-    signal,
+    lease.leaving,
   );
 }
 
@@ -272,23 +278,11 @@ function toRepeat(repeats: UnsettledAttempt, claim: Claim): Send {
 }
 
 /**
- * Nobody sends this again but at a person's word: whoever takes the account over finds the create in the journal and keeps away. So
- * its answer is waited for, and written down, even when the lease is lost.
+ * Nobody sends this again but at a person's word, and not while it may be under way: whoever takes the account over finds the create in
+ * the journal and keeps away. So once it is written its answer is waited for, and written down, even when the lease is lost.
  */
 function mayNotBeRepeated(send: Send, policy: SyncPolicy): boolean {
   return send.operation === "create" && policy.unknownOutcome === "park";
-}
-
-/** Aborted like `signal`, but not by the loss of the lease: when the process must leave. */
-export function unlessLeaseLost(signal: AbortSignal): AbortSignal {
-  const leaving = new AbortController();
-  const onAbort = () => {
-    if (!(signal.reason instanceof Error && signal.reason.name === "LeaseLost"))
-      leaving.abort(signal.reason);
-  };
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
-  return leaving.signal;
 }
 
 /**

@@ -11,6 +11,7 @@ import {
 } from "../db/database.ts";
 import { type Patience, patiently } from "../db/patience.ts";
 import type { Observe } from "../ops/observe.ts";
+import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
 import {
   type Answered,
@@ -28,7 +29,7 @@ import type { ReceivedIds } from "./match-ids.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, LATER, settleAll } from "./settle.ts";
-import { type SyncParts, type SyncPolicy, syncAccount, unlessLeaseLost } from "./sync-account.ts";
+import { type SyncParts, type SyncPolicy, syncAccount } from "./sync-account.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -48,12 +49,12 @@ const BATCH_MAX = 64;
 /** Resolves to the function that brings one claimed account to its outcome. */
 export function createSync(
   options: SyncOptions,
-): (claim: Claim, signal: AbortSignal) => Promise<Outcome | null> {
+): (claim: Claim, lease: Lease) => Promise<Outcome | null> {
   const { clock, db, queue, observe, policy } = options;
+  /** What an attempt came to is worth writing down even after its lease, until the process leaves; whether it may be is asked then. */
   const patience = (doing: string, signal: AbortSignal): Patience => ({
     clock,
-    // What an attempt came to is worth writing down even after its lease; whether it may be is asked then.
-    signal: unlessLeaseLost(signal),
+    signal,
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
   });
 
@@ -79,17 +80,22 @@ export function createSync(
   const answerBatch = batched<Answered, true>(
     BATCH_MAX,
     async (answers) => {
-      await journalAnswers(db, answers);
+      const { forgotten } = await journalAnswers(db, answers);
+      for (const account_id of forgotten)
+        observe.warning(
+          "A create that had been sent again was answered after all: the API may have two customers for the account; both ids are in account_sync.attempt",
+          { account_id },
+        );
       return answers.map(() => true);
     },
     ({ received }) => bytesOfIds(received),
   );
 
   /** True only when the answer came before somebody else could have taken over again. */
-  const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
+  const isStillOurs = async (claim: Claim, leaving: AbortSignal): Promise<boolean> => {
     for (;;) {
       const begunAt = clock.now();
-      const ours = await patiently(patience("renewing a lease", signal), () =>
+      const ours = await patiently(patience("renewing a lease", leaving), () =>
         queue.renew([claim]),
       );
       if (!ours.has(claim.accountId)) return false;
@@ -107,33 +113,35 @@ export function createSync(
     connection: (configId) => options.connections.of(configId),
     api: options.api,
     place: (baseUrl, signal) =>
-      patiently({ ...patience("waiting for a place to send", signal), signal }, () =>
+      patiently(patience("waiting for a place to send", signal), () =>
         options.pace.place(baseUrl, signal),
       ),
-    async journalSend(send, signal) {
+    async journalSend(send, leaving) {
       const begunAt = clock.now();
-      const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
+      const attempt = await patiently(patience("journaling a send", leaving), () =>
+        sendBatch(send),
+      );
       if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
       // Stopped for too long (SIGSTOP, a suspended machine): somebody else may have the account by now, however long the lease.
-      return (await isStillOurs(send.claim, signal)) ? attempt : null;
+      return (await isStillOurs(send.claim, leaving)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
-    async journalAnswer(answered, signal) {
+    async journalAnswer(answered, leaving) {
       await patiently(
         {
-          ...patience("journaling an answer", signal),
+          ...patience("journaling an answer", leaving),
           mayPass: (error) => !isClosed(error),
         },
         () => answerBatch(answered),
       );
     },
-    adopt: (adoption, signal) =>
-      patiently(patience("journaling what a lookup found", signal), () =>
+    adopt: (adoption, leaving) =>
+      patiently(patience("journaling what a lookup found", leaving), () =>
         journalAdoption(db, adoption),
       ),
     isStillOurs,
-    async settle(conclusion, signal) {
-      const outcome = await patiently(patience("settling", signal), () => settleBatch(conclusion));
+    async settle(conclusion, leaving) {
+      const outcome = await patiently(patience("settling", leaving), () => settleBatch(conclusion));
       if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
       return outcome;
     },
@@ -142,16 +150,16 @@ export function createSync(
     policy,
   };
 
-  return async (claim, signal) => {
+  return async (claim, lease) => {
     try {
-      return await syncAccount(parts, claim, signal);
+      return await syncAccount(parts, claim, lease);
     } catch (error) {
       if (isOutage(error) || isContention(error) || isClosed(error)) throw error;
       observe.warning("A sync failed in a way that was not foreseen", {
         account_id: claim.accountId,
         error,
       });
-      return await parts.settle(afterSurprise(claim, policy, error), signal);
+      return await parts.settle(afterSurprise(claim, policy, error), lease.leaving);
     }
   };
 }

@@ -19,6 +19,7 @@ import {
   unclear,
 } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
+import { heldLease } from "../support/leases.ts";
 
 let engine: Engine;
 let api: FakeApi;
@@ -194,13 +195,13 @@ async function answeredMeanwhile(): Promise<ApiConnection> {
 
 /** The answer is journaled, and then the process is gone. */
 async function crashBeforeWriteBack(): Promise<void> {
-  const leaving = new AbortController();
+  const lease = heldLease();
   const run = await engine.sync(
     {
       ...api,
       send: async (connection, sent) => {
         const result = await api.send(connection, sent);
-        leaving.abort(new Error("the process is shutting down"));
+        lease.leave();
         return result;
       },
     },
@@ -210,7 +211,7 @@ async function crashBeforeWriteBack(): Promise<void> {
       },
     },
   );
-  await expect(run(await claimDue(), leaving.signal)).rejects.toThrow("Connection terminated");
+  await expect(run(await claimDue(), lease)).rejects.toThrow("Connection terminated");
 }
 
 describe("the journal", () => {
@@ -546,11 +547,11 @@ describe("a create without an answer", () => {
     const { promise: answer, resolve } = Promise.withResolvers<ApiResult>();
     api.next(() => answer);
     const slow = await engine.sync(api);
-    const leaseLost = new AbortController();
-    const running = slow(await claimDue(), leaseLost.signal);
+    const lease = heldLease();
+    const running = slow(await claimDue(), lease);
     await eventually(() => expect(api.requests).toHaveLength(1));
     await engine.query("update account_sync.account set due_at = now()");
-    leaseLost.abort(Object.assign(new Error("the lease was lost"), { name: "LeaseLost" }));
+    lease.lose();
     const parked = await only(engine.round(api));
 
     resolve(accepted({ customer: "ext-late" }));
@@ -563,6 +564,83 @@ describe("a create without an answer", () => {
     expect(api.requests).toHaveLength(1);
     expect(await engine.ids(id)).toMatchObject({ account: "ext-late" });
     expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("that a person sends again waits for the first, which may still be answered; its wish is kept", async () => {
+    const { id } = await engine.insertAccount();
+    const { promise: answer, resolve } = Promise.withResolvers<ApiResult>();
+    api.next(() => answer);
+    const slow = await engine.sync(api);
+    const lease = heldLease();
+    const running = slow(await claimDue(), lease);
+    await eventually(() => expect(api.requests).toHaveLength(1));
+    await engine.query("update account_sync.account set due_at = now()");
+    lease.lose();
+    await engine.round(api);
+    await engine.queue.retry({ ids: [id], errorClass: null });
+
+    const waiting = await only(engine.round(api, { policy: { applyingMaxMs: 60_000 } }));
+    const row = await engine.row(id);
+    resolve(accepted({ customer: "ext-first" }));
+    await running;
+    await dueNow();
+    await engine.round(api);
+
+    expect(waiting).toMatchObject({
+      name: "retry",
+      errorClass: "unknown_outcome",
+      error: expect.stringMatching(/nothing is sent beside it: it goes out again in [56]\d s/),
+      failed: [],
+    });
+    expect(row).toMatchObject({ parked_at: null, request: { retry: true }, attempts: 0 });
+    expect(row["due_in_ms"]).toBeGreaterThan(50_000);
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-first" });
+  });
+
+  test("that a person sends again goes out when the first one cannot be under way any more", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    await engine.round(api);
+    await engine.queue.retry({ ids: [id], errorClass: null });
+    const patient = { policy: { applyingMaxMs: 60_000 } };
+
+    await engine.round(api, patient);
+    const early = api.requests.length;
+    await engine.query("update account_sync.attempt set started_at = now() - interval '61 s'");
+    await dueNow();
+    await engine.round(api, patient);
+
+    expect(early).toBe(1);
+    expect(api.requests).toHaveLength(2);
+    expect(new Set(api.requests.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("that was sent again and is answered after all is told: there may be two customers", async () => {
+    const { id } = await engine.insertAccount();
+    const { promise: answer, resolve } = Promise.withResolvers<ApiResult>();
+    api.next(() => answer);
+    const warnings: unknown[] = [];
+    const slow = await engine.sync(api, {
+      observe: { warning: (message, fields) => warnings.push([message, fields]) },
+    });
+    const lease = heldLease();
+    const running = slow(await claimDue(), lease);
+    await eventually(() => expect(api.requests).toHaveLength(1));
+    await engine.query("update account_sync.account set due_at = now()");
+    lease.lose();
+    await engine.round(api);
+    await engine.queue.retry({ ids: [id], errorClass: null });
+    await engine.round(api);
+
+    resolve(accepted({ customer: "ext-paused" }));
+    await running;
+
+    expect(warnings).toEqual([[expect.stringContaining("two customers"), { account_id: id }]]);
+    const [first] = await engine.attempts(id);
+    expect(first).toMatchObject({ received: { customer: "ext-paused" } });
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-customer-1" });
   });
 
   test("is not parked for good when its answer comes in at the last moment", async () => {
@@ -742,6 +820,22 @@ describe("a create without an answer, with lookup", () => {
     expect(api.requests).toHaveLength(1);
   });
 
+  test("that a person sends again waits like any other where the lookup finds nothing so soon", async () => {
+    const { id } = await engine.insertAccount();
+    const patient = { policy: { ...lookup.policy, applyingMaxMs: 60_000 } };
+    api.next(noAnswer());
+    api.nextLookup(unclear("unclear"), notThere());
+    await engine.round(api, patient);
+    await engine.round(api, patient);
+    await engine.queue.retry({ ids: [id], errorClass: null });
+
+    const waiting = await only(engine.round(api, patient));
+
+    expect(waiting).toMatchObject({ name: "retry", errorClass: "unknown_outcome" });
+    expect(await engine.row(id)).toMatchObject({ request: { retry: true } });
+    expect(api.requests).toHaveLength(1);
+  });
+
   test("that a person sends again is looked for first, and sent where the lookup still cannot tell", async () => {
     const found = await engine.insertAccount();
     const untold = await engine.insertAccount();
@@ -862,13 +956,13 @@ describe("a create without an answer, with lookup", () => {
     api.next(noAnswer());
     await engine.round(api, lookup);
     api.nextLookup(foundThere({ customer: "ext-there" }));
-    const leaving = new AbortController();
+    const lease = heldLease();
     const run = await engine.sync(
       {
         ...api,
         lookUp: async (connection, asked) => {
           const found = await api.lookUp(connection, asked);
-          leaving.abort(new Error("the process is shutting down"));
+          lease.leave();
           return found;
         },
       },
@@ -882,7 +976,7 @@ describe("a create without an answer, with lookup", () => {
         },
       },
     );
-    await expect(run(await claimDue(), leaving.signal)).rejects.toThrow("Connection terminated");
+    await expect(run(await claimDue(), lease)).rejects.toThrow("Connection terminated");
     await dueNow();
 
     await engine.round(api, lookup);

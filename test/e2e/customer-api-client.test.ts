@@ -565,6 +565,34 @@ describe("time", () => {
     expect(server.requests).toHaveLength(0);
   });
 
+  test("a request that may not begin any more when its connection stands is not written", async () => {
+    const server = await startServer((_, response) => sendJson(response, 200, ANSWER));
+    const { api } = startApi();
+    let asked = 0;
+
+    const result = await api.send(connect(server.url), request({ mayBegin: () => ++asked === 0 }));
+
+    expect(asked).toBe(1);
+    expect(failureOf(result)).toMatchObject({ delivery: "not_sent", countsAsAttempt: false });
+    expect(server.requests).toHaveLength(0);
+  });
+
+  test("a request that was renewed after a refused token asks again whether it may begin", async () => {
+    const server = await startTokenApi();
+    const { api } = startApi();
+    await api.send(server.connection(), request());
+    server.accepts = "token-2";
+    let asked = 0;
+
+    const result = await api.send(
+      server.connection(),
+      request({ idempotencyKey: "second", mayBegin: () => ++asked === 1 }),
+    );
+
+    expect(failureOf(result)).toMatchObject({ delivery: "not_sent", countsAsAttempt: false });
+    expect(asked).toBe(2);
+  });
+
   test("closing the client breaks off what is in flight", async () => {
     const server = await startServer(() => undefined);
     const { api } = startApi();
@@ -1168,6 +1196,7 @@ function request(changes: Partial<ApiRequest> = {}): ApiRequest {
     body: COMMAND,
     idempotencyKey: "key",
     generation: "1",
+    mayBegin: () => true,
     signal: new AbortController().signal,
     ...changes,
   };
@@ -1180,6 +1209,7 @@ function lookupRequest(changes: Partial<LookupRequest> = {}): LookupRequest {
     referenceField: null,
     body: COMMAND,
     idempotencyKey: "key",
+    mayBegin: () => true,
     signal: new AbortController().signal,
     ...changes,
   };

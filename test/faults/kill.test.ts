@@ -13,7 +13,7 @@ import { recordFault } from "../support/evidence.ts";
 import {
   inWords,
   openScene,
-  retryByHand,
+  retryByHandLater,
   type Scene,
   type StartedDaemon,
   stateOf,
@@ -255,7 +255,7 @@ async function askAHuman(kill: Kill): Promise<void> {
       id,
       customer.id,
     ]);
-  await retryByHand(next, id);
+  await retryByHandLater(scene, next, id);
 }
 
 interface Kill {

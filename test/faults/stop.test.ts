@@ -13,6 +13,7 @@ import {
   inWords,
   openScene,
   retryByHand,
+  retryByHandLater,
   type Scene,
   type SpawnedDaemon,
   stateOf,
@@ -247,6 +248,65 @@ test("F8 stopped for longer than the lease, at an API that knows no keys: one cr
   await playPauses("park");
 });
 
+test("F8 stopped for longer than the lease while its token is on the way: the create is not begun any more", async () => {
+  await using scene = await openScene({ honourKeys: false });
+  const environment = { SYNC_LEASE_MS: String(LEASE_MS) };
+  const sleeper = await scene.start(environment);
+  scene.sandbox.setFaults({ next: [{ on: "token", delayMs: 1_000 }] });
+  const id = await insertAccount(scene.database, { accountNo: "A-1" });
+  await inFlight(scene.sandbox);
+  sleeper.signal("SIGSTOP");
+  const awake = await scene.start(environment);
+  const startedAt = performance.now();
+  await eventually(
+    async () => expect(await stateOf(scene, id)).toMatchObject({ state: "parked" }),
+    { timeoutMs: 20_000 },
+  );
+  const recoveryMs = performance.now() - startedAt;
+
+  sleeper.signal("SIGCONT");
+  await eventually(async () => expect(await sleeper.metric("leases_lost_total")).toBe(1), {
+    timeoutMs: 20_000,
+  });
+
+  expect(requestsOf(scene, "A-1")).toEqual([]);
+  await retryByHandLater(scene, awake, id);
+  await untilClean(scene, id);
+  expect(inWords(requestsOf(scene, "A-1"))).toEqual(["create 201"]);
+  await recordWell("F8", scene, [recoveryMs]);
+});
+
+test("F8 a create whose sender cannot renew its lease is still waited for: a person's retry is not sent beside it", async () => {
+  await using scene = await openScene({ honourKeys: false });
+  const environment = { SYNC_LEASE_MS: String(LEASE_MS) };
+  const cutOff = await scene.start(environment);
+  scene.sandbox.setFaults({ next: [{ delayMs: 9_000 }] });
+  const id = await insertAccount(scene.database, { accountNo: "A-1" });
+  await inFlight(scene.sandbox);
+  const silent = cutOff.gate.holdBefore("renew_leases");
+  const other = await scene.start(environment);
+  const startedAt = performance.now();
+  await eventually(
+    async () => expect(await stateOf(scene, id)).toMatchObject({ state: "parked" }),
+    { timeoutMs: 20_000 },
+  );
+
+  await retryByHand(other, id);
+  await eventually(async () =>
+    expect(await stateOf(scene, id)).toMatchObject({
+      state: "retrying",
+      error_class: "unknown_outcome",
+    }),
+  );
+  expect(scene.sandbox.counts().inWork).toBe(1);
+  await untilClean(scene, id);
+  silent.release();
+
+  expect(inWords(requestsOf(scene, "A-1"))).toEqual(["create 201"]);
+  expect(scene.sandbox.counts().overlapping).toBe(0);
+  await recordWell("F8", scene, [performance.now() - startedAt]);
+});
+
 async function playPauses(policy: Policy): Promise<void> {
   await using scene = await openScene({ honourKeys: policy === "resend" });
   const environment = {
@@ -289,7 +349,7 @@ async function playPauses(policy: Policy): Promise<void> {
     if (name.startsWith("M2") && policy === "park") {
       expect(await stateOf(scene, id), name).toMatchObject({ error_class: "unknown_outcome" });
       expect(requestsOf(scene, code), name).toEqual([]);
-      await retryByHand(awake, id);
+      await retryByHandLater(scene, awake, id);
     }
     await untilClean(scene, id);
 

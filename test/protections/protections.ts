@@ -122,10 +122,30 @@ export const PROTECTIONS: readonly Protection[] = [
     foundBy: { file: "test/db/sync-account.test.ts", test: "keeps the id of the row" },
   },
   {
+    name: "the send: nothing is written to the network when the lease is over by the clock",
+    file: "src/sync/sync-account.ts",
+    text: "lease.isHeld() && parts.clock.now()",
+    without: "parts.clock.now()",
+    foundBy: {
+      file: "test/faults/stop.test.ts",
+      test: "while its token is on the way: the create is not begun any more",
+    },
+  },
+  {
+    name: "the retry: a create is not sent beside the first one",
+    file: "src/sync/doubt.ts",
+    text: "? sendOnceAlone(parts, claim, unsettled)",
+    without: "? SEND",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "that a person sends again waits for the first, which may still be answered",
+    },
+  },
+  {
     name: 'the lookup: a "not there" that comes too early is not believed',
     file: "src/sync/doubt.ts",
-    text: "return waitMs <= 0 || claim.retry ? SEND",
-    without: "return true ? SEND",
+    text: "return waitMs <= 0 ? SEND",
+    without: "return waitMs <= 1e9 ? SEND",
     foundBy: {
       file: "test/db/sync-account.test.ts",
       test: "that is not there yet is not sent again while the API may be at work on it",
@@ -134,7 +154,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lookup: only who holds the lease asks",
     file: "src/sync/doubt.ts",
-    text: "if (!(await parts.isStillOurs(claim, signal))) return LEASE_LOST;",
+    text: "if (!(await parts.isStillOurs(claim, lease.leaving))) return LEASE_LOST;",
     without: "",
     foundBy: {
       file: "test/db/sync-account.test.ts",

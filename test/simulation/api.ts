@@ -119,7 +119,7 @@ export class ModelApi {
     request: ApiRequest | (LookupRequest & { operation: "lookup"; externalId: null }),
   ): Promise<Result> {
     const { promise, resolve } = Promise.withResolvers<Result>();
-    if (request.signal.aborted) {
+    if (request.signal.aborted || !request.mayBegin()) {
       resolve(
         failed({ errorClass: "network", delivery: "not_sent", message: "given up" }) as Result,
       );

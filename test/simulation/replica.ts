@@ -121,7 +121,6 @@ export class Replica implements Sender {
         send: (connection, request) =>
           limits.guard(connection, {
             idempotencyKey: request.idempotencyKey,
-            signal: request.signal,
             run: () => exchange.send(connection, request),
           }),
         lookUp: exchange.lookUp,
@@ -133,6 +132,7 @@ export class Replica implements Sender {
       observe,
       policy: {
         unknownOutcome: settings.unknownOutcome,
+        beginWithinMs: settings.apiTimeoutMs,
         applyingMaxMs: settings.apiTimeoutMs * 2,
         maxAttempts: 0,
         defaultUserId: "account-sync",

@@ -17,12 +17,14 @@ import type { AnswerSection } from "../../src/customer-api/schema.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
+import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import { createPace } from "../../src/sync/pace.ts";
 import { describeSource } from "../../src/sync/source.ts";
 import { createSync, type SyncOptions } from "../../src/sync/sync.ts";
 import type { SyncPolicy } from "../../src/sync/sync-account.ts";
+import { heldLease } from "./leases.ts";
 import {
   createDatabase as createTestDatabase,
   type TestDatabase,
@@ -50,7 +52,7 @@ export interface Engine {
   sync(
     api: CustomerApi,
     options?: SyncTestOptions,
-  ): Promise<(claim: Claim, signal?: AbortSignal) => Promise<Outcome | null>>;
+  ): Promise<(claim: Claim, lease?: Lease) => Promise<Outcome | null>>;
   /** Folds, claims everything that is due and runs it at once. Resolves with the outcomes by account. */
   round(
     api: CustomerApi,
@@ -237,6 +239,7 @@ export async function createEngine(
         observe: { ...SILENT, ...observe },
         policy: {
           unknownOutcome: "park",
+          beginWithinMs: 30_000,
           applyingMaxMs: 0,
           maxAttempts: 0,
           defaultUserId: "account-sync",
@@ -246,7 +249,7 @@ export async function createEngine(
         },
         ...overrides,
       });
-      return (claim, signal = new AbortController().signal) => run(claim, signal);
+      return (claim, lease = heldLease()) => run(claim, lease);
     },
 
     async round(api, options) {

@@ -108,6 +108,19 @@ export async function stateOf(
   return row ?? null;
 }
 
+/** What a person does in the console, an hour after it was parked: nothing of it can be under way any more. */
+export async function retryByHandLater(
+  scene: Scene,
+  daemon: StartedDaemon,
+  accountId: string,
+): Promise<void> {
+  await scene.database.query(
+    "update account_sync.attempt set started_at = started_at - interval '1 hour' where account_id = $1",
+    [accountId],
+  );
+  await retryByHand(daemon, accountId);
+}
+
 /** What a person does in the console. */
 export async function retryByHand(daemon: StartedDaemon, accountId: string): Promise<void> {
   await fetch(`${daemon.url}/api/accounts/retry`, {

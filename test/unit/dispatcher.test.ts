@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { Dispatcher, type DispatcherOptions } from "../../src/queue/dispatcher.ts";
+import type { Lease } from "../../src/queue/lease.ts";
 import type { Claim, Queue } from "../../src/queue/queue.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import { eventually } from "../support/eventually.ts";
@@ -43,7 +44,7 @@ interface Scene {
 
 interface Run {
   readonly claim: Claim;
-  readonly signal: AbortSignal;
+  readonly lease: Lease;
   end(outcome?: Outcome | null): void;
   fail(error: unknown): void;
 }
@@ -107,9 +108,9 @@ function setUp(
   const dispatcher = new Dispatcher({
     clock: systemClock,
     queue: queue as Queue,
-    run: (claim, signal) => {
+    run: (claim, lease) => {
       const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
-      runs.push({ claim, signal, end: (outcome = SYNCED) => resolve(outcome), fail: reject });
+      runs.push({ claim, lease, end: (outcome = SYNCED) => resolve(outcome), fail: reject });
       if (options.endsAtOnce === true) resolve(SYNCED);
       return promise;
     },
@@ -319,7 +320,7 @@ test("stops by finishing what is in flight, and claims nothing more", async () =
   await stopped;
 
   expect(scene.runs).toHaveLength(3);
-  expect(scene.runs.some(({ signal }) => signal.aborted)).toBe(false);
+  expect(scene.runs.some(({ lease }) => lease.signal.aborted)).toBe(false);
   expect(scene.dispatcher.runningCount).toBe(0);
 });
 
@@ -329,11 +330,12 @@ test("aborts what does not end within the deadline", async () => {
   scene.dispatcher.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   const [run] = scene.runs;
-  run?.signal.addEventListener("abort", () => run.end(null));
+  run?.lease.signal.addEventListener("abort", () => run.end(null));
 
   await scene.dispatcher.stop(50);
 
-  expect(run?.signal.reason).toMatchObject({ message: "the process is shutting down" });
+  expect(run?.lease.signal.reason).toMatchObject({ message: "the process is shutting down" });
+  expect(run?.lease.leaving.aborted).toBe(true);
   expect(scene.events).toContain("release account-0");
 });
 
@@ -359,15 +361,17 @@ test("a lease that is renewed lets its run go on; a lost one aborts it", async (
   await eventually(() => expect(scene.runs).toHaveLength(2));
 
   scene.lost.add("account-1");
-  await eventually(() => expect(scene.runs[1]?.signal.aborted).toBe(true));
+  await eventually(() => expect(scene.runs[1]?.lease.signal.aborted).toBe(true));
   await eventually(() =>
     expect(scene.events.filter((event) => event === "renew").length).toBeGreaterThan(6),
   );
   scene.runs[1]?.end(null);
   await eventually(() => expect(scene.events).toContain("leaseLost"));
 
-  expect(scene.runs[1]?.signal.reason).toMatchObject({ name: "LeaseLost" });
-  expect(scene.runs[0]?.signal.aborted).toBe(false);
+  expect(scene.runs[1]?.lease.leaving.aborted).toBe(false);
+  expect(scene.runs[1]?.lease.isHeld()).toBe(false);
+  expect(scene.runs[0]?.lease.isHeld()).toBe(true);
+  expect(scene.runs[0]?.lease.signal.aborted).toBe(false);
   scene.runs[0]?.end();
 });
 
@@ -379,10 +383,10 @@ test("a run whose lease could not be renewed in time is aborted before somebody 
   await eventually(() => expect(scene.runs).toHaveLength(1));
   const claimedAt = performance.now();
 
-  await eventually(() => expect(scene.runs[0]?.signal.aborted).toBe(true), { intervalMs: 2 });
+  await eventually(() => expect(scene.runs[0]?.lease.signal.aborted).toBe(true), { intervalMs: 2 });
 
   expect(performance.now() - claimedAt).toBeLessThan(300);
-  expect(scene.runs[0]?.signal.reason).toMatchObject({ name: "LeaseLost" });
+  expect(scene.runs[0]?.lease.leaving.aborted).toBe(false);
   scene.runs[0]?.end(null);
 });
 
@@ -454,7 +458,7 @@ test("an account that is claimed again while its old run goes on is run after it
   makeDue(scene, 1);
   scene.dispatcher.wake();
   scene.changes.push("other");
-  await eventually(() => expect(scene.runs[0]?.signal.aborted).toBe(true));
+  await eventually(() => expect(scene.runs[0]?.lease.signal.aborted).toBe(true));
   const whileOld = scene.runs.filter(({ claim }) => claim.accountId === "account-0").length;
 
   scene.runs[0]?.end(null);
