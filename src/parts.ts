@@ -3,6 +3,7 @@
  *
  * Expects a migrated database. Starts nothing: no loop runs and nothing listens until somebody asks.
  */
+import { readSchemaVersion } from "./checks/server.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import {
@@ -10,19 +11,18 @@ import {
   createCustomerApi,
   TOKEN_TIMEOUT_MAX_MS,
 } from "./customer-api/client.ts";
-import { createDatabase, type Database } from "./db/database.ts";
+import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
+import { latestMigration } from "./db/migrate.ts";
 import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
-import type { Lease } from "./queue/lease.ts";
-import { type Claim, createQueue, type Queue } from "./queue/queue.ts";
+import { createQueue, type Queue } from "./queue/queue.ts";
 import type { TransformOptions } from "./sync/command.ts";
 import { type Connections, createConnections } from "./sync/connections.ts";
-import type { Outcome } from "./sync/outcome.ts";
 import { createPace } from "./sync/pace.ts";
 import { describeSource, type Source } from "./sync/source.ts";
-import { createSync } from "./sync/sync.ts";
+import { createSync, type Sync } from "./sync/sync.ts";
 import { version } from "./version.ts";
 
 export interface Parts {
@@ -34,36 +34,25 @@ export interface Parts {
   readonly connections: Connections;
   readonly mapping: TransformOptions;
   readonly api: CustomerApiClient;
-  readonly sync: (claim: Claim, lease: Lease) => Promise<Outcome | null>;
+  readonly sync: Sync;
   close(): Promise<void>;
 }
 
 /** Connections for folds, claims and renewals, beside those that write ids. */
 const RELAXED_CONNECTIONS = 2;
 
-/** @param replicaId the daemon's number; null for a command */
+/**
+ * @param database where it is; or somebody's pool, which stays his
+ * @param replicaId the daemon's number; null for a command or a library
+ */
 export async function openParts(
   config: Config,
-  url: string,
+  database: string | ConnectionPool,
   observe: Observe,
   replicaId: number | null = null,
 ): Promise<Parts> {
-  const database = {
-    url,
-    applicationName: `account-sync ${version}`,
-    pooled: config.database.listenUrl !== null,
-    onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
-  };
-  const db = createDatabase({
-    ...database,
-    max: config.database.poolMax - RELAXED_CONNECTIONS,
-    synchronousCommit: "on",
-  });
-  const relaxedDb = createDatabase({
-    ...database,
-    max: RELAXED_CONNECTIONS,
-    synchronousCommit: "off",
-  });
+  const { db, relaxedDb } =
+    typeof database === "string" ? openDatabases(config, database, observe) : databasesOn(database);
 
   const source = await describeSource(db).catch(async (error: unknown) => {
     await relaxedDb.close();
@@ -142,6 +131,39 @@ export async function openParts(
   };
 }
 
+interface Databases {
+  readonly db: Database;
+  /** Commits without waiting for the disk. */
+  readonly relaxedDb: Database;
+}
+
+function openDatabases(config: Config, url: string, observe: Observe): Databases {
+  const options = {
+    url,
+    applicationName: `account-sync ${version}`,
+    pooled: config.database.listenUrl !== null,
+    onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
+  };
+  return {
+    db: createDatabase({
+      ...options,
+      max: config.database.poolMax - RELAXED_CONNECTIONS,
+      synchronousCommit: "on",
+    }),
+    relaxedDb: createDatabase({
+      ...options,
+      max: RELAXED_CONNECTIONS,
+      synchronousCommit: "off",
+    }),
+  };
+}
+
+/** Its sessions are not set up as ours are, so every transaction is told what they would know. */
+function databasesOn(pool: ConnectionPool): Databases {
+  const db = { ...databaseOver(pool, { pooled: true }), close: async () => {} };
+  return { db, relaxedDb: db };
+}
+
 /** @throws OperatorError when the API that everything is sent to by default cannot be told or used */
 export async function requireConnection(connections: Connections): Promise<void> {
   const connection = await connections.of(null);
@@ -150,4 +172,25 @@ export async function requireConnection(connections: Connections): Promise<void>
     hint: "Set CUSTOMER_API_URL (and its credentials), or put a row into m_backend_ext_config.",
     exitCode: 2,
   });
+}
+
+/** @throws OperatorError with what to do */
+export async function requireMigrated({ db }: Pick<Parts, "db">): Promise<void> {
+  const installed = await readSchemaVersion(db);
+  const known = latestMigration();
+  if (installed === known) return;
+  if (installed === null) {
+    throw new OperatorError("The database has no schema account_sync yet.", {
+      hint: "Run `account-sync migrate` first; `account-sync start` does it, too.",
+    });
+  }
+  throw installed > known
+    ? new OperatorError(
+        `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
+        { hint: "Use the newer account-sync that upgraded it." },
+      )
+    : new OperatorError(
+        `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
+        { hint: "Run `account-sync migrate` to upgrade it; starting the daemon does it, too." },
+      );
 }

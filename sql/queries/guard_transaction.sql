@@ -4,6 +4,7 @@
 -- With row_security off hidden rows become an error instead of looking deleted.
 select
   set_config('row_security', 'off', true),
+  set_config('synchronous_commit', 'on', true),
   set_config('statement_timeout', $1::text, true),
   set_config('lock_timeout', $2::text, true),
   set_config('idle_in_transaction_session_timeout', $3::text, true)

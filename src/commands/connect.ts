@@ -1,12 +1,10 @@
 /** Commands' way to the database: which one it is, whether it is migrated, and the parts on it, closed at the end. */
-import { readSchemaVersion } from "../checks/server.ts";
 import type { Config } from "../config.ts";
-import { explained, latestMigration } from "../db/migrate.ts";
-import { OperatorError } from "../operator-error.ts";
+import { explained } from "../db/migrate.ts";
 import { createLog } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { createObserve, type Observe } from "../ops/observe.ts";
-import { openParts, type Parts } from "../parts.ts";
+import { openParts, type Parts, requireMigrated } from "../parts.ts";
 import { version } from "../version.ts";
 
 export interface Connected {
@@ -62,24 +60,4 @@ function createCommandObserve(config: Config, json: boolean): Observe {
       queueStatus: async () => Promise.reject(new Error("unused")),
     }),
   });
-}
-
-async function requireMigrated(parts: Parts): Promise<void> {
-  const installed = await readSchemaVersion(parts.db);
-  const known = latestMigration();
-  if (installed === known) return;
-  if (installed === null) {
-    throw new OperatorError("The database has no schema account_sync yet.", {
-      hint: "Run `account-sync migrate` first; `account-sync start` does it, too.",
-    });
-  }
-  throw installed > known
-    ? new OperatorError(
-        `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
-        { hint: "Use the newer account-sync that upgraded it." },
-      )
-    : new OperatorError(
-        `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
-        { hint: "Run `account-sync migrate` to upgrade it; starting the daemon does it, too." },
-      );
 }

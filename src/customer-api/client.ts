@@ -425,13 +425,13 @@ function judgeSuccess(answer: HttpAnswer, context: Context): ApiResult {
   const read = json === undefined ? null : readAnswer(json);
   // {"success": true} to an update says enough too: ids that are missing after it are asked for by the next one.
   if (read === null && context.operation === "update" && isBareSuccess(json)) {
-    return accepted(answer.status, EMPTY_ANSWER);
+    return accepted(answer.status, EMPTY_ANSWER, json);
   }
   if (read === null) return unrecognised(answer, json, context);
 
   const masked = maskAnswer(read, context);
   if (masked.refusal === null || madeCustomer(masked, context)) {
-    return accepted(answer.status, masked);
+    return accepted(answer.status, masked, json);
   }
   return failed({
     errorClass: "rejected",
@@ -592,8 +592,8 @@ function maskAnswer(answer: CustomerAnswer, context: Context): CustomerAnswer {
   };
 }
 
-function accepted(httpStatus: number, answer: CustomerAnswer): ApiResult {
-  return { kind: "accepted", httpStatus, answer };
+function accepted(httpStatus: number, answer: CustomerAnswer, body?: unknown): ApiResult {
+  return { kind: "accepted", httpStatus, answer, body };
 }
 
 type Failed = Extract<ApiResult, { kind: "failed" }>;

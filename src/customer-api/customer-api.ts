@@ -78,7 +78,13 @@ export interface LookupRequest {
 }
 
 export type ApiResult =
-  | { readonly kind: "accepted"; readonly httpStatus: number; readonly answer: CustomerAnswer }
+  | {
+      readonly kind: "accepted";
+      readonly httpStatus: number;
+      readonly answer: CustomerAnswer;
+      /** What it answered, as JSON; absent without a body. */
+      readonly body?: unknown;
+    }
   | { readonly kind: "failed"; readonly failure: ApiFailure };
 
 export type LookupResult =

@@ -88,6 +88,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...connectionOptions(options),
     max: options.max,
     idleTimeoutMillis: 60_000,
+    // An application that we are a library of may be done before it says so.
+    allowExitOnIdle: true,
   });
   // A killed idle client emits `error` on the pool, a checked-out one on itself; without a listener either ends the process.
   const onError = (error: Error) => {
@@ -159,9 +161,21 @@ async function runOn<Row>(
   name: string,
   params: readonly unknown[] = [],
 ): Promise<Row[]> {
-  const result = await client.query({ text: sqlOf(name), values: [...params] });
+  const result = await client.query({ text: sqlOf(name), values: [...params], types: TYPES });
   return result.rows as Row[];
 }
+
+/** What our queries answer with. Said here, since an application that we are a library of may have told the driver otherwise. */
+const TYPES = new pg.TypeOverrides();
+const asItStands = (text: string) => text;
+TYPES.setTypeParser(pg.types.builtins.BOOL, (text) => text === "t");
+TYPES.setTypeParser(pg.types.builtins.INT4, Number);
+TYPES.setTypeParser(pg.types.builtins.FLOAT8, Number);
+// Bigger than what a number holds exactly.
+TYPES.setTypeParser(pg.types.builtins.INT8, asItStands);
+TYPES.setTypeParser(pg.types.builtins.TEXT, asItStands);
+TYPES.setTypeParser(pg.types.builtins.JSON, (text) => JSON.parse(text) as unknown);
+TYPES.setTypeParser(pg.types.builtins.JSONB, (text) => JSON.parse(text) as unknown);
 
 /** PostgreSQL's error code, or the system's: `23505`, `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | null {

@@ -49,6 +49,13 @@ export interface Claim {
   readonly removedExternalId: string | null;
 }
 
+/** An account that was taken: a claim without anything that was asked for. */
+export interface Taken
+  extends Pick<Claim, "accountId" | "leaseToken" | "generation" | "attempts" | "fingerprint"> {
+  /** Something else is to be delivered, too. */
+  readonly wasPending: boolean;
+}
+
 /** What settling does to an account's row. */
 export interface Settlement {
   readonly claim: Claim;
@@ -151,6 +158,19 @@ export function createQueue({
         replicaId,
       ]);
       return claim ?? null;
+    },
+
+    /**
+     * Takes the first of these accounts with a lease for somebody who brings the data to send, whatever they wait for; those that
+     * somebody has are passed over. A round that was pending is not theirs to end.
+     */
+    async take(accountIds: readonly string[], limit: number): Promise<Taken[]> {
+      return await relaxedDb.run<Taken>("take_accounts", [
+        accountIds,
+        limit,
+        leaseMs,
+        crypto.randomUUID(),
+      ]);
     },
 
     /** Moves the end of the leases. Resolves with the account ids that are still ours. */

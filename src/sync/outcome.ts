@@ -1,5 +1,7 @@
 /** The named results of a sync. Everything that can be foreseen is a value here; exceptions are for bugs. */
 
+import type { RowResult } from "./write-back.ts";
+
 /** Why something failed; decides what happens next (see docs/architecture.md, "Error classes"). */
 export const ERROR_CLASSES = [
   "validation",
@@ -53,4 +55,6 @@ export interface Outcome {
   /** Rows whose external id was written or confirmed. */
   readonly updated: CountByEntity;
   readonly failed: readonly FailedRows[];
+  /** What became of each id that came; only where an answer was accepted. */
+  readonly rows?: readonly RowResult[];
 }

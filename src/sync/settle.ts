@@ -297,6 +297,7 @@ function endingOfAccepted(
     error: describe(rows, received),
     updated: updatedRows(attempt.sent, rows),
     failed: failedRows(rows, received),
+    rows,
   };
   return {
     conclusion: accepted,

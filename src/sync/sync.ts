@@ -46,10 +46,18 @@ export interface SyncOptions {
 /** One transaction settles at most so many accounts: about what a slot count ever finishes together. */
 const BATCH_MAX = 64;
 
-/** Resolves to the function that brings one claimed account to its outcome. */
-export function createSync(
-  options: SyncOptions,
-): (claim: Claim, lease: Lease) => Promise<Outcome | null> {
+/**
+ * Brings one claimed account to its outcome.
+ *
+ * @param adapt for somebody who brings the data to send, or wants to know what was sent and answered: the parts of this one sync
+ */
+export type Sync = (
+  claim: Claim,
+  lease: Lease,
+  adapt?: (parts: SyncParts) => SyncParts,
+) => Promise<Outcome | null>;
+
+export function createSync(options: SyncOptions): Sync {
   const { clock, db, queue, observe, policy } = options;
   /** What an attempt came to is worth writing down even after its lease, until the process leaves; whether it may be is asked then. */
   const patience = (doing: string, signal: AbortSignal): Patience => ({
@@ -150,16 +158,17 @@ export function createSync(
     policy,
   };
 
-  return async (claim, lease) => {
+  return async (claim, lease, adapt = (unchanged) => unchanged) => {
+    const adapted = adapt(parts);
     try {
-      return await syncAccount(parts, claim, lease);
+      return await syncAccount(adapted, claim, lease);
     } catch (error) {
       if (isOutage(error) || isContention(error) || isClosed(error)) throw error;
       observe.warning("A sync failed in a way that was not foreseen", {
         account_id: claim.accountId,
         error,
       });
-      return await parts.settle(afterSurprise(claim, policy, error), lease.leaving);
+      return await adapted.settle(afterSurprise(claim, policy, error), lease.leaving);
     }
   };
 }

@@ -1,0 +1,95 @@
+/**
+ * Before anything is sent: the account as it was handed in meets the one in the tables. Calls that come together are read together, so
+ * that five hundred of them need no more connections than one.
+ */
+import type { Parts } from "../parts.ts";
+import type { Account } from "../sync/account.ts";
+import { batched } from "../sync/batched.ts";
+import { loadAccounts } from "../sync/load.ts";
+import { completedBy, type GivenAccount } from "./account-data.ts";
+import { errorOf } from "./processing-result.ts";
+import { lookUpReferences } from "./references.ts";
+import { receivedOf, sentOf, writeIds } from "./updates.ts";
+
+export type Prepared =
+  | {
+      readonly kind: "prepared";
+      /** As it was handed in, with what it refers to. */
+      readonly given: Account;
+      /** As it would be sent now. Under the lease it is made once more, of the row as it stands then. */
+      readonly account: Account;
+    }
+  | {
+      readonly kind: "unusable";
+      readonly field: string;
+      readonly rule: string;
+      readonly message: string;
+    };
+
+/** Accounts that one statement reads. */
+const BATCH_MAX = 64;
+
+/** Rejects when the database does not answer. */
+export type Prepare = (given: GivenAccount, userId: string) => Promise<Prepared>;
+
+export function createPrepare({ db }: Pick<Parts, "db">): Prepare {
+  const read = batched(BATCH_MAX, async (batch: readonly GivenAccount[]) => {
+    const canonical = await db.run<{ accountId: string }>("canonical_ids", [
+      batch.map(({ account }) => account.id),
+    ]);
+    const given = (await lookUpReferences(db, batch)).map((account, position) => ({
+      ...account,
+      id: canonical[position]?.accountId ?? account.id,
+    }));
+    const loaded = await loadAccounts(
+      db,
+      given.map(({ id }) => id),
+    );
+    return given.map((account, position) => ({ account, loaded: loaded[position] }));
+  });
+
+  return async (handedIn, userId) => {
+    const { account: given, loaded } = await read(handedIn);
+    const stored = loaded?.account ?? null;
+    if (stored === null) {
+      const message = loaded?.tooLarge ?? `there is no account ${given.id} in m_account`;
+      return { kind: "unusable", field: "id", rule: "not_found", message };
+    }
+
+    const taken = await adopt(given, stored, userId);
+    if (taken !== null) return { kind: "unusable", field: "uuid_be", ...taken };
+    const [now] = given.externalId === null ? [loaded] : await loadAccounts(db, [given.id]);
+    return { kind: "prepared", given, account: completedBy(now?.account ?? stored, given) };
+  };
+
+  /**
+   * An external id that was handed in for a row that has none: the caller knows of a customer that we do not, and a create would make
+   * a second one. So it is written to the row, unless another account has it. Resolves with what is in the way.
+   */
+  async function adopt(
+    given: Account,
+    stored: Account,
+    userId: string,
+  ): Promise<{ readonly rule: string; readonly message: string } | null> {
+    if (given.externalId === null || stored.externalId !== null) return null;
+
+    const [owner] = await db.run<{ accountId: string }>("find_id_owner", [
+      given.externalId,
+      given.id,
+    ]);
+    if (owner !== undefined)
+      return { rule: "taken", message: `uuid_be is the id of account ${owner.accountId}` };
+
+    const rows = await writeIds(db, {
+      sent: sentOf(stored),
+      received: receivedOf([{ type: "customer", id: given.id, uuidBe: given.externalId }]),
+      userId,
+      replace: false,
+    });
+    if ("error" in rows) throw new Error(rows.error);
+    const [error] = rows.map(errorOf).filter((message) => message !== null);
+    return error === undefined
+      ? null
+      : { rule: "not_written", message: `uuid_be could not be written: ${error}` };
+  }
+}

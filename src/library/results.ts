@@ -1,0 +1,127 @@
+/** What the library's functions resolve with: plain objects that survive JSON. Types only. */
+import type { CustomerCommand } from "../sync/command.ts";
+
+/** What is wrong with what was handed in, or with the command made of it. */
+export interface Finding {
+  /** Path in the command (`tier[0].max_amount`), or in the input where it has no shape to make a command of. */
+  readonly field: string;
+  readonly rule: string;
+  /** Names field and rule, never the value. */
+  readonly message: string;
+}
+
+export interface ValidationResult {
+  readonly isValid: boolean;
+  readonly errors: readonly Finding[];
+  readonly warnings: readonly Finding[];
+  readonly summary: { readonly totalErrors: number; readonly totalWarnings: number };
+}
+
+/** One of these, by `success` and what stands beside it. */
+export type SyncResult = SyncedResult | NotValidResult | RefusedResult | DatabaseResult;
+
+/** The API took the command. Whether all ids stand, `processingResult` tells. */
+export interface SyncedResult {
+  readonly success: true;
+  /** What the API answered, as JSON; null where it had no body. */
+  readonly response: unknown;
+  /** The command as it was sent. */
+  readonly customerData: CustomerCommand;
+  readonly processingResult: ProcessingResult;
+}
+
+/** Nothing was sent. */
+export interface NotValidResult {
+  readonly success: false;
+  /** Begins with `Validation failed: `. */
+  readonly error: string;
+  readonly validationResult: ValidationResult;
+  /** null where the input has no shape to make a command of. */
+  readonly customerData: CustomerCommand | null;
+}
+
+export interface RefusedResult {
+  readonly success: false;
+  /** Begins with `External API Error: `. */
+  readonly error: string;
+  readonly details: RefusalDetails;
+  readonly customerData: CustomerCommand;
+}
+
+export interface RefusalDetails {
+  readonly httpStatus: number | null;
+  readonly errorClass: string;
+  /** `not_sent`, `not_applied`, or `unknown`: it may have been applied, and the journal keeps it from being sent twice. */
+  readonly delivery: "not_sent" | "not_applied" | "unknown" | null;
+  /** The API asked to be left alone for so long. */
+  readonly retryAfterMs: number | null;
+}
+
+/** The database failed before anything was sent, or somebody else had the account for all the time that was waited. */
+export interface DatabaseResult {
+  readonly success: false;
+  /** Begins with `Database Error: `. */
+  readonly error: string;
+  readonly customerData: CustomerCommand;
+}
+
+/** What became of the ids that the API gave out. All that `retryFailedUpdates` needs. */
+export interface ProcessingResult {
+  /** All of them stand. */
+  readonly success: boolean;
+  /** Why nothing at all was written; absent otherwise. */
+  readonly error?: string;
+  readonly updatedRecords: readonly UpdatedRecord[];
+  /** One text per failure. */
+  readonly errors: readonly string[];
+  readonly summary: {
+    /** Sections written whole: customer, tier, crew. */
+    readonly totalUpdated: number;
+    readonly totalErrors: number;
+  };
+  /** Ids that came and do not stand; absent when there is none. */
+  readonly failedUpdates?: readonly FailedUpdate[];
+}
+
+export type UpdatedRecord = CustomerRecord | RowsRecord;
+
+export interface CustomerRecord {
+  readonly success: boolean;
+  readonly type: "customer";
+  readonly accountId: string;
+  readonly uuidBe: string | null;
+  /** ISO 8601. */
+  readonly updatedAt: string;
+  readonly error?: string;
+}
+
+export interface RowsRecord {
+  /** False for a section that is half written. */
+  readonly success: boolean;
+  readonly type: "tier" | "crew";
+  readonly updatedCount: number;
+  readonly failedCount: number;
+  readonly details: readonly (TierDetail | PicDetail)[];
+}
+
+export interface TierDetail extends RowDetail {
+  readonly tierId: string;
+}
+
+export interface PicDetail extends RowDetail {
+  readonly picId: string;
+}
+
+interface RowDetail {
+  readonly success: boolean;
+  /** null where no id came. */
+  readonly uuidBe: string | null;
+  readonly error?: string;
+}
+
+export interface FailedUpdate {
+  readonly type: "customer" | "branch" | "tier" | "crew";
+  /** The row's primary key. */
+  readonly id: string;
+  readonly uuidBe: string;
+}

@@ -1,0 +1,721 @@
+/** The library: what applications call, on a real database and a real API, with and without a daemon beside it. */
+import pg from "pg";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { migrate } from "../../src/db/migrate.ts";
+import type { ProcessingResult, SyncedResult } from "../../src/index.ts";
+import { createAccountSync } from "../../src/index.ts";
+import { externalIds, insertAccount } from "../support/accounts.ts";
+import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { eventually } from "../support/eventually.ts";
+import { accountDataOf, openLibrary } from "../support/library.ts";
+import { createDatabase } from "../support/postgres.ts";
+import { createProduct, type Product } from "../support/product.ts";
+
+let product: Product;
+
+beforeEach(async () => {
+  product = await createProduct();
+  await migrate({ url: product.database.url, info: () => {} });
+});
+
+describe("a call", () => {
+  test("brings the account to the API and its ids to the rows", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 2, pics: 1 });
+
+    const result = await syncCustomerToExternalApi(
+      await accountDataOf(product.database, id),
+      null,
+      "siti",
+    );
+
+    const ids = await externalIds(product.database, id);
+    expect(ids).toMatchObject({
+      account: expect.any(String),
+      tiers: [expect.any(String), expect.any(String)],
+      pics: [expect.any(String)],
+      updatedBy: "siti",
+    });
+    expect(result).toEqual({
+      success: true,
+      response: expect.objectContaining({
+        customer: { data: expect.objectContaining({ id: ids.account }) },
+      }),
+      customerData: product.requests()[0]?.body,
+      processingResult: {
+        success: true,
+        updatedRecords: [
+          {
+            success: true,
+            type: "customer",
+            accountId: id,
+            uuidBe: ids.account,
+            updatedAt: expect.stringMatching(/^\d{4}-\d{2}-\d{2}T.*Z$/),
+          },
+          {
+            success: true,
+            type: "tier",
+            updatedCount: 2,
+            failedCount: 0,
+            details: ids.tiers.map((uuidBe) => ({
+              success: true,
+              tierId: expect.any(String),
+              uuidBe,
+            })),
+          },
+          {
+            success: true,
+            type: "crew",
+            updatedCount: 1,
+            failedCount: 0,
+            details: [{ success: true, picId: expect.any(String), uuidBe: ids.pics[0] }],
+          },
+        ],
+        errors: [],
+        summary: { totalUpdated: 3, totalErrors: 0 },
+      },
+    });
+    expect(JSON.parse(JSON.stringify(result))).toEqual(result);
+  });
+
+  test("of the smallest useful kind works", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+    const [tier] = await product.database.query<{ id: string }>(
+      "select id from m_account_package_tier",
+    );
+    const [pic] = await product.database.query<{ id: string }>("select id from m_account_pic");
+
+    const result = await syncCustomerToExternalApi({
+      id,
+      name: "Toko",
+      package_tiers: [{ id: tier?.id ?? "", min_value: 0 }],
+      pics: [{ id: pic?.id ?? "", name: "Budi" }],
+    });
+
+    expect(result).toMatchObject({
+      success: true,
+      processingResult: { success: true, summary: { totalUpdated: 3 } },
+    });
+    expect((result as SyncedResult).customerData.tier).toEqual([
+      { tier_type: "nominal", tier_category: "discount", min_amount: 0 },
+    ]);
+  });
+
+  test("decides by the row whether it creates or updates, whatever the input says", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+    const before = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(before);
+
+    // Loaded before the first call, so without ids.
+    await syncCustomerToExternalApi({ ...before, name: "Toko Baru" });
+
+    expect(product.requests().map(({ operation }) => operation)).toEqual(["create", "update"]);
+    const ids = await externalIds(product.database, id);
+    expect(product.requests()[1]?.body).toMatchObject({
+      customer: { id: ids.account, name: "Toko Baru" },
+      tier: [{ id: ids.tiers[0] }],
+      "customer-crew": [{ id: ids.pics[0] }],
+    });
+    expect(product.sandbox.customers()).toHaveLength(1);
+  });
+
+  test("with an id where the row has none updates that customer, unless it is another account's", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { accountNo: "A-1", tiers: 0, pics: 0 });
+    const other = await insertAccount(product.database, { accountNo: "A-2", tiers: 0, pics: 0 });
+    const data = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(data);
+    const { account: uuid } = await externalIds(product.database, id);
+    await product.database.query("update m_account set uuid_be = null where id = $1", [id]);
+
+    const again = await syncCustomerToExternalApi({ ...data, uuid_be: uuid });
+    const stolen = await syncCustomerToExternalApi({
+      ...(await accountDataOf(product.database, other)),
+      uuid_be: uuid,
+    });
+
+    expect(again).toMatchObject({ success: true });
+    expect(product.requests().map(({ operation }) => operation)).toEqual(["create", "update"]);
+    expect(await externalIds(product.database, id)).toMatchObject({ account: uuid });
+    expect(stolen).toMatchObject({
+      success: false,
+      error: `Validation failed: uuid_be is the id of account ${id}`,
+    });
+  });
+
+  test("finds names that no relation was loaded for", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    await product.database.query(
+      "insert into m_account_type (id, name) values ('00000000-0000-4000-8000-0000000000a1', 'sub-branch')",
+    );
+    const parent = await insertAccount(product.database, { accountNo: "P-1", tiers: 0, pics: 0 });
+    await syncCustomerToExternalApi(await accountDataOf(product.database, parent));
+    const id = await insertAccount(product.database, { accountNo: "C-1", tiers: 0, pics: 0 });
+    const [bank] = await product.database.query<{ id: string }>(
+      "insert into m_bank (id, name, uuid_be) values (gen_random_uuid(), 'BCA', 'ext-bank') returning id",
+    );
+
+    await syncCustomerToExternalApi({
+      id,
+      name: "Anak",
+      account_type_id: "00000000-0000-4000-8000-0000000000a1",
+      parentId: parent,
+      account_bank: [
+        {
+          bank_id: bank?.id ?? "",
+          bank_account_no: "123",
+          bank_account_holder_name: "Budi Santoso",
+        },
+      ],
+    });
+
+    const { account } = await externalIds(product.database, parent);
+    expect(product.requests()[1]?.body).toMatchObject({
+      customer: { customer_role: "sub-branch", parent_id: account },
+      "beneficiary-account": { bank: { id: "ext-bank" }, firstname: "Budi" },
+    });
+  });
+
+  test("stands in the history with the daemon's counts, and under the account that was named for it", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 2, pics: 1 });
+
+    await syncCustomerToExternalApi(
+      await accountDataOf(product.database, id),
+      null,
+      "siti",
+      "order-7",
+    );
+
+    const history = await product.database.query(
+      "select account_id, trigger, outcome, updated from account_sync.history order by started_at",
+    );
+    const entry = {
+      trigger: "manual",
+      outcome: "synced",
+      updated: { account: 1, tier: 2, pic: 1 },
+    };
+    expect(history).toEqual([
+      { account_id: id, ...entry },
+      { account_id: "order-7", ...entry },
+    ]);
+  });
+
+  test("goes through the pool that it was given, and leaves it open", async () => {
+    const pool = new pg.Pool({ connectionString: product.database.url, max: 3 });
+    // As many applications do it.
+    pg.types.setTypeParser(pg.types.builtins.INT8, Number);
+    try {
+      const library = await openLibrary(product, { database: pool });
+      const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+
+      const results = await Promise.all([
+        library.syncCustomerToExternalApi(await accountDataOf(product.database, id)),
+        library.syncCustomerToExternalApi(await accountDataOf(product.database, id)),
+      ]);
+      await library.close();
+
+      expect(results.map(({ success }) => success)).toEqual([true, true]);
+      expect(product.requests().map(({ operation }) => operation)).toEqual(["create", "update"]);
+      expect((await pool.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+    } finally {
+      pg.types.setTypeParser(pg.types.builtins.INT8, String);
+      await pool.end();
+    }
+  });
+});
+
+describe("a call that does not succeed", () => {
+  test.each([
+    ["no id", { name: "Toko" }, "id"],
+    ["a tier that is no object", { id: "1", package_tiers: [5] }, "package_tiers[0]"],
+    [
+      "an amount that is none",
+      { id: "1", package_tiers: [{ id: 1, amount: "x" }] },
+      "package_tiers[0].amount",
+    ],
+    ["nothing", undefined, "the account"],
+  ])("because of %s names the field and sends nothing", async (_, data, field) => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+
+    const result = await syncCustomerToExternalApi(data as never);
+
+    expect(result).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/^Validation failed: /),
+      validationResult: { isValid: false, errors: [{ field }] },
+      customerData: null,
+    });
+  });
+
+  test("because it is not valid leaves the account as it was", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database);
+    const data = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(data);
+
+    const result = await syncCustomerToExternalApi({ ...data, name: " ", email: "no address" });
+
+    expect(result).toMatchObject({
+      success: false,
+      validationResult: {
+        errors: [{ field: "customer.name" }, { field: "customer.email" }, { field: "branch.name" }],
+      },
+    });
+    expect(product.requests()).toHaveLength(1);
+    expect(await stateOf(id)).toBe("clean");
+  });
+
+  test("because there is no such account sends nothing, and leaves nothing behind", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+
+    const result = await syncCustomerToExternalApi({ id: crypto.randomUUID(), name: "Toko" });
+
+    expect(result).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/there is no account/),
+    });
+    expect(product.requests()).toEqual([]);
+    expect(await product.database.query("select from account_sync.account")).toEqual([]);
+  });
+
+  test("because the API refuses says how, and does not set the account aside for the caller's data", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+    const data = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(data);
+    product.sandbox.setFaults({ next: [{ status: 422, body: { error: ["name is taken"] } }] });
+
+    const result = await syncCustomerToExternalApi({ ...data, name: "Diambil" });
+
+    expect(result).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/^External API Error: .*name is taken/),
+      details: {
+        httpStatus: 422,
+        errorClass: "rejected",
+        delivery: "not_applied",
+        retryAfterMs: null,
+      },
+      customerData: { customer: { name: "Diambil" } },
+    });
+    const daemon = await product.start();
+    await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
+    expect(await stateOf(id)).toBe("clean");
+    expect(await daemon.metric("runs_total", { outcome: "unchanged" })).toBe(1);
+    expect(product.requests()).toHaveLength(2);
+  });
+
+  test("because its create was not answered is told so, and nobody sends it again", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+    const data = await accountDataOf(product.database, id);
+    product.sandbox.setFaults({ next: [{ dropConnection: "after" }] });
+
+    const first = await syncCustomerToExternalApi(data);
+    const second = await syncCustomerToExternalApi(data);
+
+    expect(first).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/^External API Error: .*may exist/),
+      details: { errorClass: "unknown_outcome", delivery: "unknown" },
+    });
+    expect(second).toMatchObject({ success: false, details: { errorClass: "unknown_outcome" } });
+    expect(product.requests()).toHaveLength(1);
+    expect(await stateOf(id)).toBe("parked");
+  });
+
+  test("because its parent has no external id is told whom it waits for", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const parent = await insertAccount(product.database, { accountNo: "P-1" });
+    const id = await insertAccount(product.database, { accountNo: "C-1", parentId: parent });
+
+    const result = await syncCustomerToExternalApi(await accountDataOf(product.database, id));
+
+    expect(result).toMatchObject({
+      success: false,
+      error: `Validation failed: Waits for its parent ${parent}, which has no external id yet.`,
+    });
+    expect(product.requests()).toEqual([]);
+  });
+
+  test("because the database is away says so, before anything is sent", async () => {
+    const database = await createDatabase();
+    await migrate({ url: database.url, info: () => {} });
+    const library = await openLibrary({ database, sandbox: product.sandbox }, { waitMs: 500 });
+    const id = await insertAccount(database);
+    const data = await accountDataOf(database, id);
+    await database.query("alter table account_sync.account rename to away");
+
+    const result = await library.syncCustomerToExternalApi(data);
+
+    expect(result).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/^Database Error: /),
+      customerData: { customer: { name: "Toko Uji" } },
+    });
+    expect(product.requests()).toEqual([]);
+    await database.query("alter table account_sync.away rename to account");
+  }, 30_000);
+
+  test("because somebody else has the account for too long gives up", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product, { waitMs: 300 });
+    const id = await insertAccount(product.database);
+    const data = await accountDataOf(product.database, id);
+    await product.database.query(
+      `insert into account_sync.account (account_id, lane, changed_at, last_changed_at, due_at, lease_token)
+       values ($1, 'change', now(), now(), now() + interval '1 minute', gen_random_uuid())`,
+      [id],
+    );
+
+    const result = await syncCustomerToExternalApi(data);
+
+    expect(result).toMatchObject({
+      success: false,
+      error: "Database Error: somebody else had the account for all the time that was waited",
+    });
+    expect(product.requests()).toEqual([]);
+  });
+});
+
+describe("ids that could not be written", () => {
+  test("are in the result, and are written later without a request", async () => {
+    const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 2, pics: 1 });
+    await refuseTierIds();
+
+    const result = (await syncCustomerToExternalApi(
+      await accountDataOf(product.database, id),
+    )) as SyncedResult;
+    const half = await externalIds(product.database, id);
+    await product.database.query("drop trigger refuse on m_account_package_tier");
+    const kept = JSON.parse(JSON.stringify(result.processingResult)) as ProcessingResult;
+    const retried = await retryFailedUpdates(kept, { id }, "siti");
+
+    expect(result).toMatchObject({
+      success: true,
+      processingResult: {
+        success: false,
+        updatedRecords: [
+          { type: "customer", success: true },
+          {
+            type: "tier",
+            success: false,
+            updatedCount: 0,
+            failedCount: 2,
+            details: [
+              { success: false, error: expect.stringContaining("P0001") },
+              { success: false, error: expect.stringContaining("P0001") },
+            ],
+          },
+          { type: "crew", success: true },
+        ],
+        errors: [expect.stringMatching(/^tier /), expect.stringMatching(/^tier /)],
+        summary: { totalUpdated: 2, totalErrors: 2 },
+      },
+    });
+    expect(half.tiers).toEqual([null, null]);
+    expect(half.account).not.toBeNull();
+    expect(retried).toMatchObject({
+      success: true,
+      updatedRecords: [{ type: "tier", success: true, updatedCount: 2, failedCount: 0 }],
+      errors: [],
+      summary: { totalUpdated: 1, totalErrors: 0 },
+    });
+    expect((await externalIds(product.database, id)).tiers).toEqual([
+      expect.any(String),
+      expect.any(String),
+    ]);
+    expect(product.requests()).toHaveLength(1);
+    expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
+  });
+
+  test("none of them, where the database goes away after the API has answered", async () => {
+    const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+    const data = await accountDataOf(product.database, id);
+    product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+    const calling = syncCustomerToExternalApi(data);
+    await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
+    await product.database.query("alter table account_sync.attempt rename to away");
+
+    const result = (await calling) as SyncedResult;
+    await product.database.query("alter table account_sync.away rename to attempt");
+    const retried = await retryFailedUpdates(
+      JSON.parse(JSON.stringify(result.processingResult)) as ProcessingResult,
+      data,
+    );
+
+    expect(result).toMatchObject({
+      success: true,
+      response: { customer: { data: { id: expect.any(String) } } },
+      processingResult: {
+        success: false,
+        error: expect.stringMatching(/^Database Error: /),
+        updatedRecords: [],
+        errors: [expect.any(String)],
+        summary: { totalUpdated: 0, totalErrors: 1 },
+      },
+    });
+    expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3, totalErrors: 0 } });
+    expect(await externalIds(product.database, id)).toMatchObject({
+      account: expect.any(String),
+      tiers: [expect.any(String)],
+      pics: [expect.any(String)],
+    });
+    expect(product.requests()).toHaveLength(1);
+  }, 60_000);
+
+  test("are not forced on a row that has another id by now", async () => {
+    const { retryFailedUpdates, updatePackageTier } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 0 });
+    const [tier] = await product.database.query<{ id: string }>(
+      "select id from m_account_package_tier",
+    );
+    const tierId = tier?.id ?? "";
+    await updatePackageTier(tierId, { uuid_be: "by-hand" });
+
+    const retried = await retryFailedUpdates(
+      {
+        success: false,
+        updatedRecords: [],
+        errors: ["x"],
+        summary: { totalUpdated: 0, totalErrors: 1 },
+        failedUpdates: [{ type: "tier", id: tierId, uuidBe: "of-the-api" }],
+      },
+      { id },
+    );
+
+    expect(retried).toMatchObject({
+      success: false,
+      errors: [`tier ${tierId}: it has a different external id already, which was kept`],
+      failedUpdates: [{ type: "tier", id: tierId, uuidBe: "of-the-api" }],
+    });
+    expect((await externalIds(product.database, id)).tiers).toEqual(["by-hand"]);
+  });
+
+  test("from an answer that came some other way are matched and written", async () => {
+    const { processExternalApiResponse } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 2, pics: 1 });
+    const data = await accountDataOf(product.database, id);
+
+    const result = await processExternalApiResponse(
+      {
+        data: {
+          customer: { data: { id: "ext-c" } },
+          branch: { data: { id: "ext-b" } },
+          tier: { data: [{ id: 1 }, { id: 2 }] },
+          crew: { data: [{ id: "ext-p" }], failed: 0 },
+        },
+      },
+      data,
+      "siti",
+    );
+    const refused = await processExternalApiResponse({ success: false, error: "no" }, data);
+
+    expect(result).toMatchObject({ success: true, summary: { totalUpdated: 3, totalErrors: 0 } });
+    expect(await externalIds(product.database, id)).toEqual({
+      account: "ext-c",
+      branch: "ext-b",
+      tiers: ["1", "2"],
+      pics: ["ext-p"],
+      updatedBy: "siti",
+    });
+    expect(refused).toMatchObject({ success: false, errors: ["The API refused: no"] });
+    expect(product.requests()).toEqual([]);
+  });
+});
+
+describe("a single id", () => {
+  test("is written, kept when another one stands, and replaced when that is asked for", async () => {
+    const { updateAccount, updatePackageTier, updateAccountPIC } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+    const [tier] = await product.database.query<{ id: string }>(
+      "select id from m_account_package_tier",
+    );
+    const [pic] = await product.database.query<{ id: string }>("select id from m_account_pic");
+
+    const changes = await product.database.query("select from account_sync.change");
+    const written = await updateAccount(id, { uuid_be: "one", updated_by: "siti" });
+    const kept = await updateAccount(id, { uuid_be: "two" });
+    const replaced = await updateAccount(id, { uuid_be: 3, replace: true });
+    await updatePackageTier(tier?.id ?? "", { uuid_be: "tier" });
+    await updateAccountPIC(pic?.id ?? "", { uuid_be: "pic" });
+    const nobody = await updateAccount(crypto.randomUUID(), { uuid_be: "one" });
+
+    expect(written).toEqual({ success: true, id, uuidBe: "one", updatedAt: expect.any(String) });
+    expect(kept).toMatchObject({ success: false, error: expect.stringContaining("different") });
+    expect(replaced).toMatchObject({ success: true, uuidBe: "3" });
+    expect(nobody).toMatchObject({ success: false, error: "there is no such row" });
+    expect(await externalIds(product.database, id)).toMatchObject({
+      account: "3",
+      tiers: ["tier"],
+      pics: ["pic"],
+    });
+    // Ours, so no change.
+    expect(await product.database.query("select from account_sync.change")).toEqual(changes);
+  });
+});
+
+describe("beside a daemon", () => {
+  test("five hundred accounts are synced by both at once: no account in both, no id wrong", async () => {
+    product.sandbox.setFaults({ always: { delayMs: 5 } });
+    const library = await openLibrary(product, { concurrency: 8 });
+    const ids: string[] = [];
+    for (let n = 0; n < 500; n += 1)
+      ids.push(
+        await insertAccount(product.database, { accountNo: `A-${n}`, tiers: n % 3, pics: n % 2 }),
+      );
+    const loaded = await Promise.all(ids.map((id) => accountDataOf(product.database, id)));
+
+    const [results] = await Promise.all([
+      Promise.all(loaded.map((data) => library.syncCustomerToExternalApi(data))),
+      product.start({ SYNC_BACKFILL_ON_START: "true" }),
+    ]);
+    await eventually(async () => expect(await isAtRest(product.database)).toBe(true), {
+      timeoutMs: 60_000,
+    });
+
+    expect(results.filter(({ success }) => !success)).toEqual([]);
+    const { byOperation, overlapping } = product.sandbox.counts();
+    expect(overlapping).toBe(0);
+    expect(byOperation.create).toBe(500);
+    expect(product.sandbox.customers()).toHaveLength(500);
+    expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
+    process.stdout.write(
+      `500 accounts by both: ${byOperation.create} creates, ${byOperation.update} updates, ${overlapping} overlapping\n`,
+    );
+  }, 120_000);
+
+  test("what was pending is delivered although the caller's data were older", async () => {
+    const library = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+    const old = await accountDataOf(product.database, id);
+    await product.database.query("update m_account set name = 'Toko Baru' where id = $1", [id]);
+    await product.database.query(
+      `insert into account_sync.account (account_id, lane, changed_at, last_changed_at, due_at)
+       values ($1, 'change', now(), now(), now() + interval '1 s')`,
+      [id],
+    );
+
+    const result = await library.syncCustomerToExternalApi(old);
+    await product.start();
+    await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
+
+    expect(result).toMatchObject({ success: true });
+    expect(product.requests().map(nameOf)).toEqual(["Toko Uji", "Toko Baru"]);
+  });
+
+  test("what was pending is not sent once more when the caller's data are the rows'", async () => {
+    const library = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 2, pics: 2 });
+
+    await library.syncCustomerToExternalApi(await accountDataOf(product.database, id));
+    await product.start();
+    await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
+
+    expect(product.requests()).toHaveLength(1);
+  });
+
+  test("an answer that a process left in the journal is written before the caller's data go out", async () => {
+    const library = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+    await product.database.query(
+      `insert into account_sync.attempt (account_id, generation, trigger, operation, delivery, idempotency_key, body, sent, fingerprint, received)
+       values ($1::text, 1, 'change', 'create', 'answered', gen_random_uuid(), '{}',
+         json_build_object('accountId', $1::text, 'externalId', null, 'branchExternalId', null, 'tiers', '[]'::json, 'pics', '[]'::json),
+         'x', '{"customer": "ext-journaled", "branch": null, "tiers": [], "pics": [], "problems": []}')`,
+      [id],
+    );
+
+    const result = await library.syncCustomerToExternalApi(
+      await accountDataOf(product.database, id),
+    );
+
+    expect(await externalIds(product.database, id)).toMatchObject({ account: "ext-journaled" });
+    expect(product.requests().map(({ operation }) => operation)).toEqual(["update"]);
+    expect(result).toMatchObject({ success: false, details: { httpStatus: 404 } });
+  });
+});
+
+describe("the way in", () => {
+  const opened: { close(): Promise<void> }[] = [];
+  afterEach(async () => {
+    for (const library of opened.splice(0)) await library.close();
+  });
+
+  test("refuses a database that was not migrated, and says what to do", async () => {
+    const database = await createDatabase();
+
+    await expect(createAccountSync({ database: database.url, log: false })).rejects.toMatchObject({
+      name: "OperatorError",
+      message: expect.stringContaining("no schema account_sync"),
+      hint: expect.stringContaining("migrate"),
+    });
+  });
+
+  test("names every option that is wrong", async () => {
+    await expect(
+      createAccountSync({
+        database: "mysql://somewhere",
+        api: { url: "https://api.example.com", clientId: "one", timeoutMs: -1 },
+      }),
+    ).rejects.toThrow(/DATABASE_URL[\s\S]*CUSTOMER_API_TIMEOUT_MS/);
+  });
+
+  test("without an API a call says what is missing, and nothing else is harmed", async () => {
+    const library = await createAccountSync({ database: product.database.url, log: false });
+    opened.push(library);
+    const id = await insertAccount(product.database);
+
+    const result = await library.syncCustomerToExternalApi(
+      await accountDataOf(product.database, id),
+    );
+
+    expect(result).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/^External API Error: .*CUSTOMER_API_URL/),
+    });
+  });
+
+  test("pure functions say what would be sent and what is wrong with it, by the input alone", async () => {
+    const { transformCustomerData, validateCustomerData } = await openLibrary(product);
+
+    const command = transformCustomerData({ id: 7, name: "Toko", phone_no: "0812-3456-7890" });
+    const validation = validateCustomerData({ id: 7, name: "", email: "none" });
+
+    expect(command).toMatchObject({
+      customer: { name: "Toko", msisdn: "+6281234567890" },
+      tier: [],
+    });
+    expect(() => transformCustomerData({ name: "x" } as never)).toThrow(/^id must be an id/);
+    expect(validation).toMatchObject({
+      isValid: false,
+      errors: [{ field: "customer.name" }, { field: "customer.email" }, { field: "branch.name" }],
+    });
+  });
+});
+
+async function stateOf(id: string): Promise<string | undefined> {
+  const [row] = await product.database.query<{ state: string }>(
+    "select state from account_sync.status where account_id = $1",
+    [id],
+  );
+  return row?.state;
+}
+
+/** As a trigger of the application might. */
+async function refuseTierIds(): Promise<void> {
+  await product.database.query(
+    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`,
+  );
+  await product.database.query(
+    "create trigger refuse before update of uuid_be on m_account_package_tier for each row execute function refuse()",
+  );
+}
+
+function nameOf({ body }: { readonly body: unknown }): string {
+  return (body as { customer: { name: string } }).customer.name;
+}
