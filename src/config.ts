@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { OperatorError } from "./operator-error.ts";
+import { LANGUAGES } from "./sync/messages.ts";
 
 export type Config = ReturnType<typeof readConfig>;
 
@@ -204,7 +205,7 @@ const settings = z
       .default("account-sync"),
     ON_ACCOUNT_DELETE: notYet("ignore"),
     HISTORY_RETENTION_DAYS: wholeNumber(1, 36_500, "days").default(30),
-    MESSAGES: notYet("en"),
+    MESSAGES: z.enum(LANGUAGES, "must be en or id").default("en"),
     HTTP_HOST: z.string().default("127.0.0.1"),
     HTTP_PORT: wholeNumber(0, 65_535, "a port").default(9464),
     HTTP_TOKEN: z.string().min(8, "must have at least 8 characters").optional(),
@@ -307,6 +308,8 @@ function toConfig(values: z.infer<typeof settings>) {
       userId: values.SYNC_USER_ID,
       historyRetentionDays: values.HISTORY_RETENTION_DAYS,
     },
+    /** Of the messages about a customer's data. */
+    language: values.MESSAGES,
     http: { host: values.HTTP_HOST, port: values.HTTP_PORT, token: values.HTTP_TOKEN ?? null },
     log: {
       level: values.LOG_LEVEL,

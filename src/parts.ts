@@ -108,6 +108,7 @@ export async function openParts(
       applyingMaxMs: tokenTimeoutMs + config.api.timeoutMs,
       maxAttempts: config.sync.maxAttempts,
       defaultUserId: config.sync.userId,
+      language: config.language,
       delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),
       blockedRecheckMs: Math.min(config.sync.backoff.maxMs, 300_000),
     },

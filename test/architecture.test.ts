@@ -38,7 +38,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const PURE = [
   "checks/names.ts",
   "sync/command.ts",
+  "sync/field-paths.ts",
   "sync/fingerprint.ts",
+  "sync/messages.ts",
   "sync/validate.ts",
   "sync/match-ids.ts",
   "sync/outcome.ts",

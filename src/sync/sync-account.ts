@@ -31,10 +31,11 @@ import {
 import { fingerprintOf } from "./fingerprint.ts";
 import type { Loaded } from "./load.ts";
 import { matchIds } from "./match-ids.ts";
+import type { Language } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import type { Conclusion } from "./settle.ts";
-import { validateCommand } from "./validate.ts";
+import { describeErrors, toValidationContext, validateCommand } from "./validate.ts";
 
 export interface SyncParts {
   readonly clock: Pick<Clock, "now">;
@@ -72,6 +73,8 @@ export interface SyncPolicy {
   readonly maxAttempts: number;
   /** `updated_by` when nobody is named. */
   readonly defaultUserId: string;
+  /** Of the messages about a customer's data. */
+  readonly language: Language;
   readonly delayAfter: (attempts: number) => number;
   /** How long a blocked account sleeps when its parent does not wake it. */
   readonly blockedRecheckMs: number;
@@ -152,24 +155,23 @@ export async function syncAccount(
   }
 
   const { command, sent } = toCommand(account, parts.mapping);
-  const validation = validateCommand(command, { hasAccountType: account.typeName !== null });
+  const { language } = parts.policy;
+  const validation = validateCommand(command, toValidationContext(account, language));
+  const facts = { supersedes: unsettled?.attemptId ?? null };
   if (!validation.isValid) {
-    const error = validation.errors
-      .map((finding) => `${finding.field}: ${finding.message}`)
-      .join("; ");
-    return await end({ ...notValid(error, account), supersedes: unsettled?.attemptId ?? null });
+    return await end({ ...notValid(describeErrors(validation, language), account), ...facts });
   }
 
   const fingerprint = fingerprintOf(command);
   if (!claim.force && fingerprint === claim.fingerprint && hasAllIds(sent)) {
-    return await end({ name: "unchanged", supersedes: unsettled?.attemptId ?? null });
+    return await end({ name: "unchanged", ...facts });
   }
 
   const body = JSON.stringify(command);
   const bytes = Buffer.byteLength(body);
   if (bytes > COMMAND_BYTES_MAX) {
     const error = `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
-    return await end({ ...notValid(error, account), supersedes: unsettled?.attemptId ?? null });
+    return await end({ ...notValid(error, account), ...facts });
   }
 
   return await send(
@@ -186,7 +188,7 @@ export async function syncAccount(
       body,
       sent,
       fingerprint,
-      supersedes: unsettled?.attemptId ?? null,
+      ...facts,
       repeatsUnknown: false,
     },
     lease,

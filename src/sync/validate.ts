@@ -3,21 +3,20 @@ import {
   isSupportedCountry,
   parsePhoneNumberFromString,
 } from "libphonenumber-js/max";
+import type { Account } from "./account.ts";
 import type { CustomerCommand } from "./command.ts";
+import { type Language, MESSAGES, type RuleName, SENTENCES, say } from "./messages.ts";
 
 /** Validation: what is wrong with a command before it is sent. Errors keep it back, warnings only tell. Pure. */
 export function validateCommand(command: CustomerCommand, context: ValidationContext): Validation {
-  const findings = RULES.flatMap((rule) =>
-    rule.broken(command, context).map((broken) => ({
-      severity: rule.severity,
-      finding: toFinding(rule.name, broken),
-    })),
-  );
-
-  const errors = findings.filter((each) => each.severity === "error").map((each) => each.finding);
-  const warnings = findings
-    .filter((each) => each.severity === "warning")
-    .map((each) => each.finding);
+  const errors: Finding[] = [];
+  const warnings: Finding<WarningRule>[] = [];
+  for (const { severity, name, broken } of RULES) {
+    for (const each of broken(command, context)) {
+      if (severity === "error") errors.push(toFinding(name, each, context));
+      else warnings.push(toFinding(name, each, context));
+    }
+  }
 
   return {
     isValid: errors.length === 0,
@@ -27,55 +26,63 @@ export function validateCommand(command: CustomerCommand, context: ValidationCon
   };
 }
 
+/** What the rules need to know of the account beside its command. */
+export function toValidationContext(
+  account: Pick<Account, "typeName">,
+  language: Language,
+): ValidationContext {
+  return { hasAccountType: !isBlank(account.typeName), language };
+}
+
+/** One line that names every error. */
+export function describeErrors({ errors }: Validation, language: Language): string {
+  const findings = errors.map(({ message }) => message).join("; ");
+  return say(SENTENCES.validation_failed, language, { findings });
+}
+
 export interface ValidationContext {
   /** False when the account has no type, so its role is the default one. */
   readonly hasAccountType: boolean;
   /** ISO code. Only a command written by hand has numbers without a country code that could still be read. */
   readonly defaultCountry?: string;
+  /** Of the messages; English when nothing is said. */
+  readonly language?: Language;
 }
 
 export interface Validation {
   readonly isValid: boolean;
   readonly errors: readonly Finding[];
-  readonly warnings: readonly Finding[];
+  readonly warnings: readonly Finding<WarningRule>[];
   readonly summary: { readonly totalErrors: number; readonly totalWarnings: number };
 }
 
-export interface Finding {
+export interface Finding<Rule extends RuleName = RuleName> {
   /** Path in the command: `tier[0].max_amount`. */
   readonly field: string;
-  readonly rule: RuleName;
+  readonly rule: Rule;
   /** Names the field and the rule, never the value: messages are logged and kept in the history. */
   readonly message: string;
 }
 
-export type RuleName = keyof typeof MESSAGES;
+/** Rules that only tell. */
+export type WarningRule =
+  | "recommended"
+  | "ktp_length"
+  | "npwp_length"
+  | "amount_absent"
+  | "date_absent"
+  | "tier_overlap"
+  | "username_twice"
+  | "account_type_missing";
 
-/** `{field}` is the path of the finding, `{other}` the path it clashes with. */
-export const MESSAGES = {
-  required: "{field} is missing",
-  recommended: "{field} is empty",
-  email_malformed: "{field} is not an e-mail address",
-  phone_impossible: "{field} is not a possible phone number",
-  ktp_length: "{field} does not have 16 digits",
-  npwp_length: "{field} does not have 15 or 16 digits",
-  amount_invalid: "{field} is not a number of zero or more",
-  amount_absent: "{field} is not given",
-  amount_order: "{field} is not greater than min_amount",
-  fee_above_100: "{field} is above 100 in a percentage tier",
-  date_malformed: "{field} is not a date",
-  date_absent: "{field} is not given",
-  date_order: "{field} is not after valid_from",
-  tier_overlap: "{field} overlaps {other} in amounts and dates",
-  username_twice: "{field} is the same as {other}",
-  account_type_missing: "{field} is the default role, the account has no type",
-} as const;
+type ErrorRule = Exclude<RuleName, WarningRule>;
 
-interface Rule {
-  readonly name: RuleName;
-  readonly severity: "error" | "warning";
+type Rule = {
   readonly broken: (command: CustomerCommand, context: ValidationContext) => readonly Broken[];
-}
+} & (
+  | { readonly severity: "error"; readonly name: ErrorRule }
+  | { readonly severity: "warning"; readonly name: WarningRule }
+);
 
 interface Broken {
   readonly field: string;
@@ -84,64 +91,55 @@ interface Broken {
 
 /** One line per condition, in the order of the command. */
 const RULES: readonly Rule[] = [
-  each("required", "error", ["customer.name"], isBlank),
-  each("email_malformed", "error", ["customer.email"], isNoEmail),
-  each("phone_impossible", "error", ["customer.msisdn"], isNoPhone),
-  each("recommended", "warning", ["customer.email", "customer.msisdn"], isBlank),
-  each("recommended", "warning", ["customer.address.city", "customer.address.state"], isBlank),
-  each("ktp_length", "warning", ["customer.ktp"], isNoKtp),
-  each("npwp_length", "warning", ["customer.npwp"], isNoNpwp),
+  error("required", ["customer.name"], isBlank),
+  error("email_malformed", ["customer.email"], isNoEmail),
+  error("phone_impossible", ["customer.msisdn"], isNoPhone),
+  warning("recommended", ["customer.email", "customer.msisdn"], isBlank),
+  warning("recommended", ["customer.address.city", "customer.address.state"], isBlank),
+  warning("ktp_length", ["customer.ktp"], isNoKtp),
+  warning("npwp_length", ["customer.npwp"], isNoNpwp),
   { name: "account_type_missing", severity: "warning", broken: missingAccountType },
 
-  each(
-    "amount_invalid",
-    "error",
-    ["tier[].min_amount", "tier[].max_amount", "tier[].fee"],
-    isNoAmount,
-  ),
-  each(
-    "amount_absent",
-    "warning",
-    ["tier[].min_amount", "tier[].max_amount", "tier[].fee"],
-    isAbsent,
-  ),
+  error("amount_invalid", ["tier[].min_amount", "tier[].max_amount", "tier[].fee"], isNoAmount),
+  warning("amount_absent", ["tier[].min_amount", "tier[].max_amount", "tier[].fee"], isAbsent),
   { name: "amount_order", severity: "error", broken: amountsOutOfOrder },
   { name: "fee_above_100", severity: "error", broken: feesAbove100 },
-  each("date_malformed", "error", ["tier[].valid_from", "tier[].valid_to"], isNoDate),
-  each("date_absent", "warning", ["tier[].valid_from", "tier[].valid_to"], isAbsent),
+  error("date_malformed", ["tier[].valid_from", "tier[].valid_to"], isNoDate),
+  warning("date_absent", ["tier[].valid_from", "tier[].valid_to"], isAbsent),
   { name: "date_order", severity: "error", broken: datesOutOfOrder },
   { name: "tier_overlap", severity: "warning", broken: overlappingTiers },
 
-  each("required", "error", ["customer-crew[].name"], isBlank),
-  each("email_malformed", "error", ["customer-crew[].email"], isNoEmail),
-  each("phone_impossible", "error", ["customer-crew[].msisdn"], isNoPhone),
-  each("ktp_length", "warning", ["customer-crew[].ktp"], isNoKtp),
-  each("npwp_length", "warning", ["customer-crew[].npwp"], isNoNpwp),
+  error("required", ["customer-crew[].name"], isBlank),
+  error("email_malformed", ["customer-crew[].email"], isNoEmail),
+  error("phone_impossible", ["customer-crew[].msisdn"], isNoPhone),
+  warning("ktp_length", ["customer-crew[].ktp"], isNoKtp),
+  warning("npwp_length", ["customer-crew[].npwp"], isNoNpwp),
   { name: "username_twice", severity: "warning", broken: repeatedUsernames },
 
-  each("required", "error", ["beneficiary-account.firstname"], isBlank),
-  each("required", "error", ["beneficiary-account.lastname"], isBlank),
-  each("required", "error", ["beneficiary-account.account_number"], isBlank),
-  each("required", "error", ["beneficiary-account.bank.id"], isBlank),
+  error("required", ["beneficiary-account.firstname"], isBlank),
+  error("required", ["beneficiary-account.lastname"], isBlank),
+  error("required", ["beneficiary-account.account_number"], isBlank),
+  error("required", ["beneficiary-account.bank.id"], isBlank),
 
-  each("required", "error", ["branch.name"], isBlank),
-  each("recommended", "warning", ["branch.code"], isBlank),
+  error("required", ["branch.name"], isBlank),
+  warning("recommended", ["branch.code"], isBlank),
 ];
 
-function each(
-  name: RuleName,
-  severity: Rule["severity"],
-  paths: readonly string[],
-  isBroken: (value: unknown, context: ValidationContext) => boolean,
-): Rule {
-  return {
-    name,
-    severity,
-    broken: (command, context) =>
-      paths
-        .flatMap((path) => fieldsAt(command, path))
-        .filter(({ value }) => isBroken(value, context)),
-  };
+type IsBroken = (value: unknown, context: ValidationContext) => boolean;
+
+function error(name: ErrorRule, paths: readonly string[], isBroken: IsBroken): Rule {
+  return { name, severity: "error", broken: fieldsThat(isBroken, paths) };
+}
+
+function warning(name: WarningRule, paths: readonly string[], isBroken: IsBroken): Rule {
+  return { name, severity: "warning", broken: fieldsThat(isBroken, paths) };
+}
+
+function fieldsThat(isBroken: IsBroken, paths: readonly string[]): Rule["broken"] {
+  return (command, context) =>
+    paths
+      .flatMap((path) => fieldsAt(command, path))
+      .filter(({ value }) => isBroken(value, context));
 }
 
 interface Field {
@@ -316,8 +314,10 @@ function tiersOf(command: CustomerCommand) {
     .filter(({ tier }) => typeof tier === "object" && tier !== null);
 }
 
-function toFinding(rule: RuleName, { field, other = "" }: Broken): Finding {
-  // Functions, as a replacement text would give `$` a meaning.
-  const message = MESSAGES[rule].replace("{field}", () => field).replace("{other}", () => other);
-  return { field, rule, message };
+function toFinding<Name extends RuleName>(
+  rule: Name,
+  { field, other = "" }: Broken,
+  { language = "en" }: ValidationContext,
+): Finding<Name> {
+  return { field, rule, message: say(MESSAGES[rule], language, { field, other }) };
 }

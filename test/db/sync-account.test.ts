@@ -1359,6 +1359,17 @@ describe("an account that cannot be sent", () => {
     expect(api.requests).toEqual([]);
   });
 
+  test("is told what is wrong in Bahasa Indonesia, where that is the language", async () => {
+    const { id } = await engine.insertAccount({ name: " " });
+
+    await engine.round(api, { policy: { language: "id" } });
+
+    expect(await engine.row(id)).toMatchObject({
+      state: "parked",
+      error: "Validasi gagal: customer.name wajib diisi; branch.name wajib diisi",
+    });
+  });
+
   test("is parked when it has too many rows, with the figures and the limit, and is not read", async () => {
     const { id } = await engine.insertAccount();
     const small = await engine.insertAccount({ tiers: 3 });

@@ -136,6 +136,7 @@ export class Replica implements Sender {
         applyingMaxMs: settings.apiTimeoutMs * 2,
         maxAttempts: 0,
         defaultUserId: "account-sync",
+        language: "en",
         delayAfter: (attempts) => backoffMs(attempts, BACKOFF, clock.random),
         blockedRecheckMs: BACKOFF.maxMs,
       },

@@ -243,6 +243,7 @@ export async function createEngine(
           applyingMaxMs: 0,
           maxAttempts: 0,
           defaultUserId: "account-sync",
+          language: "en",
           delayAfter: () => 0,
           blockedRecheckMs: 300_000,
           ...policy,

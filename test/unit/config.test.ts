@@ -102,7 +102,7 @@ test.each([
   ["CUSTOMER_API_LOOKUP_PATH", "/api/customer"],
   ["CUSTOMER_API_MAX_RPS", "2.5"],
   ["ON_ACCOUNT_DELETE", "delete"],
-  ["MESSAGES", "id"],
+  ["MESSAGES", "fr"],
   ["DEFAULT_COUNTRY", "Indonesia"],
   ["SYNC_NOTIFY", "sometimes"],
   ["SYNC_USER_ID", "x".repeat(51)],

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { CommandCrew, CommandTier, CustomerCommand } from "../../src/sync/command.ts";
-import { MESSAGES, validateCommand } from "../../src/sync/validate.ts";
+import { MESSAGES } from "../../src/sync/messages.ts";
+import { validateCommand } from "../../src/sync/validate.ts";
 
 const CONTEXT = { hasAccountType: true };
 
@@ -70,7 +71,7 @@ describe("errors", () => {
     const { isValid, errors, warnings } = validateCommand(command(change), CONTEXT);
 
     expect(isValid).toBe(false);
-    expect(errors).toEqual([{ field, rule, message: MESSAGES[rule].replace("{field}", field) }]);
+    expect(errors).toEqual([{ field, rule, message: MESSAGES[rule].en.replace("{field}", field) }]);
     expect(warnings).toEqual([]);
   });
 });
@@ -93,7 +94,9 @@ describe("warnings", () => {
 
     expect(isValid).toBe(true);
     expect(errors).toEqual([]);
-    expect(warnings).toEqual([{ field, rule, message: MESSAGES[rule].replace("{field}", field) }]);
+    expect(warnings).toEqual([
+      { field, rule, message: MESSAGES[rule].en.replace("{field}", field) },
+    ]);
   });
 
   test("tiers that overlap in amounts and in dates name each other", () => {
