@@ -39,6 +39,7 @@ const PURE = [
   "checks/names.ts",
   "sync/command.ts",
   "sync/field-paths.ts",
+  "sync/field-paths.ts",
   "sync/fingerprint.ts",
   "sync/messages.ts",
   "sync/validate.ts",

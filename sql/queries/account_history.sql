@@ -10,7 +10,8 @@ select
   error_class as "error_class",
   error as "error",
   updated as "updated",
-  failed as "failed"
+  failed as "failed",
+  warnings as "warnings"
 from account_sync.attempt
 where account_id = account_sync.canonical_id($1)
 order by attempt_id desc

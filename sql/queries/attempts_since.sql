@@ -12,7 +12,8 @@ select
   sent as "sent",
   received as "received",
   updated as "updated",
-  failed as "failed"
+  failed as "failed",
+  warnings as "warnings"
 from account_sync.attempt
 where account_id = any ($1::text[]) and attempt_id > $2::bigint and outcome is not null
 order by attempt_id

@@ -14,6 +14,8 @@ select
   coalesce(octet_length(body), 0) as "bodyBytes",
   sent as "sent",
   fingerprint as "fingerprint",
+  field_fingerprints as "fieldFingerprints",
+  warnings as "warnings",
   received as "received"
 from account_sync.attempt
 where account_id = any ($1::text[]) and settled_at is null

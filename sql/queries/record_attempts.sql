@@ -1,7 +1,7 @@
 -- Adds attempts that sent nothing to the history: unchanged, gone, blocked, not valid.
--- $1 account ids   $2 generations   $3 triggers   $4 outcomes   $5 error classes   $6 errors   $7 updated   $8 failed   $9 durations, ms
+-- $1 account ids   $2 generations   $3 triggers   $4 outcomes   $5 error classes   $6 errors   $7 updated   $8 failed   $9 durations, ms   $10 warnings
 insert into account_sync.attempt
-  (account_id, generation, trigger, started_at, finished_at, settled_at, outcome, error_class, error, updated, failed)
+  (account_id, generation, trigger, started_at, finished_at, settled_at, outcome, error_class, error, updated, failed, warnings)
 select
   account_id,
   generation,
@@ -13,6 +13,7 @@ select
   error_class,
   error,
   updated,
-  failed
-from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::jsonb[], $9::float8[])
-  as s (account_id, generation, trigger, outcome, error_class, error, updated, failed, duration_ms)
+  failed,
+  warnings
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::jsonb[], $9::float8[], $10::int[])
+  as s (account_id, generation, trigger, outcome, error_class, error, updated, failed, duration_ms, warnings)

@@ -146,6 +146,10 @@ async function describeAccount({ inspector }: Parts, id: string, json: boolean):
 function factsOf(account: AccountDetail): string[][] {
   const facts = [["state", account.state]];
   if (account.error !== null) facts.push(["why", `${account.error_class ?? ""}: ${account.error}`]);
+  const warnings = account.history[0]?.warnings ?? 0;
+  if (warnings > 0) {
+    facts.push(["warnings", `${warnings} at the last try: account-sync preview tells them`]);
+  }
   if (account.attempts > 0) facts.push(["failed tries", String(account.attempts)]);
   if (account.due_at !== null) {
     facts.push([account.state === "running" ? "lease ends" : "due", toTime(account.due_at)]);
@@ -165,9 +169,10 @@ function historyOf(history: readonly HistoryRow[]): string[] {
     attempt.trigger,
     attempt.outcome ?? "under way",
     attempt.http_status === null ? "" : String(attempt.http_status),
+    attempt.warnings === 0 ? "" : String(attempt.warnings),
     attempt.error === null ? "" : `${attempt.error_class ?? ""}: ${attempt.error}`,
   ]);
-  return toTable([["started", "trigger", "outcome", "http", "error"], ...rows]);
+  return toTable([["started", "trigger", "outcome", "http", "warnings", "error"], ...rows]);
 }
 
 /** To the second, in the time zone of the database session. */

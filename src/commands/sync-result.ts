@@ -18,6 +18,7 @@ export interface FinishedAttempt {
   readonly received: ReceivedIds | null;
   readonly updated: CountByEntity | null;
   readonly failed: CountByEntity | null;
+  readonly warnings: number;
 }
 
 /** How an account's row stands; all null while the queue does not know it. */
@@ -43,6 +44,8 @@ export interface SyncResult {
   readonly errorClass?: ErrorClass;
   readonly error?: string;
   readonly nextAttemptAt?: string;
+  /** What validation had to say about the command; `preview` tells them. */
+  readonly warnings: number;
   readonly processingResult: ProcessingResult;
 }
 
@@ -93,6 +96,7 @@ export function resultOf(
     ...(errorClass === null ? {} : { errorClass }),
     ...(error === null ? {} : { error }),
     ...(outcome === "retry" && account.dueAt !== null ? { nextAttemptAt: account.dueAt } : {}),
+    warnings: attempt?.warnings ?? 0,
     processingResult: toProcessingResult(attempt, error),
   };
 }
@@ -109,6 +113,7 @@ export function unfinishedResult(account: FollowedAccount): SyncResult {
     operation: null,
     httpStatus: null,
     error,
+    warnings: 0,
     processingResult: toProcessingResult(undefined, error),
   };
 }

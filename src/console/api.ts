@@ -69,6 +69,8 @@ export interface HistoryRow {
   readonly error: string | null;
   readonly updated: unknown;
   readonly failed: unknown;
+  /** What validation had to say about the command. */
+  readonly warnings: number;
 }
 
 /** What this process says about itself. */

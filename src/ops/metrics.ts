@@ -8,6 +8,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
 import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
+import type { WarningRule } from "../sync/validate.ts";
 import type { ApiRequestResult, CircuitState, Observe } from "./observe.ts";
 
 /** A scrape waits this long for the queue's numbers, then goes out with the last known ones. */
@@ -41,6 +42,17 @@ const outcomes = everyOne<OutcomeName>({
   blocked: true,
   retry: true,
   parked: true,
+});
+
+const warningRules = everyOne<WarningRule>({
+  recommended: true,
+  ktp_length: true,
+  npwp_length: true,
+  amount_absent: true,
+  date_absent: true,
+  tier_overlap: true,
+  username_twice: true,
+  account_type_missing: true,
 });
 
 const triggers = everyOne<Trigger>({ change: true, manual: true, backfill: true });
@@ -168,6 +180,12 @@ function registerMetrics(registry: Registry) {
       help: "Captured changes folded into the queue",
       registers,
     }),
+    validationWarnings: new Counter({
+      name: "account_sync_validation_warnings_total",
+      help: "Warnings of validated commands, by rule; a command that is tried again counts again",
+      labelNames: ["rule"],
+      registers,
+    }),
     pendingAccounts: new Gauge({
       name: "account_sync_pending_accounts",
       help: "Accounts in the queue by state; the same number on every replica, so take max, not sum",
@@ -265,6 +283,8 @@ function startAtZero(metrics: RegisteredMetrics): void {
   for (const outcome of outcomes) {
     for (const trigger of triggers) metrics.runs.inc({ outcome, trigger }, 0);
   }
+
+  for (const rule of warningRules) metrics.validationWarnings.inc({ rule }, 0);
 
   for (const operation of operations) {
     metrics.apiRequestDuration.zero({ operation });

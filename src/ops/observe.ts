@@ -13,6 +13,7 @@ import type {
   OutcomeName,
   Trigger,
 } from "../sync/outcome.ts";
+import type { WarningRule } from "../sync/validate.ts";
 import type { Log, LogFields } from "./log.ts";
 import { type Metrics, setCheck, setCircuitState } from "./metrics.ts";
 
@@ -24,6 +25,11 @@ export interface Observe {
   folded(fold: { readonly changes: number; readonly accounts: number }): void;
   /** A sync came to its end: one log line, the runs, updated and failed counters, duration and lag. */
   ran(run: Run): void;
+  /** A command was validated. Its warnings are counted by rule, however often it comes to be validated. */
+  validated(command: {
+    readonly accountId: string;
+    readonly warnings: readonly { readonly field: string; readonly rule: WarningRule }[];
+  }): void;
   apiRequest(request: {
     readonly operation: "create" | "update" | "delete" | "lookup" | "token";
     readonly result: ApiRequestResult;
@@ -163,6 +169,13 @@ export function createObserve({
       const text = `account ${outcome}`;
       if (level === "warn") warnings.warn(`${outcome} ${errorClass}`, toRunLine(run), text);
       else log[level](toRunLine(run), text);
+    },
+
+    validated({ accountId, warnings: found }) {
+      for (const { rule } of found) metrics.validationWarnings.inc({ rule });
+      if (found.length === 0) return;
+      const fields = found.map(({ field, rule }) => `${field}: ${rule}`);
+      log.debug({ account_id: accountId, fields }, "validated, with warnings");
     },
 
     apiRequest({ operation, result, durationMs }) {

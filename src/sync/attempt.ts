@@ -5,6 +5,7 @@
 import type { Database, Queryable } from "../db/database.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
 import type { SentRows } from "./command.ts";
+import type { FieldFingerprints } from "./fingerprint.ts";
 import type { ReceivedIds } from "./match-ids.ts";
 import type { Operation } from "./outcome.ts";
 
@@ -30,6 +31,9 @@ export interface UnsettledAttempt {
   readonly bodyBytes: number;
   readonly sent: SentRows;
   readonly fingerprint: string;
+  /** null when a version that kept none has journaled it, or it has more fields than are kept. */
+  readonly fieldFingerprints: FieldFingerprints | null;
+  readonly warnings: number;
   readonly received: ReceivedIds | null;
 }
 
@@ -45,6 +49,10 @@ export interface Send {
   readonly body: string;
   readonly sent: SentRows;
   readonly fingerprint: string;
+  /** null when the command has more fields than are kept. */
+  readonly fieldFingerprints: FieldFingerprints | null;
+  /** What validation had to say about the command. */
+  readonly warnings: number;
   /** The unsettled attempt this one repeats or replaces. */
   readonly supersedes: string | null;
   /** An earlier try of this same send may have been applied. */
@@ -100,6 +108,10 @@ export async function journalSends(
       allowed.map((send) => JSON.stringify(send.sent)),
       allowed.map((send) => send.fingerprint),
       allowed.map((send) => send.configId),
+      allowed.map((send) => send.warnings),
+      allowed.map((send) =>
+        send.fieldFingerprints === null ? null : JSON.stringify(send.fieldFingerprints),
+      ),
     ]);
     const attemptIds = new Map(rows.map((row) => [row.accountId, row.attemptId]));
 

@@ -19,6 +19,7 @@ export const WITHOUT_FURTHER_ADO = {
   error: null,
   httpStatus: null,
   failed: [],
+  warnings: 0,
   delivery: null,
   settlesAttempt: true,
   delayMs: 0,

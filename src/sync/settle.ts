@@ -52,6 +52,8 @@ export interface Ended {
   readonly error: string | null;
   readonly httpStatus: number | null;
   readonly failed: readonly FailedRows[];
+  /** What validation had to say; of a journaled send it is in the journal already. */
+  readonly warnings: number;
   readonly delivery: "not_sent" | "not_applied" | "unknown" | null;
   /** False keeps key and body for the next try. */
   readonly settlesAttempt: boolean;
@@ -447,6 +449,7 @@ async function finishAttempts(tx: Transaction, endings: readonly Ending[]): Prom
       unsent.map(({ outcome }) => JSON.stringify(outcome.updated)),
       unsent.map(({ outcome }) => JSON.stringify(sumOf(outcome.failed))),
       unsent.map(({ conclusion }) => conclusion.durationMs),
+      unsent.map(({ conclusion }) => conclusion.warnings),
     ]);
   }
 }

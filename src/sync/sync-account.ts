@@ -28,7 +28,7 @@ import {
   WITHOUT_FURTHER_ADO,
   withoutConnection,
 } from "./endings.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
 import type { Loaded } from "./load.ts";
 import { matchIds } from "./match-ids.ts";
 import type { Language } from "./messages.ts";
@@ -57,7 +57,7 @@ export interface SyncParts {
   readonly isStillOurs: (claim: Claim, leaving: AbortSignal) => Promise<boolean>;
   /** Writes back and settles. Resolves null when the lease was lost. */
   readonly settle: (conclusion: Conclusion, leaving: AbortSignal) => Promise<Outcome | null>;
-  readonly observe: Pick<Observe, "unknownOutcome">;
+  readonly observe: Pick<Observe, "unknownOutcome" | "validated">;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
 }
@@ -157,7 +157,11 @@ export async function syncAccount(
   const { command, sent } = toCommand(account, parts.mapping);
   const { language } = parts.policy;
   const validation = validateCommand(command, toValidationContext(account, language));
-  const facts = { supersedes: unsettled?.attemptId ?? null };
+  parts.observe.validated({ accountId: account.id, warnings: validation.warnings });
+  const facts = {
+    warnings: validation.warnings.length,
+    supersedes: unsettled?.attemptId ?? null,
+  };
   if (!validation.isValid) {
     return await end({ ...notValid(describeErrors(validation, language), account), ...facts });
   }
@@ -188,6 +192,7 @@ export async function syncAccount(
       body,
       sent,
       fingerprint,
+      fieldFingerprints: fieldFingerprintsOf(command, account.id),
       ...facts,
       repeatsUnknown: false,
     },

@@ -82,8 +82,10 @@ export function createSync(options: SyncOptions): Sync {
   const sendBatch = batched<Send, Attempt | null>(
     BATCH_MAX,
     (sends) => journalSends(db, queue, sends),
-    ({ body, sent }) =>
-      Buffer.byteLength(body) + (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX,
+    ({ body, sent, fieldFingerprints }) =>
+      Buffer.byteLength(body) +
+      (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX +
+      Object.keys(fieldFingerprints ?? {}).length * FIELD_BYTES_MAX,
   );
   const answerBatch = batched<Answered, true>(
     BATCH_MAX,
@@ -176,6 +178,9 @@ export function createSync(options: SyncOptions): Sync {
 /** A row's own id and its external one, which has at most 255 characters. */
 const ID_BYTES_MAX = 1_000;
 
+/** A path in the command and its fingerprint. */
+const FIELD_BYTES_MAX = 60;
+
 function bytesOfIds({ tiers, pics }: ReceivedIds): number {
   return (tiers.length + pics.length) * ID_BYTES_MAX;
 }
@@ -209,6 +214,7 @@ function afterSurprise(claim: Claim, policy: SyncPolicy, error: unknown): Conclu
     error: `Failed in a way that was not foreseen (${code ?? (error instanceof Error ? error.name : typeof error)}); the log has the rest`,
     httpStatus: null,
     failed: [{ entity: "account", reason: "database", count: 1 }],
+    warnings: 0,
     delivery: null,
     settlesAttempt: false,
     delayMs: policy.delayAfter(isEverybodys ? LATER : claim.attempts),

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ApiConnection, ApiRequest, ApiResult } from "../../src/customer-api/customer-api.ts";
+import type { Observe } from "../../src/ops/observe.ts";
 import type { Claim } from "../../src/queue/queue.ts";
 import { createPace } from "../../src/sync/pace.ts";
 import {
@@ -1367,6 +1368,62 @@ describe("an account that cannot be sent", () => {
     expect(await engine.row(id)).toMatchObject({
       state: "parked",
       error: "Validasi gagal: customer.name wajib diisi; branch.name wajib diisi",
+    });
+  });
+
+  test("has its warnings counted, in the history too, whatever became of it", async () => {
+    const { id } = await engine.insertAccount();
+    const told: string[][] = [];
+    const observe: Partial<Observe> = {
+      validated: ({ warnings }) => void told.push(warnings.map(({ field }) => field)),
+    };
+
+    await engine.round(api, { observe });
+    await engine.change(id);
+    await engine.round(api, { observe });
+    await rename(id, " ");
+    await engine.round(api, { observe });
+
+    const history = await engine.query(
+      "select outcome, warnings from account_sync.history where account_id = $1 order by started_at",
+      [id],
+    );
+    expect(history).toEqual([
+      { outcome: "synced", warnings: 3 },
+      { outcome: "unchanged", warnings: 3 },
+      { outcome: "parked", warnings: 3 },
+    ]);
+    const fields = ["customer.address.city", "customer.address.state", "customer.customer_role"];
+    expect(told).toEqual([fields, fields, fields]);
+  });
+
+  test("leaves a fingerprint of each field, by which a later one tells what changed", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+
+    await engine.round(api);
+    await rename(id, "Toko Lain");
+    await engine.round(api);
+
+    const [first, second] = (await engine.attempts(id)).map((row) => row["field_fingerprints"]);
+    const changed = Object.keys(first).filter((path) => first[path] !== second[path]);
+    expect(Object.keys(second)).toEqual(Object.keys(first));
+    expect(Object.keys(first)).toContain("tier[0].fee");
+    expect(changed.sort()).toEqual(["branch.name", "customer.name"]);
+    expect(JSON.stringify([first, second])).not.toContain("Toko");
+  });
+
+  test("that is repeated after a silence takes warnings and field fingerprints along", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+
+    await engine.round(api, { policy: { unknownOutcome: "resend" } });
+    await engine.round(api, { policy: { unknownOutcome: "resend" } });
+
+    const [first, second] = await engine.attempts(id);
+    expect(second).toMatchObject({
+      outcome: "synced",
+      warnings: 3,
+      field_fingerprints: first?.["field_fingerprints"],
     });
   });
 

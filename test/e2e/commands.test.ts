@@ -140,7 +140,11 @@ describe("sync", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     const outcomes = new Map(results.map((result) => [result.accountId, result]));
-    expect(outcomes.get(HEAD_OFFICE)).toMatchObject({ success: true, outcome: "synced" });
+    expect(outcomes.get(HEAD_OFFICE)).toMatchObject({
+      success: true,
+      outcome: "synced",
+      warnings: expect.any(Number),
+    });
     expect(outcomes.get(SHOP)).toMatchObject({
       success: false,
       outcome: "parked",
@@ -317,7 +321,7 @@ describe("status, retry and backfill", () => {
       account_id: SHOP,
       state: "parked",
       error_class: "validation",
-      history: [{ outcome: "parked", trigger: "manual" }],
+      history: [{ outcome: "parked", trigger: "manual", warnings: expect.any(Number) }],
     });
     expect(JSON.parse(others.stdout)).toEqual({ retried: 0 });
     expect(retried).toMatchObject({ code: 0, stdout: "Put 1 parked account back; due at once.\n" });

@@ -283,6 +283,7 @@ const SILENT: Observe = {
   stopped() {},
   folded() {},
   ran() {},
+  validated() {},
   apiRequest() {},
   circuit() {},
   listenerUp() {},

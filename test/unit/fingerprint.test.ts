@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Account } from "../../src/sync/account.ts";
 import { toCommand } from "../../src/sync/command.ts";
-import { fingerprintOf } from "../../src/sync/fingerprint.ts";
+import { fieldFingerprintsOf, fingerprintOf } from "../../src/sync/fingerprint.ts";
 
 test("the create form and the update form of the same data have one fingerprint", () => {
   fc.assert(
@@ -48,19 +48,7 @@ test("a command read back from its JSON text keeps its fingerprint", () => {
   );
 });
 
-function fingerprint(account: Account, referenceField: string | null = null): string {
-  return fingerprintOf(toCommand(account, { defaultCountry: "ID", referenceField }).command);
-}
-
-function withoutIds(account: Account): Account {
-  return {
-    ...account,
-    externalId: null,
-    branchExternalId: null,
-    tiers: account.tiers.map((tier) => ({ ...tier, externalId: null })),
-    pics: account.pics.map((pic) => ({ ...pic, externalId: null })),
-  };
-}
+const OPTIONS = { defaultCountry: "ID", referenceField: null };
 
 const EMPTY: Account = {
   id: "a1",
@@ -80,6 +68,71 @@ const EMPTY: Account = {
   addresses: [],
   bankAccounts: [],
 };
+
+describe("fingerprints of fields", () => {
+  const account: Account = {
+    ...EMPTY,
+    tiers: [tier()],
+    pics: [pic()],
+    bankAccounts: [bankAccount()],
+  };
+
+  test("differ where the values differ, and nowhere else", () => {
+    const before = fields(account);
+    const after = fields({ ...account, name: "Toko Lain", tiers: [{ ...tier(), amount: 11 }] });
+
+    const changed = Object.keys(before).filter((path) => before[path] !== after[path]);
+
+    expect(Object.keys(after)).toEqual(Object.keys(before));
+    expect(changed).toEqual(["customer.name", "tier[0].fee", "branch.name"]);
+  });
+
+  test("are the same for the create form and the update form", () => {
+    const withIds = {
+      ...account,
+      externalId: "ext",
+      branchExternalId: "ext-branch",
+      tiers: [{ ...tier(), externalId: "ext-tier" }],
+      pics: [{ ...pic(), externalId: "ext-pic" }],
+    };
+
+    expect(fields(withIds)).toEqual(fields(account));
+  });
+
+  test("are four hex digits, which no value can be told from, nor that two accounts share one", () => {
+    const one = fields({ ...account, name: "Toko" });
+    const other = fields({ ...account, id: "a2", name: "Toko" });
+
+    for (const fingerprint of Object.values(one)) expect(fingerprint).toMatch(/^[0-9a-f]{4}$/);
+    expect(other["customer.name"]).not.toBe(one["customer.name"]);
+    expect(one["branch.name"]).not.toBe(one["customer.name"]);
+  });
+
+  test("are not kept of a command with thousands of fields", () => {
+    const tiers = Array.from({ length: 150 }, (_, n) => ({ ...tier(), id: `t${n}` }));
+    const { command } = toCommand({ ...EMPTY, tiers }, OPTIONS);
+
+    expect(fieldFingerprintsOf(command, "a1")).toBeNull();
+  });
+
+  function fields(of: Account) {
+    return fieldFingerprintsOf(toCommand(of, OPTIONS).command, of.id) ?? {};
+  }
+});
+
+function fingerprint(account: Account, referenceField: string | null = null): string {
+  return fingerprintOf(toCommand(account, { defaultCountry: "ID", referenceField }).command);
+}
+
+function withoutIds(account: Account): Account {
+  return {
+    ...account,
+    externalId: null,
+    branchExternalId: null,
+    tiers: account.tiers.map((tier) => ({ ...tier, externalId: null })),
+    pics: account.pics.map((pic) => ({ ...pic, externalId: null })),
+  };
+}
 
 function tier() {
   return {

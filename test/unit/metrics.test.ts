@@ -15,6 +15,7 @@ const promised = [
   "run_duration_seconds histogram",
   "lag_seconds histogram",
   "changes_total counter",
+  "validation_warnings_total counter",
   "pending_accounts gauge",
   "oldest_pending_seconds gauge",
   "api_requests_total counter",
@@ -53,6 +54,7 @@ test("all label values stand at 0 before anything happened", async () => {
   expect(count(series, "runs_total{")).toBe(7 * 3);
   expect(count(series, "api_requests_total{")).toBe(5 * 8);
   expect(count(series, "api_request_duration_seconds_count{")).toBe(5);
+  expect(count(series, "validation_warnings_total{")).toBe(8);
   expect(count(series, "pending_accounts{")).toBe(6);
   expect(count(series, "circuit_state{")).toBe(3);
   expect(series).toContain('account_sync_failed_total{entity="pic",reason="unknown_outcome"} 0');

@@ -291,6 +291,37 @@ test("what happens rarely and matters is counted and said each time", async () =
   expect(await read("leases_lost_total")).toBe(1);
 });
 
+test("warnings of validated commands are counted by rule, and said with their fields at level debug", async () => {
+  const { observe, read } = createParts();
+
+  observe.validated({ accountId: "1", warnings: [] });
+  observe.validated({
+    accountId: "2",
+    warnings: [
+      { field: "customer.email", rule: "recommended" },
+      { field: "branch.code", rule: "recommended" },
+      { field: "customer.ktp", rule: "ktp_length" },
+    ],
+  });
+
+  expect(await read("validation_warnings_total", { rule: "recommended" })).toBe(2);
+  expect(await read("validation_warnings_total", { rule: "ktp_length" })).toBe(1);
+  expect(lines).toEqual([
+    {
+      level: "debug",
+      message: "validated, with warnings",
+      fields: {
+        account_id: "2",
+        fields: [
+          "customer.email: recommended",
+          "branch.code: recommended",
+          "customer.ktp: ktp_length",
+        ],
+      },
+    },
+  ]);
+});
+
 test("requests and changes are counted, and only said at level debug", async () => {
   const { observe, read } = createParts();
 
