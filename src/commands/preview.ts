@@ -2,25 +2,24 @@
 import type { Config } from "../config.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Parts } from "../parts.ts";
-import { type CustomerCommand, toCommand } from "../sync/command.ts";
-import { fingerprintOf } from "../sync/fingerprint.ts";
+import { fieldsOf } from "../sync/field-paths.ts";
 import { type Loaded, loadAccounts } from "../sync/load.ts";
-import { type Finding, type Validation, validateCommand } from "../sync/validate.ts";
+import type { Language } from "../sync/messages.ts";
+import {
+  type Difference,
+  type LastAccepted,
+  type Preview,
+  previewCommand,
+  type Recommendation,
+} from "../sync/preview.ts";
+import type { Finding } from "../sync/validate.ts";
 import { withParts } from "./connect.ts";
-import { printJson, printLine } from "./output.ts";
+import { printJson, printLine, toTable } from "./output.ts";
 
-interface Preview {
+interface AccountPreview extends Preview {
   readonly accountId: string;
-  readonly operation: "create" | "update";
-  readonly canSend: boolean;
-  /** Why not. */
-  readonly problem: string | null;
-  /** null when no command was accepted yet, or not since the mapping changed. */
-  readonly differsFromLastAccepted: boolean | null;
   /** A send of before that would go out first, as it was. */
   readonly unfinished: string | null;
-  readonly validation: Validation;
-  readonly command: CustomerCommand;
 }
 
 export async function preview(
@@ -28,13 +27,19 @@ export async function preview(
   id: string,
   { json }: { readonly json: boolean },
 ): Promise<number> {
-  const previewed = await withParts(config, { json }, ({ parts }) => previewAccount(parts, id));
+  const previewed = await withParts(config, { json }, ({ parts }) =>
+    previewAccount(parts, id, config.language),
+  );
   if (json) printJson(previewed);
   else for (const line of describe(previewed)) printLine(line);
-  return previewed.canSend ? 0 : 1;
+  return previewed.summary.canSend ? 0 : 1;
 }
 
-async function previewAccount({ db, mapping }: Parts, id: string): Promise<Preview> {
+async function previewAccount(
+  { db, mapping }: Parts,
+  id: string,
+  language: Language,
+): Promise<AccountPreview> {
   const [canonical] = await db.run<{ accountId: string }>("canonical_ids", [[id]]);
   const accountId = canonical?.accountId ?? id;
   const [loaded] = await loadAccounts(db, [accountId]);
@@ -50,29 +55,12 @@ async function previewAccount({ db, mapping }: Parts, id: string): Promise<Previ
     });
   }
 
-  const { command } = toCommand(account, mapping);
-  const validation = validateCommand(command, { hasAccountType: account.typeName !== null });
-  const waitsFor =
-    account.parent !== null && account.parent.externalId === null ? account.parent.id : null;
-  const [accepted] = await db.run<{ fingerprint: string | null }>("account_fingerprint", [id]);
-  const fingerprint = accepted?.fingerprint ?? null;
-
+  const [lastAccepted = null] = await db.run<LastAccepted>("last_accepted", [id]);
   return {
     accountId,
-    operation: account.externalId === null ? "create" : "update",
-    canSend: validation.isValid && waitsFor === null,
-    problem: problemOf(validation, waitsFor),
-    differsFromLastAccepted: fingerprint === null ? null : fingerprint !== fingerprintOf(command),
     unfinished: describeUnfinished(loaded?.unsettled ?? null),
-    validation,
-    command,
+    ...previewCommand({ originalData: account, account, mapping, language, lastAccepted }),
   };
-}
-
-function problemOf(validation: Validation, waitsFor: string | null): string | null {
-  if (!validation.isValid) return "The command is not valid.";
-  if (waitsFor === null) return null;
-  return `Its parent ${waitsFor} has no external id yet: the account waits for it.`;
 }
 
 function describeUnfinished(unsettled: Loaded["unsettled"]): string | null {
@@ -82,27 +70,70 @@ function describeUnfinished(unsettled: Loaded["unsettled"]): string | null {
     : `A ${unsettled.operation} of before is not finished (${unsettled.delivery}): it is dealt with first.`;
 }
 
-function describe(previewed: Preview): string[] {
-  const { accountId, operation, canSend, problem, differsFromLastAccepted, unfinished } = previewed;
-  const difference = {
-    true: "It differs from the command last accepted.",
-    false: "It equals the command last accepted: only a forced sync sends it again.",
-    null: "No command of this account was accepted yet.",
-  }[String(differsFromLastAccepted) as "true" | "false" | "null"];
+function describe(previewed: AccountPreview): string[] {
+  const { accountId, debugReport, summary, unfinished, validationResult } = previewed;
+  const { operation, obstacle, difference, recommendations, integrityFindings } = debugReport;
+  const { errors, warnings } = validationResult;
 
   return [
-    `Account ${accountId}: ${canSend ? "this" : "nothing, though this"} would be sent, to ${operation} the customer.`,
-    ...(problem === null ? [] : [problem]),
-    difference,
+    `Account ${accountId}: ${summary.canSend ? "this" : "nothing, though this"} would be sent, to ${operation} the customer.`,
+    ...(obstacle === null ? [] : [obstacle]),
+    ...describeDifference(difference),
     ...(unfinished === null ? [] : [unfinished]),
+    `Data integrity: ${summary.dataIntegrity}`,
     "",
-    ...findings("error", previewed.validation.errors),
-    ...findings("warning", previewed.validation.warnings),
-    JSON.stringify(previewed.command, null, 2),
+    ...section([
+      ...toLines("error", errors),
+      ...toLines("warning", warnings),
+      ...toLines("integrity", integrityFindings),
+    ]),
+    ...section(recommendations.map(toAdvice)),
+    ...toTable([["field", "value", "from"], ...toRows(previewed)]),
   ];
 }
 
-function findings(severity: string, found: readonly Finding[]): string[] {
-  if (found.length === 0) return [];
-  return [...found.map(({ message }) => `${severity}: ${message}`), ""];
+function describeDifference({ status, paths }: Difference): string[] {
+  const told = {
+    none_accepted: "No command of this account was accepted yet.",
+    unknown: "What was accepted last is not known: its history is gone.",
+    same: "It equals the command last accepted: only a forced sync sends it again.",
+    different: "It differs from the command last accepted",
+  }[status];
+  if (status !== "different") return [told];
+  if (paths === null) return [`${told}; in what is not known: its history is gone.`];
+
+  const kinds = Object.entries(paths).filter(([, those]) => those.length > 0);
+  if (kinds.length === 0) return [`${told}, though no field does: the mapping was changed since.`];
+  return [`${told}:`, ...kinds.map(([kind, those]) => `  ${kind}: ${those.join(", ")}`)];
+}
+
+function toLines(kind: string, found: readonly Pick<Finding, "message">[]): string[] {
+  return found.map(({ message }) => `${kind}: ${message}`);
+}
+
+function toAdvice({ field, message }: Recommendation): string {
+  return field === null ? message : `${field}: ${message}`;
+}
+
+function section(lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [...lines, ""];
+}
+
+/** A longer value would widen the column of all of them. */
+const VALUE_SHOWN_MAX = 60;
+
+/** Personal numbers are masked here; `--json` has them whole as well. */
+function toRows({ previewData, debugReport }: Preview): string[][] {
+  const sources = new Map(debugReport.mapping.map((source) => [source.field, source]));
+  return fieldsOf(previewData).map(({ path, value }) => {
+    const { columns = [], conversion = "copied" } = sources.get(path) ?? {};
+    const from = [columns.join(", "), conversion === "copied" ? "" : `(${conversion})`];
+    return [path, toShown(JSON.stringify(value)), from.join(" ").trim()];
+  });
+}
+
+function toShown(text: string): string {
+  return text.length <= VALUE_SHOWN_MAX
+    ? text
+    : `${text.slice(0, VALUE_SHOWN_MAX - 1)}…`.toWellFormed();
 }

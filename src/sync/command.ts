@@ -371,6 +371,16 @@ export interface Branch {
   readonly address: CommandAddress;
 }
 
+/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
+const COMMAND_BYTES_MAX = 1024 * 1024;
+
+/** Why a command is too large to be sent; null when it is not. */
+export function sizeProblem(body: string): string | null {
+  const bytes = Buffer.byteLength(body);
+  if (bytes <= COMMAND_BYTES_MAX) return null;
+  return `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
+}
+
 /** Which local row stands behind which item of a command, in the order sent; kept with the attempt for matching the answer. */
 export interface SentRows {
   readonly accountId: string;

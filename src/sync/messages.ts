@@ -154,6 +154,42 @@ export const SENTENCES = {
     en: "Validation failed: {findings}",
     id: "Validasi gagal: {findings}",
   },
+  not_valid: {
+    en: "The command is not valid.",
+    id: "Perintah tidak valid.",
+  },
+  waits_for_parent: {
+    en: "Its parent {parent} has no external id yet: the account waits for it.",
+    id: "Induknya {parent} belum punya id eksternal: akun ini menunggunya.",
+  },
+  send_parent_first: {
+    en: "Bring the parent {parent} to the API first; this account follows by itself.",
+    id: "Kirim induk {parent} ke API lebih dulu; akun ini menyusul sendiri.",
+  },
+  make_smaller: {
+    en: "Remove rows that are no longer needed ({problem}).",
+    id: "Hapus baris yang tidak diperlukan lagi ({problem}).",
+  },
+  input_lost: {
+    en: "{count} of the rows given as {field} did not arrive",
+    id: "{count} baris yang diberikan sebagai {field} tidak sampai",
+  },
+  rows_missing: {
+    en: "{count} active rows of {table} are missing in {field}",
+    id: "{count} baris aktif {table} tidak ada di {field}",
+  },
+  rows_unknown: {
+    en: "{count} items of {field} have no active row of {table} behind them",
+    id: "{count} butir {field} tidak berasal dari baris aktif {table}",
+  },
+  value_changed: {
+    en: "{field} is not what stands in {columns}",
+    id: "{field} tidak sama dengan isi {columns}",
+  },
+  do_not_send: {
+    en: "Report this with the output of the preview: {field} does not hold what the source does.",
+    id: "Laporkan hal ini beserta keluaran pratinjau: {field} tidak memuat isi sumbernya.",
+  },
 } as const satisfies Readonly<Record<string, Text>>;
 
 export function say(

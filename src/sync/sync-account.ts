@@ -14,6 +14,7 @@ import type { Adoption, Answered, Attempt, Send, UnsettledAttempt } from "./atte
 import {
   type CustomerCommand,
   type SentRows,
+  sizeProblem,
   type TransformOptions,
   toCommand,
 } from "./command.ts";
@@ -79,9 +80,6 @@ export interface SyncPolicy {
   /** How long a blocked account sleeps when its parent does not wake it. */
   readonly blockedRecheckMs: number;
 }
-
-/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
-export const COMMAND_BYTES_MAX = 1024 * 1024;
 
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is written by then; null when the lease was lost
@@ -172,11 +170,8 @@ export async function syncAccount(
   }
 
   const body = JSON.stringify(command);
-  const bytes = Buffer.byteLength(body);
-  if (bytes > COMMAND_BYTES_MAX) {
-    const error = `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
-    return await end({ ...notValid(error, account), ...facts });
-  }
+  const problem = sizeProblem(body);
+  if (problem !== null) return await end({ ...notValid(problem, account), ...facts });
 
   return await send(
     parts,

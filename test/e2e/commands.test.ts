@@ -262,10 +262,21 @@ describe("preview", () => {
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
       accountId: HEAD_OFFICE,
-      operation: "create",
-      canSend: true,
-      differsFromLastAccepted: null,
-      command: { customer: { name: "PT Maju Mundur Sentosa" } },
+      success: true,
+      mode: "debug",
+      originalData: { id: HEAD_OFFICE, name: "PT Maju Mundur Sentosa" },
+      transformedData: { customer: { name: "PT Maju Mundur Sentosa" } },
+      validationResult: { isValid: true, errors: [] },
+      debugReport: {
+        operation: "create",
+        obstacle: null,
+        difference: { status: "none_accepted", paths: null },
+      },
+      summary: {
+        canSend: true,
+        customerName: "PT Maju Mundur Sentosa",
+        dataIntegrity: "PASS",
+      },
     });
     expect(sandbox.counts().total).toBe(0);
     expect(await database.query("select from account_sync.attempt")).toEqual([]);
@@ -281,8 +292,40 @@ describe("preview", () => {
     const different = await run(["preview", SHOP]);
 
     expect(same.stdout).toContain("equals the command last accepted");
-    expect(different.stdout).toContain("differs from the command last accepted");
+    expect(different.stdout).toContain(
+      "differs from the command last accepted:\n  changed: customer.name, branch.name\n",
+    );
     expect(different.stdout).toContain("to update the customer");
+  });
+
+  test("says that it is not known what changed, when the history is gone", async () => {
+    await prepare();
+    await run(["sync", SHOP]);
+    await database.query("delete from account_sync.attempt");
+    await database.query("update m_account set name = 'Warung Kopi Fajar' where id = $1", [SHOP]);
+
+    const different = await run(["preview", SHOP]);
+
+    expect(different.code).toBe(0);
+    expect(different.stdout).toContain("in what is not known: its history is gone");
+  });
+
+  test("speaks Bahasa Indonesia about the data, and shows no whole personal number", async () => {
+    await prepare();
+    await database.query(
+      "update m_account set name = ' ', no_ktp = '3174012345678901' where id = $1",
+      [SHOP],
+    );
+
+    const { stdout } = await run(["preview", SHOP], { MESSAGES: "id" });
+
+    expect(stdout).toContain("Perintah tidak valid.");
+    expect(stdout).toContain("error: customer.name wajib diisi");
+    expect(stdout).toContain(
+      "customer.name: Isi m_account.name: tanpa itu tidak ada yang dikirim.",
+    );
+    expect(stdout).toMatch(/customer\.ktp +"\*{12}8901" +m_account\.no_ktp/);
+    expect(stdout).not.toContain("3174012345678901");
   });
 
   test.each([

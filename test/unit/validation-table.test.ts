@@ -7,6 +7,7 @@ import type { Account, BankAccount, Pic, Tier } from "../../src/sync/account.ts"
 import { toCommand } from "../../src/sync/command.ts";
 import type { Language } from "../../src/sync/messages.ts";
 import { toValidationContext, validateCommand } from "../../src/sync/validate.ts";
+import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
 type Severity = "error" | "warning";
 /** field, condition, severity; the account, and the paths that are named then */
@@ -23,17 +24,23 @@ const TABLE: readonly Line[] = [
     "customer.name, branch.name",
     "blank",
     "error",
-    of({ name: " " }),
+    anAccount({ name: " " }),
     ["customer.name", "branch.name"],
   ],
   [
     "customer.name, branch.name",
     "null",
     "error",
-    of({ name: null }),
+    anAccount({ name: null }),
     ["customer.name", "branch.name"],
   ],
-  ["customer.email", "present and malformed", "error", of({ email: "toko" }), ["customer.email"]],
+  [
+    "customer.email",
+    "present and malformed",
+    "error",
+    anAccount({ email: "toko" }),
+    ["customer.email"],
+  ],
   [
     "crew email",
     "present and malformed",
@@ -41,20 +48,20 @@ const TABLE: readonly Line[] = [
     pics({ email: "budi@" }),
     ["customer-crew[0].email"],
   ],
-  ["customer.email", "blank", "warning", of({ email: " " }), ["customer.email"]],
-  ["customer.msisdn", "blank", "warning", of({ phoneNo: null }), ["customer.msisdn"]],
+  ["customer.email", "blank", "warning", anAccount({ email: " " }), ["customer.email"]],
+  ["customer.msisdn", "blank", "warning", anAccount({ phoneNo: null }), ["customer.msisdn"]],
   [
     "customer.msisdn",
     "not a possible number",
     "error",
-    of({ phoneNo: "0812" }),
+    anAccount({ phoneNo: "0812" }),
     ["customer.msisdn"],
   ],
   [
     "customer.msisdn",
     "no number at all",
     "error",
-    of({ phoneNo: "tidak ada" }),
+    anAccount({ phoneNo: "tidak ada" }),
     ["customer.msisdn"],
   ],
   [
@@ -68,16 +75,22 @@ const TABLE: readonly Line[] = [
     "customer.address city, state",
     "no address",
     "warning",
-    of({ addresses: [] }),
+    anAccount({ addresses: [] }),
     ["customer.address.city", "customer.address.state"],
   ],
-  ["customer ktp", "not 16 digits", "warning", of({ ktp: "317401234567890" }), ["customer.ktp"]],
+  [
+    "customer ktp",
+    "not 16 digits",
+    "warning",
+    anAccount({ ktp: "317401234567890" }),
+    ["customer.ktp"],
+  ],
   ["crew ktp", "letters", "warning", pics({ ktp: "3174O12345678901" }), ["customer-crew[0].ktp"]],
   [
     "customer npwp",
     "neither 15 nor 16 digits",
     "warning",
-    of({ npwp: "01.234.567.8-901.23" }),
+    anAccount({ npwp: "01.234.567.8-901.23" }),
     ["customer.npwp"],
   ],
   [
@@ -192,13 +205,13 @@ const TABLE: readonly Line[] = [
     banks({ bankExternalId: null }),
     ["beneficiary-account.bank.id"],
   ],
-  ["branch.code", "blank", "warning", of({ accountNo: null }), ["branch.code"]],
-  ["account type", "missing", "warning", of({ typeName: null }), ["customer.customer_role"]],
+  ["branch.code", "blank", "warning", anAccount({ accountNo: null }), ["branch.code"]],
+  ["account type", "missing", "warning", anAccount({ typeName: null }), ["customer.customer_role"]],
   [
     "account type",
     "blank, so the default role is used",
     "warning",
-    of({ typeName: " " }),
+    anAccount({ typeName: " " }),
     ["customer.customer_role"],
   ],
 ];
@@ -217,7 +230,7 @@ test.each(TABLE)("%s, %s: %s", (_field, _condition, severity, account, paths) =>
 test.each<[string, Account]>([
   [
     "a parent without an external id: it is waited for",
-    of({ parent: { id: "a0", externalId: null } }),
+    anAccount({ parent: { id: "a0", externalId: null } }),
   ],
   ["no bank account: there is no beneficiary", banks()],
   ["an overlapping tier that is not active", tiers({}, { minValue: 500, isActive: false })],
@@ -258,97 +271,16 @@ function toField({ field }: { readonly field: string }): string {
   return field;
 }
 
-/** An account without fault, but for this. */
-function of(change: Partial<Account>): Account {
-  return {
-    id: "a1",
-    accountNo: "A-1",
-    name: "Toko Maju",
-    phoneNo: "0812 3456 7890",
-    email: "toko@example.id",
-    typeName: "parent",
-    isActive: true,
-    ktp: "3174012345678901",
-    npwp: "01.234.567.8-901.234",
-    externalId: null,
-    branchExternalId: null,
-    parent: null,
-    tiers: [tier({})],
-    pics: [pic({})],
-    addresses: [
-      {
-        id: "d1",
-        address1: "Gedung A",
-        address2: "Jalan Sudirman 1",
-        subDistrict: "Setiabudi",
-        city: "Jakarta",
-        province: "DKI Jakarta",
-        country: "Indonesia",
-        postalCode: "12920",
-        isPrimary: true,
-        isActive: true,
-        createdAt: null,
-      },
-    ],
-    bankAccounts: [bankAccount({})],
-    ...change,
-  };
-}
-
 function tiers(...changes: Partial<Tier>[]): Account {
-  return of({ tiers: changes.map((change, index) => tier({ id: `t${index}`, ...change })) });
+  return anAccount({
+    tiers: changes.map((change, index) => aTier({ id: `t${index}`, ...change })),
+  });
 }
 
 function pics(...changes: Partial<Pic>[]): Account {
-  return of({ pics: changes.map(pic) });
+  return anAccount({ pics: changes.map(aPic) });
 }
 
 function banks(...changes: Partial<BankAccount>[]): Account {
-  return of({ bankAccounts: changes.map(bankAccount) });
-}
-
-function tier(change: Partial<Tier>): Tier {
-  return {
-    id: "t0",
-    minValue: 0,
-    maxValue: 1_000,
-    amount: 5,
-    startDate: "2026-01-01",
-    endDate: "2026-12-31",
-    percentage: false,
-    isActive: true,
-    billingMethod: null,
-    externalId: null,
-    ...change,
-  };
-}
-
-function pic(change: Partial<Pic>): Pic {
-  return {
-    id: "p1",
-    name: "Budi",
-    phoneNo: "081311112222",
-    email: "budi@example.id",
-    ktp: null,
-    npwp: null,
-    username: null,
-    isActive: true,
-    createdAt: null,
-    externalId: null,
-    ...change,
-  };
-}
-
-function bankAccount(change: Partial<BankAccount>): BankAccount {
-  return {
-    id: "b1",
-    bankExternalId: "ext-bank",
-    accountNumber: "1234567",
-    holderName: "Siti Nur Aini",
-    holderFirstname: null,
-    holderLastname: null,
-    isActive: true,
-    createdAt: null,
-    ...change,
-  };
+  return anAccount({ bankAccounts: changes.map(aBankAccount) });
 }

@@ -1,0 +1,89 @@
+/** What a preview compares with: the command that the API accepted last, by its fingerprints. */
+import { beforeAll, beforeEach, expect, test } from "vitest";
+import type { LastAccepted } from "../../src/sync/preview.ts";
+import {
+  createEngine,
+  createFakeApi,
+  type Engine,
+  type FakeApi,
+  foundThere,
+  noAnswer,
+  REJECTED,
+} from "../support/engine.ts";
+
+let engine: Engine;
+let api: FakeApi;
+
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+beforeEach(async () => {
+  await engine.reset();
+  api = createFakeApi();
+});
+
+test("of an account that nobody has sent nothing is known", async () => {
+  const { id } = await engine.insertAccount();
+
+  expect(await lastAccepted(id)).toEqual({ fingerprint: null, fieldFingerprints: null });
+});
+
+test("a refused command does not take the place of the one before it", async () => {
+  const { id } = await engine.insertAccount();
+  await engine.round(api);
+  const accepted = await lastAccepted(id);
+
+  api.next(REJECTED);
+  await engine.query("update m_account set name = 'Toko Lain' where id = $1", [id]);
+  await engine.round(api);
+
+  expect(accepted?.fieldFingerprints).toHaveProperty(["customer.name"]);
+  expect(await lastAccepted(id)).toEqual(accepted);
+});
+
+test("the next accepted one does", async () => {
+  const { id } = await engine.insertAccount();
+  await engine.round(api);
+  const before = await lastAccepted(id);
+
+  await engine.query("update m_account set name = 'Toko Lain' where id = $1", [id]);
+  await engine.round(api);
+
+  const after = await lastAccepted(id);
+  expect(after?.fingerprint).not.toBe(before?.fingerprint);
+  expect(after?.fieldFingerprints?.["customer.name"]).not.toBe(
+    before?.fieldFingerprints?.["customer.name"],
+  );
+});
+
+test("without its history only the whole fingerprint is left", async () => {
+  const { id } = await engine.insertAccount();
+  await engine.round(api);
+
+  await engine.query("delete from account_sync.attempt");
+
+  expect(await lastAccepted(id)).toEqual({
+    fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
+    fieldFingerprints: null,
+  });
+});
+
+test("a customer that a lookup found says nothing of what it holds", async () => {
+  const { id } = await engine.insertAccount();
+  const lookup = { policy: { unknownOutcome: "lookup" as const } };
+  api.next(noAnswer());
+  api.nextLookup(async () => foundThere({ customer: "ext-found" }));
+
+  await engine.round(api, lookup);
+  await engine.round(api, lookup);
+
+  const received = (await engine.attempts(id)).map((attempt) => attempt["received"]);
+  expect(received).toContainEqual(expect.objectContaining({ adopted: true }));
+  expect(await lastAccepted(id)).toEqual({ fingerprint: null, fieldFingerprints: null });
+});
+
+async function lastAccepted(id: string): Promise<LastAccepted | undefined> {
+  const [row] = await engine.db.run<LastAccepted>("last_accepted", [id]);
+  return row;
+}
