@@ -31,6 +31,7 @@ export type {
   AccountSyncOptions,
   ApiOptions,
   DatabasePool,
+  DebugResult,
   IdUpdate,
   UpdateResult,
   Warnings,
@@ -54,3 +55,4 @@ export type {
 } from "./library/results.ts";
 export { OperatorError } from "./operator-error.ts";
 export type { CustomerCommand } from "./sync/command.ts";
+export type { Preview } from "./sync/preview.ts";

@@ -13,15 +13,29 @@ import type { Account } from "../sync/account.ts";
 import { type CustomerCommand, type SentRows, toCommand } from "../sync/command.ts";
 import { loadAccounts } from "../sync/load.ts";
 import { matchIds, type ReceivedIds } from "../sync/match-ids.ts";
-import { validateCommand } from "../sync/validate.ts";
+import { type Language, SENTENCES, say } from "../sync/messages.ts";
+import { type LastAccepted, previewCommand } from "../sync/preview.ts";
+import { toValidationContext, validateCommand } from "../sync/validate.ts";
 import { version } from "../version.ts";
 import { type AccountData, parseAccountData } from "./account-data.ts";
 import { Calls, type Ended } from "./calls.ts";
-import type { AccountSync, AccountSyncOptions, IdUpdate, UpdateResult } from "./contract.ts";
+import type {
+  AccountSync,
+  AccountSyncOptions,
+  DebugResult,
+  IdUpdate,
+  UpdateResult,
+} from "./contract.ts";
 import { toConfig } from "./options.ts";
 import { createPrepare } from "./prepare.ts";
 import { errorOf, toProcessingResult } from "./processing-result.ts";
-import type { Finding, ProcessingResult, SyncResult, ValidationResult } from "./results.ts";
+import type {
+  Finding,
+  NotValidResult,
+  ProcessingResult,
+  SyncResult,
+  ValidationResult,
+} from "./results.ts";
 import { failedUpdatesOf, readRow, receivedOf, toDatabaseError, writeIds } from "./updates.ts";
 
 const USER_CHARACTERS_MAX = 50;
@@ -58,8 +72,10 @@ export async function openAccountSync(
     throw error;
   });
   const { db, mapping } = parts;
+  const { language } = config;
   const userOf = (userId: string | null | undefined) =>
     (userId ?? config.sync.userId).slice(0, USER_CHARACTERS_MAX);
+  const notValid = notValidIn.bind(null, language);
   const prepare = createPrepare(parts);
   const calls = new Calls({
     parts,
@@ -74,8 +90,9 @@ export async function openAccountSync(
     configId: string | null = null,
     userId: string | null = null,
     accountId: string | number | null = null,
-    _debugMode = false,
-  ): Promise<SyncResult> {
+    debugMode = false,
+  ): Promise<SyncResult | DebugResult> {
+    if (debugMode) return await debugCustomerData(accountData);
     const ready = await makeReady(accountData, userId);
     if ("success" in ready) return ready;
     const { given, command, validation } = ready;
@@ -87,7 +104,7 @@ export async function openAccountSync(
     }
 
     const ended = await calls.sync({ account: given, userId: userOf(userId), configId });
-    const result = toResult(ended, command);
+    const result = toResult(ended, command, notValid);
     if (accountId !== null && String(accountId) !== given.id)
       await noteInHistory(parts, String(accountId), ended, result);
     return result;
@@ -101,7 +118,7 @@ export async function openAccountSync(
     const parsed = parseAccountData(accountData);
     if (!parsed.isShaped) return notValid(malformed(parsed.errors), null);
     try {
-      const prepared = await prepare(parsed, userOf(userId));
+      const prepared = await prepare(parsed, { kind: "adopting", userId: userOf(userId) });
       if (prepared.kind === "unusable") {
         const { field, rule, message } = prepared;
         return notValid(
@@ -111,12 +128,24 @@ export async function openAccountSync(
       }
       const { given, account } = prepared;
       const { command, sent } = toCommand(account, mapping);
-      const hasAccountType = account.typeName !== null;
-      return { given, command, sent, validation: validateCommand(command, { hasAccountType }) };
+      const validation = validateCommand(command, toValidationContext(account, language));
+      return { given, command, sent, validation };
     } catch (error) {
       const customerData = toCommand(parsed.account, mapping).command;
       return { success: false, error: toDatabaseError(error), customerData };
     }
+  }
+
+  async function debugCustomerData(accountData: AccountData): Promise<DebugResult> {
+    const parsed = parseAccountData(accountData);
+    if (!parsed.isShaped) return notValid(malformed(parsed.errors), null);
+    // Also of an account that is not in the tables, and without the database: what is handed in can be looked at all the same.
+    const prepared = await prepare(parsed, { kind: "reading" }).catch(() => null);
+    const account = prepared?.kind === "prepared" ? prepared.account : parsed.account;
+    const [lastAccepted = null] = await db
+      .run<LastAccepted>("last_accepted", [account.id])
+      .catch(() => []);
+    return previewCommand({ originalData: accountData, account, mapping, language, lastAccepted });
   }
 
   async function update(
@@ -150,7 +179,10 @@ export async function openAccountSync(
   }
 
   return {
-    syncCustomerToExternalApi,
+    syncCustomerToExternalApi:
+      syncCustomerToExternalApi as AccountSync["syncCustomerToExternalApi"],
+    debugCustomerData,
+    previewCustomerData: debugCustomerData,
 
     updateAccount: (accountId: string | number, changes: IdUpdate) =>
       update("customer", accountId, changes),
@@ -170,7 +202,7 @@ export async function openAccountSync(
       const parsed = parseAccountData(accountData);
       if (!parsed.isShaped) return malformed(parsed.errors);
       const { command } = toCommand(parsed.account, mapping);
-      return validateCommand(command, { hasAccountType: parsed.account.typeName !== null });
+      return validateCommand(command, toValidationContext(parsed.account, language));
     },
 
     async processExternalApiResponse(
@@ -257,7 +289,11 @@ async function canonical({ db }: Parts, id: string | number | bigint): Promise<s
   return row?.accountId ?? String(id);
 }
 
-function toResult(ended: Ended, prepared: CustomerCommand): SyncResult {
+function toResult(
+  ended: Ended,
+  prepared: CustomerCommand,
+  notValid: (validation: ValidationResult, customerData: CustomerCommand) => NotValidResult,
+): SyncResult {
   const { command, result, sent, received, outcome, error } = ended;
   const customerData = command ?? prepared;
 
@@ -324,18 +360,20 @@ async function noteInHistory(
       [counts],
       [failed],
       [0],
+      [0],
     ])
     // The sync is done, and told.
     .catch(() => {});
 }
 
-function notValid(
+function notValidIn(
+  language: Language,
   validation: ValidationResult,
   customerData: CustomerCommand | null,
-): Extract<SyncResult, { validationResult: ValidationResult }> {
+): NotValidResult {
   return {
     success: false,
-    error: `Validation failed: ${sentence(validation.errors)}`,
+    error: say(SENTENCES.validation_failed, language, { findings: sentence(validation.errors) }),
     validationResult: validation,
     customerData,
   };

@@ -1,7 +1,8 @@
 /** What the library takes and gives: the functions of `createAccountSync`, and its options. Types only. */
 import type { CustomerCommand } from "../sync/command.ts";
+import type { Preview } from "../sync/preview.ts";
 import type { AccountData } from "./account-data.ts";
-import type { ProcessingResult, SyncResult, ValidationResult } from "./results.ts";
+import type { NotValidResult, ProcessingResult, SyncResult, ValidationResult } from "./results.ts";
 
 /** Destructure them: they need no `this`. */
 export interface AccountSync {
@@ -22,8 +23,24 @@ export interface AccountSync {
     configId?: string | null,
     userId?: string | null,
     accountId?: string | number | null,
-    debugMode?: boolean,
+    debugMode?: false,
   ): Promise<SyncResult>;
+  syncCustomerToExternalApi(
+    accountData: AccountData,
+    configId: string | null,
+    userId: string | null,
+    accountId: string | number | null,
+    debugMode: boolean,
+  ): Promise<SyncResult | DebugResult>;
+
+  /**
+   * What would be sent, whether it may be, where each field comes from, and what is different from the command last accepted. Sends and
+   * writes nothing. What `accountData` refers to is looked up where the database can be reached; the rest is made of it alone.
+   */
+  debugCustomerData(accountData: AccountData): Promise<DebugResult>;
+
+  /** The same. */
+  previewCustomerData(accountData: AccountData): Promise<DebugResult>;
 
   /** Writes an account's `uuid_be`. A different one that stands is kept unless `replace` is true. Never rejects. */
   updateAccount(accountId: string | number, changes: IdUpdate): Promise<UpdateResult>;
@@ -70,6 +87,9 @@ export interface AccountSync {
   /** Finishes what is under way, and closes every connection but those of a pool that was handed in. */
   close(): Promise<void>;
 }
+
+/** `mode: "debug"`; or why there is nothing to show. Holds personal data: `previewData` alone has its numbers masked. */
+export type DebugResult = Preview | NotValidResult;
 
 /** What a single write of an id resolves with. */
 export interface UpdateResult {

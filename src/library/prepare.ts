@@ -29,8 +29,11 @@ export type Prepared =
 /** Accounts that one statement reads. */
 const BATCH_MAX = 64;
 
-/** Rejects when the database does not answer. */
-export type Prepare = (given: GivenAccount, userId: string) => Promise<Prepared>;
+/** @param how `adopting`: for a sync. `reading`: nothing is written. Rejects when the database does not answer. */
+export type Prepare = (
+  given: GivenAccount,
+  how: { readonly kind: "adopting"; readonly userId: string } | { readonly kind: "reading" },
+) => Promise<Prepared>;
 
 export function createPrepare({ db }: Pick<Parts, "db">): Prepare {
   const read = batched(BATCH_MAX, async (batch: readonly GivenAccount[]) => {
@@ -48,7 +51,7 @@ export function createPrepare({ db }: Pick<Parts, "db">): Prepare {
     return given.map((account, position) => ({ account, loaded: loaded[position] }));
   });
 
-  return async (handedIn, userId) => {
+  return async (handedIn, how) => {
     const { account: given, loaded } = await read(handedIn);
     const stored = loaded?.account ?? null;
     if (stored === null) {
@@ -56,7 +59,11 @@ export function createPrepare({ db }: Pick<Parts, "db">): Prepare {
       return { kind: "unusable", field: "id", rule: "not_found", message };
     }
 
-    const taken = await adopt(given, stored, userId);
+    if (how.kind === "reading") {
+      const externalId = stored.externalId ?? given.externalId;
+      return { kind: "prepared", given, account: completedBy({ ...stored, externalId }, given) };
+    }
+    const taken = await adopt(given, stored, how.userId);
     if (taken !== null) return { kind: "unusable", field: "uuid_be", ...taken };
     const [now] = given.externalId === null ? [loaded] : await loadAccounts(db, [given.id]);
     return { kind: "prepared", given, account: completedBy(now?.account ?? stored, given) };

@@ -380,6 +380,75 @@ describe("a call that does not succeed", () => {
   });
 });
 
+describe("debug mode", () => {
+  test("shows what would be sent, masked, with what is different from last time, and touches nothing", async () => {
+    const { syncCustomerToExternalApi, debugCustomerData, previewCustomerData } =
+      await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+    const data = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(data);
+    const before = await everything();
+
+    const result = await syncCustomerToExternalApi(
+      { ...data, name: "Toko Baru" },
+      null,
+      null,
+      null,
+      true,
+    );
+
+    const ids = await externalIds(product.database, id);
+    expect(result).toMatchObject({
+      success: true,
+      mode: "debug",
+      originalData: { id, name: "Toko Baru" },
+      transformedData: {
+        customer: { id: ids.account, name: "Toko Baru", ktp: "3171234567890123" },
+        tier: [{ id: ids.tiers[0] }],
+      },
+      validationResult: { isValid: true, errors: [] },
+      previewData: { customer: { ktp: expect.stringMatching(/^\*+\d{1,4}$/) } },
+      debugReport: {
+        operation: "update",
+        difference: { status: "different", paths: { changed: ["customer.name", "branch.name"] } },
+      },
+      summary: { canSend: true, customerName: "Toko Baru", dataIntegrity: "PASS" },
+    });
+    expect(await debugCustomerData({ ...data, name: "Toko Baru" })).toEqual(result);
+    expect(await previewCustomerData({ ...data, name: "Toko Baru" })).toEqual(result);
+    expect(await everything()).toEqual(before);
+    expect(product.requests()).toHaveLength(1);
+  });
+
+  test("looks at an account that is in no table, too", async () => {
+    const { debugCustomerData } = await openLibrary(product);
+
+    const result = await debugCustomerData({ id: crypto.randomUUID(), name: "" });
+    const nothing = await debugCustomerData({} as never);
+
+    expect(result).toMatchObject({
+      mode: "debug",
+      validationResult: { isValid: false },
+      debugReport: { operation: "create", difference: { status: "none_accepted" } },
+      summary: { canSend: false },
+    });
+    expect(nothing).toMatchObject({ success: false, validationResult: { isValid: false } });
+  });
+
+  test("speaks Indonesian where that is asked for, as a refusal does", async () => {
+    const { debugCustomerData, syncCustomerToExternalApi } = await openLibrary(product, {
+      messages: "id",
+    });
+    const id = await insertAccount(product.database);
+
+    const debugged = await debugCustomerData({ id, name: " " });
+    const refused = await syncCustomerToExternalApi({ id, name: " " });
+
+    expect(debugged).toMatchObject({ debugReport: { obstacle: "Perintah tidak valid." } });
+    expect(refused).toMatchObject({ error: expect.stringMatching(/^Validasi gagal: /) });
+  });
+});
+
 describe("ids that could not be written", () => {
   test("are in the result, and are written later without a request", async () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
@@ -697,6 +766,14 @@ describe("the way in", () => {
     });
   });
 });
+
+async function everything(): Promise<unknown> {
+  const tables = ["m_account", "m_account_package_tier", "m_account_pic"];
+  const ours = ["account", "attempt", "change"].map((table) => `account_sync.${table}`);
+  return await Promise.all(
+    [...tables, ...ours].map((table) => product.database.query(`select * from ${table}`)),
+  );
+}
 
 async function stateOf(id: string): Promise<string | undefined> {
   const [row] = await product.database.query<{ state: string }>(
