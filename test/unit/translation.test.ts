@@ -14,6 +14,7 @@ const HEADINGS: readonly (readonly [english: string, indonesian: string])[] = [
   ["### Commands", "### Perintah"],
   ["### What is checked before a send", "### Yang diperiksa sebelum dikirim"],
   ["### What a preview tells", "### Yang diceritakan preview"],
+  ["### From code", "### Lewat kode"],
   ["### In SQL", "### Lewat SQL"],
   ["## Settings", "## Pengaturan"],
   ["## When something is wrong", "## Bila ada yang salah"],
