@@ -112,11 +112,6 @@ function checkPlaceholders(path: string, context: z.RefinementCtx): void {
   });
 }
 
-/** Settings of the contract that this version knows and does not have yet: only their default is taken. */
-function notYet<const Default extends string>(value: Default) {
-  return z.literal(value, `is not available in this version yet, except ${value}`).default(value);
-}
-
 const settings = z
   .object({
     DATABASE_URL: databaseUrl.optional(),
@@ -203,7 +198,7 @@ const settings = z
       .string()
       .max(50, "must have at most 50 characters, as updated_by has")
       .default("account-sync"),
-    ON_ACCOUNT_DELETE: notYet("ignore"),
+    ON_ACCOUNT_DELETE: z.enum(["ignore", "delete"], "must be ignore or delete").default("ignore"),
     HISTORY_RETENTION_DAYS: wholeNumber(1, 36_500, "days").default(30),
     MESSAGES: z.enum(LANGUAGES, "must be en or id").default("en"),
     HTTP_HOST: z.string().default("127.0.0.1"),
@@ -306,6 +301,7 @@ function toConfig(values: z.infer<typeof settings>) {
       backfillOnStart: values.SYNC_BACKFILL_ON_START,
       notify: values.SYNC_NOTIFY,
       userId: values.SYNC_USER_ID,
+      onAccountDelete: values.ON_ACCOUNT_DELETE,
       historyRetentionDays: values.HISTORY_RETENTION_DAYS,
     },
     /** Of the messages about a customer's data. */

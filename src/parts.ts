@@ -107,6 +107,7 @@ export async function openParts(
       beginWithinMs: tokenTimeoutMs,
       applyingMaxMs: tokenTimeoutMs + config.api.timeoutMs,
       maxAttempts: config.sync.maxAttempts,
+      onAccountDelete: config.sync.onAccountDelete,
       defaultUserId: config.sync.userId,
       language: config.language,
       delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),

@@ -30,6 +30,8 @@ set
   next_changed_at = null,
   next_request = null,
   fingerprint = coalesce(d.fingerprint, a.fingerprint),
+  -- Of a removed account: dealt with, or it is there again.
+  external_id = case when d.disposition = 'clean' and not d.opens_round then null else a.external_id end,
   last_synced_at = case when d.disposition = 'clean' and d.fingerprint is not null then now() else a.last_synced_at end,
 
   lane = case when d.opens_round then d.round_lane else least(a.lane, a.next_lane) end,

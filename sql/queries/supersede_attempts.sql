@@ -1,12 +1,13 @@
 -- Ends attempts whose send is repeated or no longer needed; the next attempt carries body and key on. Not one whose answer has come in
 -- meanwhile: its ids are to be written first.
--- $1 attempt ids
+-- $1 attempt ids   $2 even one that is answered: its account is gone, and so are the rows its ids were for
 update account_sync.attempt
 set
   settled_at = now(),
   finished_at = coalesce(finished_at, now()),
   outcome = coalesce(outcome, 'retry'),
   body = null
-where attempt_id = any ($1::bigint[])
-  and settled_at is null
-  and delivery is distinct from 'answered'
+from unnest($1::bigint[], $2::boolean[]) as s (attempt_id, of_removed)
+where attempt.attempt_id = s.attempt_id
+  and attempt.settled_at is null
+  and (attempt.delivery is distinct from 'answered' or s.of_removed)

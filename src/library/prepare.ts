@@ -4,6 +4,7 @@
  */
 import type { Parts } from "../parts.ts";
 import type { Account } from "../sync/account.ts";
+import { findIdOwners } from "../sync/attempt.ts";
 import { batched } from "../sync/batched.ts";
 import { loadAccounts } from "../sync/load.ts";
 import { completedBy, type GivenAccount } from "./account-data.ts";
@@ -80,12 +81,10 @@ export function createPrepare({ db }: Pick<Parts, "db">): Prepare {
   ): Promise<{ readonly rule: string; readonly message: string } | null> {
     if (given.externalId === null || stored.externalId !== null) return null;
 
-    const [owner] = await db.run<{ accountId: string }>("find_id_owner", [
-      given.externalId,
-      given.id,
+    const [owner = null] = await findIdOwners(db, [
+      { externalId: given.externalId, accountId: given.id },
     ]);
-    if (owner !== undefined)
-      return { rule: "taken", message: `uuid_be is the id of account ${owner.accountId}` };
+    if (owner !== null) return { rule: "taken", message: `uuid_be is the id of account ${owner}` };
 
     const rows = await writeIds(db, {
       sent: sentOf(stored),

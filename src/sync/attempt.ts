@@ -94,8 +94,12 @@ export async function journalSends(
     );
     const allowed = sends.filter((send) => held.has(send.claim.accountId));
 
-    const superseded = allowed.map((send) => send.supersedes).filter((id) => id !== null);
-    if (superseded.length > 0) await tx.run("supersede_attempts", [superseded]);
+    const superseding = allowed.filter((send) => send.supersedes !== null);
+    if (superseding.length > 0)
+      await tx.run("supersede_attempts", [
+        superseding.map((send) => send.supersedes),
+        superseding.map((send) => send.operation === "delete"),
+      ]);
 
     const rows = await tx.run<{ accountId: string; attemptId: string }>("journal_sends", [
       allowed.map((send) => send.claim.accountId),
@@ -151,6 +155,19 @@ export async function journalAnswers(
   };
 }
 
+/** The other account that has each external id; null where there is none. */
+export async function findIdOwners(
+  db: Queryable,
+  owned: readonly { readonly externalId: string; readonly accountId: string }[],
+): Promise<(string | null)[]> {
+  const found = await db.run<{ of: string; accountId: string }>("find_id_owners", [
+    owned.map(({ externalId }) => externalId),
+    owned.map(({ accountId }) => accountId),
+  ]);
+  const ownerOf = new Map(found.map((row) => [row.of, row.accountId]));
+  return owned.map(({ accountId }) => ownerOf.get(accountId) ?? null);
+}
+
 /** What a lookup found, as the answer to a create. */
 export interface Adoption extends Answered {
   readonly accountId: string;
@@ -167,11 +184,10 @@ export async function journalAdoption(
   const { customer } = adoption.received;
   return await db.transaction(async (tx) => {
     await tx.run("lock_external_id", [customer]);
-    const [other] = await tx.run<{ accountId: string }>("find_id_owner", [
-      customer,
-      adoption.accountId,
+    const [takenBy = null] = await findIdOwners(tx, [
+      { externalId: customer ?? "", accountId: adoption.accountId },
     ]);
-    if (other !== undefined) return { takenBy: other.accountId };
+    if (takenBy !== null) return { takenBy };
 
     await journalAnswers(tx, [adoption]);
     return { takenBy: null };

@@ -37,7 +37,7 @@ export interface EndingParts {
 export function withoutConnection(
   parts: EndingParts,
   claim: Claim,
-  account: Account,
+  account: Account | null,
   error: string,
 ): Ending {
   if (claim.configId !== null) {
@@ -47,7 +47,10 @@ export function withoutConnection(
     name: "retry",
     errorClass: "unauthorized",
     error,
-    failed: failedRowsOf(account, "unauthorized"),
+    failed:
+      account === null
+        ? [{ entity: "account", reason: "unauthorized", count: 1 }]
+        : failedRowsOf(account, "unauthorized"),
     countsAsAttempt: false,
     delayMs: parts.policy.delayAfter(claim.attempts),
   };
@@ -62,6 +65,25 @@ export function gone(unsettled: UnsettledAttempt | null): Ending {
         ? "The account was removed before the answer to its create was known: the API may have a customer that nobody here knows."
         : null,
   };
+}
+
+/** The customer was removed, as its account was; or it was not there any more. */
+export function removed(): Ending {
+  return { name: "gone" };
+}
+
+/** Between the look at the table and the send it was inserted again, under its old id. */
+export function backAgain(unsettled: UnsettledAttempt | null): Ending {
+  return {
+    name: "retry",
+    supersedes: unsettled?.attemptId ?? null,
+    error: "The account was removed, and is there again.",
+    countsAsAttempt: false,
+  };
+}
+
+export function idOfAnother(accountId: string): string {
+  return `The account was removed; its customer was kept, since account ${accountId} has the same external id.`;
 }
 
 /** @param account null when it was not even read */

@@ -433,7 +433,8 @@ async function finishAttempts(tx: Transaction, endings: readonly Ending[]): Prom
   const superseded = endings.flatMap(({ conclusion }) =>
     conclusion.kind === "ended" && conclusion.supersedes !== null ? [conclusion.supersedes] : [],
   );
-  if (superseded.length > 0) await tx.run("supersede_attempts", [superseded]);
+  if (superseded.length > 0)
+    await tx.run("supersede_attempts", [superseded, superseded.map(() => false)]);
 
   const unsent = endings.flatMap(({ conclusion, outcome }) =>
     conclusion.kind === "ended" && conclusion.attempt === null ? [{ conclusion, outcome }] : [],

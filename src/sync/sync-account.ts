@@ -22,19 +22,22 @@ import { resolveDoubt } from "./doubt.ts";
 import {
   afterFailure,
   answeredWithoutCustomer,
+  backAgain,
   type Ending,
   gone,
   notSentYet,
   notValid,
+  removed,
   WITHOUT_FURTHER_ADO,
   withoutConnection,
 } from "./endings.ts";
 import { fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
 import type { Loaded } from "./load.ts";
-import { matchIds } from "./match-ids.ts";
+import { matchIds, type ReceivedIds } from "./match-ids.ts";
 import type { Language } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
+import { planRemoval } from "./removal.ts";
 import type { Conclusion } from "./settle.ts";
 import { describeErrors, toValidationContext, validateCommand } from "./validate.ts";
 
@@ -47,6 +50,8 @@ export interface SyncParts {
     configId: string | null,
   ) => Promise<ApiConnection | { readonly error: string }>;
   readonly api: CustomerApi;
+  /** The account that has an external id besides this one; null when there is none. */
+  readonly ownerOf: (externalId: string, accountId: string) => Promise<string | null>;
   /** Waits until it is this send's turn. */
   readonly place: Pace["place"];
   /** Resolves null when the lease was lost: then nothing may be sent. */
@@ -77,6 +82,8 @@ export interface SyncPolicy {
   /** Of the messages about a customer's data. */
   readonly language: Language;
   readonly delayAfter: (attempts: number) => number;
+  /** What becomes of the customer of an account that was removed. */
+  readonly onAccountDelete: "ignore" | "delete";
   /** How long a blocked account sleeps when its parent does not wake it. */
   readonly blockedRecheckMs: number;
 }
@@ -105,6 +112,27 @@ export async function syncAccount(
     );
 
   const { account, unsettled, tooLarge } = await parts.load(claim.accountId);
+  const isRemoved = account === null && tooLarge === null;
+  if (isRemoved && parts.policy.onAccountDelete === "delete") {
+    const configId = unsettled === null ? claim.configId : unsettled.configId;
+    const connection = await parts.connection(configId);
+    if ("error" in connection) {
+      return await end(withoutConnection(parts, claim, null, connection.error));
+    }
+    const removal = await planRemoval(parts, claim, connection, unsettled, lease);
+    switch (removal.kind) {
+      case "delete":
+        return await send(parts, claim, connection, removal.send, lease);
+      case "ended":
+        return await end(removal.ending);
+      case "lease lost":
+        return null;
+      case "nothing":
+        break;
+      default:
+        return removal satisfies never;
+    }
+  }
   if (unsettled?.delivery === "answered" && unsettled.received !== null) {
     return await parts.settle(
       {
@@ -219,6 +247,24 @@ async function send(
       lease.leaving,
     );
   }
+  // It may have waited long for its place.
+  if (send.operation === "delete") {
+    const now = await parts.load(claim.accountId);
+    if (now.account !== null) {
+      return await parts.settle(
+        {
+          ...WITHOUT_FURTHER_ADO,
+          ...backAgain(now.unsettled),
+          kind: "ended",
+          claim,
+          generation: send.generation,
+          durationMs: 0,
+        },
+        lease.leaving,
+      );
+    }
+  }
+
   const journaledAt = parts.clock.now();
   const attempt = await parts.journalSend(send, lease.leaving);
   if (attempt === null) return null;
@@ -227,7 +273,7 @@ async function send(
   const result = await parts.api.send(connection, {
     operation: send.operation,
     externalId: send.operation === "create" ? null : send.sent.externalId,
-    body: send.body,
+    body: send.operation === "delete" ? null : send.body,
     idempotencyKey: send.idempotencyKey,
     generation: send.generation,
     mayBegin: () => lease.isHeld() && parts.clock.now() - journaledAt < parts.policy.beginWithinMs,
@@ -249,6 +295,14 @@ async function send(
   if (result.kind === "failed")
     return await end(afterFailure(parts, claim, attempt, result.failure));
 
+  if (send.operation === "delete") {
+    await parts.journalAnswer(
+      { attemptId: attempt.attemptId, received: NOTHING_RECEIVED, httpStatus: result.httpStatus },
+      lease.leaving,
+    );
+    return await end({ ...removed(), httpStatus: result.httpStatus });
+  }
+
   const command = JSON.parse(send.body) as CustomerCommand;
   const received = matchIds(result.answer, command, send.sent, {
     referenceField: parts.mapping.referenceField,
@@ -269,6 +323,15 @@ async function send(
     lease.leaving,
   );
 }
+
+/** A delete gives out no ids. */
+const NOTHING_RECEIVED: ReceivedIds = {
+  customer: null,
+  branch: null,
+  tiers: [],
+  pics: [],
+  problems: [],
+};
 
 function toRepeat(repeats: UnsettledAttempt, claim: Claim): Send {
   return {

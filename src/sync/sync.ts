@@ -16,6 +16,7 @@ import type { Claim, Queue } from "../queue/queue.ts";
 import {
   type Answered,
   type Attempt,
+  findIdOwners,
   journalAdoption,
   journalAnswers,
   journalSends,
@@ -101,6 +102,11 @@ export function createSync(options: SyncOptions): Sync {
     ({ received }) => bytesOfIds(received),
   );
 
+  const ownerBatch = batched<{ externalId: string; accountId: string }, string | null>(
+    BATCH_MAX,
+    (owned) => findIdOwners(db, owned),
+  );
+
   /** True only when the answer came before somebody else could have taken over again. */
   const isStillOurs = async (claim: Claim, leaving: AbortSignal): Promise<boolean> => {
     for (;;) {
@@ -120,6 +126,7 @@ export function createSync(options: SyncOptions): Sync {
       const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
       return cycle?.members ?? null;
     },
+    ownerOf: (externalId, accountId) => ownerBatch({ externalId, accountId }),
     connection: (configId) => options.connections.of(configId),
     api: options.api,
     place: (baseUrl, signal) =>

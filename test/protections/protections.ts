@@ -132,6 +132,26 @@ export const PROTECTIONS: readonly Protection[] = [
     },
   },
   {
+    name: "the delete: an account that is there again keeps its customer",
+    file: "src/sync/sync-account.ts",
+    text: "if (now.account !== null) {",
+    without: "if (now.account !== null && false) {",
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "and inserted again while its delete waited for its turn is not deleted either",
+    },
+  },
+  {
+    name: "the delete: a customer that another account has is kept",
+    file: "src/sync/removal.ts",
+    text: "if (owner !== null)",
+    without: 'if (owner === "")',
+    foundBy: {
+      file: "test/db/sync-account.test.ts",
+      test: "keeps its customer when another account has the same one",
+    },
+  },
+  {
     name: "the retry: a create is not sent beside the first one",
     file: "src/sync/doubt.ts",
     text: "? sendOnceAlone(parts, claim, unsettled)",
@@ -164,8 +184,8 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lookup: no customer is given to two accounts",
     file: "src/sync/attempt.ts",
-    text: "if (other !== undefined) return { takenBy: other.accountId };",
-    without: "if (other?.accountId === '') return { takenBy: other.accountId };",
+    text: "if (takenBy !== null) return { takenBy };",
+    without: 'if (takenBy === "") return { takenBy };',
     foundBy: {
       file: "test/db/sync-account.test.ts",
       test: "is never given a customer whose id",

@@ -135,6 +135,7 @@ export class Replica implements Sender {
         beginWithinMs: settings.apiTimeoutMs,
         applyingMaxMs: settings.apiTimeoutMs * 2,
         maxAttempts: 0,
+        onAccountDelete: "ignore",
         defaultUserId: "account-sync",
         language: "en",
         delayAfter: (attempts) => backoffMs(attempts, BACKOFF, clock.random),

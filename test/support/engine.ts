@@ -242,6 +242,7 @@ export async function createEngine(
           beginWithinMs: 30_000,
           applyingMaxMs: 0,
           maxAttempts: 0,
+          onAccountDelete: "ignore",
           defaultUserId: "account-sync",
           language: "en",
           delayAfter: () => 0,
@@ -343,6 +344,7 @@ export function createFakeApi(): FakeApi {
 
       const known = answers.get(request.idempotencyKey);
       if (known !== undefined) return known;
+      if (request.operation === "delete") return accepted({});
       const body = JSON.parse(request.body ?? "{}");
       const give = (item: { id?: string }, kind: string) => {
         given += 1;

@@ -101,7 +101,7 @@ test.each([
   ["CUSTOMER_API_LOOKUP_PATH", "/api/customer?code={account_no"],
   ["CUSTOMER_API_LOOKUP_PATH", "/api/customer"],
   ["CUSTOMER_API_MAX_RPS", "2.5"],
-  ["ON_ACCOUNT_DELETE", "delete"],
+  ["ON_ACCOUNT_DELETE", "archive"],
   ["MESSAGES", "fr"],
   ["DEFAULT_COUNTRY", "Indonesia"],
   ["SYNC_NOTIFY", "sometimes"],
