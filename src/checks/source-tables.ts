@@ -123,7 +123,9 @@ const API_CONFIGS: Expected = {
     "id name base_url token_url client_id client_secret default_scope token_expires_in additional_headers method url is_active created_at",
   ),
   writes: [],
-  newer: [],
+  newer: words(
+    "name token_url client_id client_secret default_scope token_expires_in additional_headers method url is_active created_at",
+  ),
   load: "load_api_configs",
   loadNothing: [],
 };

@@ -297,7 +297,7 @@ function route(
 ): { method: HttpRequest["method"]; target: string } {
   switch (request.operation) {
     case "create":
-      return { method: "POST", target: connection.createPath };
+      return { method: connection.createMethod, target: connection.createPath };
     case "update":
       return { method: connection.updateMethod, target: connection.updatePath };
     case "delete":

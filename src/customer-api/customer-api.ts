@@ -22,6 +22,7 @@ export interface ApiConnection {
   readonly configId: string | null;
   /** Without a trailing slash. */
   readonly baseUrl: string;
+  readonly createMethod: "POST" | "PUT" | "PATCH";
   readonly createPath: string;
   readonly updateMethod: "PUT" | "PATCH" | "POST";
   /** Contains `{id}`, replaced by the customer's external id, percent-encoded. */

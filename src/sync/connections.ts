@@ -29,6 +29,8 @@ export interface ConnectionSettings {
 export interface Connections {
   /** Resolves with an error text when there is no such configuration, or it may not be used. */
   of(configId: string | null): Promise<ApiConnection | { readonly error: string }>;
+  /** What there is to choose from, read anew: the environment's first, then the rows, newest first. Never a secret. */
+  list(): Promise<ListedConnection[]>;
   /**
    * Milliseconds until it makes sense to claim, 0 for now. The default configuration is every account's: while it cannot be used nothing
    * else need be tried than, now and then, whether it can be.
@@ -36,6 +38,20 @@ export interface Connections {
   available(): number;
   /** How many claims make sense now: one, to try, while the default configuration cannot be used; any number else. */
   slots(): number;
+}
+
+export interface ListedConnection {
+  /** What to ask for it by; null for the one of CUSTOMER_API_URL. */
+  readonly id: string | null;
+  readonly name: string | null;
+  /** Origin and path only; null where it is none. */
+  readonly baseUrl: string | null;
+  readonly isActive: boolean;
+  /** Taken when none is asked for. */
+  readonly isDefault: boolean;
+  readonly isUsable: boolean;
+  /** Why it cannot be used; null when it can. */
+  readonly reason: string | null;
 }
 
 const CREATE_PATH = "/api/customer/command";
@@ -51,11 +67,12 @@ export function createConnections(
   let unusable: { readonly error: string; readonly until: number } | null = null;
   let rows: { readonly at: number; readonly configs: Promise<Config[]> } | null = null;
 
+  const readAll = async () =>
+    (await db.run<unknown>("load_api_configs")).map((row) => configShape.parse(row));
+
   const readConfigs = () => {
     if (rows !== null && performance.now() - rows.at < REREAD_EVERY_MS) return rows.configs;
-    const configs = db
-      .run<unknown>("load_api_configs")
-      .then((found) => found.map((row) => configShape.parse(row)));
+    const configs = readAll();
     // A failed read is not remembered.
     configs.catch(() => {
       rows = null;
@@ -98,6 +115,30 @@ export function createConnections(
       if (requestedId === null) noteDefault("error" in found ? found.error : null);
       return found;
     },
+    async list() {
+      const configs = source.has("m_backend_ext_config") ? await readAll() : [];
+      const byDefault = settings.url !== null && settings.configId === null;
+      const chosen = byDefault ? null : choose(configs, settings.configId);
+      const fromRows = configs.map((config) => ({
+        id: config.id,
+        name: config.name,
+        isActive: config.isActive,
+        isDefault: config === chosen,
+        ...toListed(
+          config.baseUrl,
+          config.isActive ? fromRow(config, settings) : { error: "It is not active" },
+        ),
+      }));
+      if (settings.url === null) return fromRows;
+      const ours = {
+        id: null,
+        name: "CUSTOMER_API_URL",
+        isActive: true,
+        isDefault: byDefault,
+        ...toListed(settings.url, checked(fromEnvironment(settings, settings.url), settings)),
+      };
+      return [ours, ...fromRows];
+    },
     available: () => Math.max(0, (unusable?.until ?? 0) - performance.now()),
     slots: () => (unusable === null ? Number.POSITIVE_INFINITY : 1),
   };
@@ -115,16 +156,39 @@ const configShape = z.object({
   additionalHeaders: z.string().nullable(),
   method: z.string().nullable(),
   path: z.string().nullable(),
+  isActive: z.boolean(),
 });
 type Config = z.infer<typeof configShape>;
 
 function choose(configs: readonly Config[], configId: string | null): Config | null {
-  if (configId !== null)
-    return configs.find((config) => config.id === configId.toLowerCase()) ?? null;
+  const active = configs.filter((config) => config.isActive);
+  if (configId !== null) {
+    // PostgreSQL writes uuids in small letters, people in any.
+    const lowerCased = configId.toLowerCase();
+    return (
+      active.find(({ id }) => id === configId) ??
+      active.find(({ id }) => id.toLowerCase() === lowerCased) ??
+      null
+    );
+  }
   const isForCustomers = (config: Config) =>
     (config.name ?? "").toLowerCase().includes("customer") ||
     (config.path ?? "").includes("/customer/command");
-  return configs.find(isForCustomers) ?? null;
+  return active.find(isForCustomers) ?? null;
+}
+
+/** Without user, password and query, which may hold secrets. */
+function toListed(
+  baseUrl: string | null,
+  connection: ApiConnection | { readonly error: string },
+): Pick<ListedConnection, "baseUrl" | "isUsable" | "reason"> {
+  const url = baseUrl === null ? null : URL.parse(baseUrl);
+  const isWeb = url !== null && /^https?:$/.test(url.protocol);
+  return {
+    baseUrl: isWeb ? `${url.origin}${url.pathname.replace(/\/+$/, "")}` : null,
+    isUsable: !("error" in connection),
+    reason: "error" in connection ? connection.error : null,
+  };
 }
 
 function fromEnvironment(settings: ConnectionSettings, url: string): ApiConnection {
@@ -133,6 +197,7 @@ function fromEnvironment(settings: ConnectionSettings, url: string): ApiConnecti
   return {
     configId: null,
     baseUrl,
+    createMethod: "POST",
     createPath,
     updateMethod: settings.updateMethod,
     updatePath: settings.updatePath ?? `${createPath}/{id}`,
@@ -155,13 +220,26 @@ function fromRow(
   if (config.baseUrl === null)
     return { error: `Configuration ${config.id} has no base_url: fill it in` };
   const baseUrl = config.baseUrl.replace(/\/+$/, "");
-  const createPath = settings.createPath ?? config.path ?? CREATE_PATH;
+  const rowsPath = readPath(config.path);
+  if (rowsPath === null) {
+    return {
+      error: `url of configuration ${config.id} is not a path: write it like ${CREATE_PATH}, the rest belongs to base_url`,
+    };
+  }
+  const createMethod = readMethod(config.method);
+  if (createMethod === null) {
+    return {
+      error: `method of configuration ${config.id} is none to create a customer with: leave it empty, or write ${CREATE_METHODS.join(", ")}`,
+    };
+  }
+  const createPath = settings.createPath ?? rowsPath;
   const hasCredentials = (config.clientId ?? "") !== "";
   const ours = environmentFor(baseUrl, settings);
   return checked(
     {
       configId: config.id,
       baseUrl,
+      createMethod,
       createPath,
       updateMethod: settings.updateMethod,
       updatePath: settings.updatePath ?? `${createPath}/{id}`,
@@ -174,7 +252,7 @@ function fromRow(
             clientSecret: config.clientSecret ?? "",
             scope: config.defaultScope,
             style: settings.tokenStyle,
-            defaultExpiresInSeconds: config.tokenExpiresIn ?? 3600,
+            defaultExpiresInSeconds: lifetimeOf(config),
           }
         : withTokenUrl(
             ours.auth,
@@ -215,9 +293,38 @@ function withTokenUrl(auth: ApiAuth, tokenUrl: string): ApiAuth {
 }
 
 function readHeaders(text: string | null): Record<string, string> | null {
-  if (text === null) return {};
-  const parsed = z.record(z.string(), z.string()).safeParse(JSON.parse(text) ?? {});
-  return parsed.success ? parsed.data : null;
+  if (text === null || text.trim() === "") return {};
+  try {
+    const parsed = z.record(z.string(), z.string()).safeParse(JSON.parse(text) ?? {});
+    return parsed.success ? parsed.data : null;
+  } catch {
+    // A database where the column is text.
+    return null;
+  }
+}
+
+/**
+ * The row's path below its base URL, `/` before it and none behind. null for a whole URL: put behind the base URL it would name another
+ * host, as would a path that is put there without its `/` ("https://api.example" and "@elsewhere.example"), past every check of origins.
+ */
+function readPath(text: string | null): string | null {
+  const path = (text ?? "").trim().replace(/\/+$/, "");
+  if (path === "") return CREATE_PATH;
+  if (/^[a-z][a-z0-9+.-]*:/i.test(path) || /\s/.test(path)) return null;
+  return path.startsWith("/") ? path : `/${path}`;
+}
+
+const CREATE_METHODS = ["POST", "PUT", "PATCH"] as const;
+
+/** It goes with the row's url, so it is that of the create; updates are CUSTOMER_API_UPDATE_METHOD's. */
+function readMethod(text: string | null): (typeof CREATE_METHODS)[number] | null {
+  const method = (text ?? "").trim().toUpperCase();
+  return CREATE_METHODS.find((each) => each === (method || "POST")) ?? null;
+}
+
+function lifetimeOf({ tokenExpiresIn }: Config): number {
+  // 0 would ask for a token before every request.
+  return tokenExpiresIn !== null && tokenExpiresIn > 0 ? tokenExpiresIn : 3600;
 }
 
 /** Customers' data and credentials go only where they may, and not readable on the way. */

@@ -1179,6 +1179,7 @@ function connect(baseUrl: string, changes: Partial<ApiConnection> = {}): ApiConn
   return {
     configId: null,
     baseUrl,
+    createMethod: "POST",
     createPath: "/api/customer/command",
     updateMethod: "PUT",
     updatePath: "/api/customer/command/{id}",

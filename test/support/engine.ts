@@ -270,6 +270,7 @@ export async function createEngine(
 export const CONNECTION: ApiConnection = {
   configId: null,
   baseUrl: "http://127.0.0.1:1",
+  createMethod: "POST",
   createPath: "/api/customer/command",
   updateMethod: "PUT",
   updatePath: "/api/customer/command/{id}",

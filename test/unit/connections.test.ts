@@ -93,10 +93,140 @@ describe("the environment's credentials", () => {
   });
 });
 
+describe("the request that creates", () => {
+  test.each([
+    [null, "/api/customer/command"],
+    ["", "/api/customer/command"],
+    ["/v2/customers", "/v2/customers"],
+    ["/v2/customers/", "/v2/customers"],
+    ["v2/customers", "/v2/customers"],
+    // Put behind the base URL as they are, these would be hosts of their own.
+    ["@elsewhere.example/x", "/@elsewhere.example/x"],
+    [".elsewhere.example/x", "/.elsewhere.example/x"],
+    [":8443/x", "/:8443/x"],
+  ])("with url %j goes to %s, and updates below it", async (path, expected) => {
+    const found = await find({}, { baseUrl: OURS, path });
+
+    expect(found).toMatchObject({ createPath: expected, updatePath: `${expected}/{id}` });
+    if ("error" in found) throw new Error(found.error);
+    expect(new URL(found.baseUrl + found.createPath).origin).toBe(OURS);
+  });
+
+  test.each(["https://elsewhere.example/x", "file:/etc", "/a path"])(
+    "with url %j is none",
+    async (path) => {
+      const found = await find({}, { baseUrl: OURS, path });
+
+      expect(found).toEqual({ error: expect.stringContaining("is not a path") });
+    },
+  );
+
+  test.each([
+    [null, "POST"],
+    ["", "POST"],
+    ["post", "POST"],
+    [" Put ", "PUT"],
+    ["PATCH", "PATCH"],
+  ])("has the row's method: %j is %s", async (method, expected) => {
+    expect(await find({}, { baseUrl: OURS, method })).toMatchObject({
+      createMethod: expected,
+      updateMethod: "PUT",
+    });
+  });
+
+  test.each(["GET", "DELETE", "POST, PUT"])("with method %j is none", async (method) => {
+    const found = await find({}, { baseUrl: OURS, method });
+
+    expect(found).toEqual({ error: expect.stringContaining("leave it empty, or write POST") });
+  });
+
+  test("goes where CUSTOMER_API_PATH says, whatever the row does", async () => {
+    const settings = { createPath: "/ours", updatePath: "/ours/{id}/change" };
+
+    expect(await find(settings, { baseUrl: OURS, path: "/rows" })).toMatchObject({
+      createPath: "/ours",
+      updatePath: "/ours/{id}/change",
+    });
+  });
+});
+
+describe("the life of a row's token, where the token answer does not say it,", () => {
+  test.each([
+    [600, 600],
+    [null, 3600],
+    [0, 3600],
+    [-1, 3600],
+  ])("is token_expires_in: %j makes %d seconds", async (tokenExpiresIn, seconds) => {
+    const found = await find({}, { baseUrl: OURS, ...ROWS_CLIENT, tokenExpiresIn });
+
+    expect(found).toMatchObject({ auth: { defaultExpiresInSeconds: seconds } });
+  });
+});
+
+describe("a row's extra headers", () => {
+  test.each([
+    [null, {}],
+    ["", {}],
+    ["null", {}],
+    ['{"x-tenant": "t-1"}', { "x-tenant": "t-1" }],
+  ])("%j are %j", async (additionalHeaders, headers) => {
+    expect(await find({}, { baseUrl: OURS, additionalHeaders })).toMatchObject({ headers });
+  });
+
+  test.each(['["a"]', '{"x-tenant": 7}', '{"x-tenant"', "x-tenant: t-1"])(
+    "%j are a clear error",
+    async (additionalHeaders) => {
+      const found = await find({}, { baseUrl: OURS, additionalHeaders });
+
+      expect(found).toEqual({ error: expect.stringContaining("is not a map of strings") });
+    },
+  );
+});
+
+describe("customers' data go", () => {
+  const TOKEN_ELSEWHERE = { baseUrl: OURS, ...ROWS_CLIENT, tokenUrl: `${OTHER}/token` };
+
+  test.each<[string, Partial<ConnectionSettings>, Row, RegExp | null]>([
+    ["over https anywhere", {}, { baseUrl: OTHER }, null],
+    ["over http to this machine", {}, { baseUrl: "http://127.0.0.1:9" }, null],
+    ["over http to localhost", {}, { baseUrl: "http://localhost:9" }, null],
+    ["over http to [::1]", {}, { baseUrl: "http://[::1]:9" }, null],
+    ["over http nowhere else", {}, { baseUrl: "http://10.0.0.1" }, /over http/],
+    [
+      "over http to a name that only looks like this machine",
+      {},
+      { baseUrl: "http://127.0.0.1.elsewhere.example" },
+      /over http/,
+    ],
+    ["over http where that is allowed", { insecure: true }, { baseUrl: "http://10.0.0.1" }, null],
+    [
+      "over https while the secret would not",
+      {},
+      { ...TOKEN_ELSEWHERE, tokenUrl: "http://other.example/token" },
+      /over http/,
+    ],
+    ["to a listed origin", { allowedOrigins: [OURS] }, { baseUrl: `${OURS}/v1` }, null],
+    ["to no other", { allowedOrigins: [OURS] }, { baseUrl: OTHER }, /does not list/],
+    ["to no other port", { allowedOrigins: [OURS] }, { baseUrl: `${OURS}:8443` }, /does not list/],
+    ["with the secret to no other", { allowedOrigins: [OURS] }, TOKEN_ELSEWHERE, /does not list/],
+    ["with it to a listed one", { allowedOrigins: [OURS, OTHER] }, TOKEN_ELSEWHERE, null],
+    ["nowhere without a base_url", {}, { baseUrl: null }, /has no base_url/],
+    ["nowhere where base_url is none", {}, { baseUrl: "the API" }, /a URL that is none/],
+    ["nowhere but to the web", {}, { baseUrl: "ftp://api.example" }, /only https/],
+  ])("%s", async (_, settings, row, refusal) => {
+    const found = await find(settings, row);
+
+    if (refusal === null) expect(found).toHaveProperty("baseUrl", row["baseUrl"]);
+    else expect(found).toEqual({ error: expect.stringMatching(refusal) });
+  });
+});
+
+type Row = Readonly<Record<string, string | number | null>>;
+
 /** What is found for the only row there is; null: for no row at all. */
 function find(
   settings: Partial<ConnectionSettings>,
-  row: Record<string, string | null> | null,
+  row: Row | null,
 ): Promise<ApiConnection | { readonly error: string }> {
   const rows = row === null ? [] : [{ ...EMPTY_ROW, ...row }];
   const db = { run: async <Row>() => rows as Row[] };
@@ -136,4 +266,5 @@ const EMPTY_ROW = {
   additionalHeaders: null,
   method: null,
   path: null,
+  isActive: true,
 };

@@ -7,6 +7,7 @@ import { createLimits } from "../../src/customer-api/limits.ts";
 const connection: ApiConnection = {
   configId: null,
   baseUrl: "https://api.example",
+  createMethod: "POST",
   createPath: "/create",
   updateMethod: "PUT",
   updatePath: "/update/{id}",
