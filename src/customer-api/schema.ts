@@ -119,7 +119,8 @@ export const EMPTY_ANSWER: CustomerAnswer = {
 };
 
 function readSection(body: Json, names: readonly string[]): AnswerSection {
-  const section = names.map((name) => body[name]).find(isFilledSection);
+  const sections = names.map((name) => body[name]).filter(isFilledSection);
+  const section = sections.find((each) => rowsOf(each).length > 0) ?? sections[0];
   if (section === undefined) return ABSENT;
 
   const rows = rowsOf(section);

@@ -27,6 +27,7 @@ describe("an answer in all its forms", () => {
     ["sections as plain lists", { ...BODY, tier: BODY.tier.data, crew: BODY.crew.data }],
     ["tiers.data", { ...BODY, tier: undefined, tiers: BODY.tier }],
     ["tiers", { ...BODY, tier: null, tiers: BODY.tier.data }],
+    ["tiers beside an empty tier", { ...BODY, tier: { data: [] }, tiers: BODY.tier.data }],
     ["crews", { ...BODY, crew: undefined, crews: BODY.crew.data }],
     ["customer-crew", { ...BODY, crew: undefined, "customer-crew": BODY.crew }],
   ])("%s", (_, json) => {
