@@ -30,6 +30,7 @@ export type {
   AccountSync,
   AccountSyncOptions,
   ApiOptions,
+  BackendConfig,
   DatabasePool,
   DebugResult,
   IdUpdate,

@@ -257,6 +257,8 @@ export async function openAccountSync(
       }
     },
 
+    getAvailableBackendConfigs: () => parts.connections.list(),
+
     async close(): Promise<void> {
       await calls.close();
       await parts.close();

@@ -84,8 +84,28 @@ export interface AccountSync {
     userId?: string | null,
   ): Promise<ProcessingResult>;
 
+  /**
+   * What a `configId` can be, read anew: the API of the environment or the options first (id null), then the rows of
+   * `m_backend_ext_config`, newest first. Never a secret. Rejects when the database does not answer.
+   */
+  getAvailableBackendConfigs(): Promise<BackendConfig[]>;
+
   /** Finishes what is under way, and closes every connection but those of a pool that was handed in. */
   close(): Promise<void>;
+}
+
+/** An API that can be asked for. */
+export interface BackendConfig {
+  readonly id: string | null;
+  readonly name: string | null;
+  /** Origin and path only; null where it is none. */
+  readonly baseUrl: string | null;
+  readonly isActive: boolean;
+  /** Taken when none is asked for. */
+  readonly isDefault: boolean;
+  readonly isUsable: boolean;
+  /** Why it cannot be used; null when it can. */
+  readonly reason: string | null;
 }
 
 /** `mode: "debug"`; or why there is nothing to show. Holds personal data: `previewData` alone has its numbers masked. */

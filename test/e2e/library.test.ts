@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
 import type { ProcessingResult, SyncedResult } from "../../src/index.ts";
 import { createAccountSync } from "../../src/index.ts";
+import { startSandbox } from "../../src/local/sandbox.ts";
 import { externalIds, insertAccount } from "../support/accounts.ts";
 import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
@@ -225,6 +226,40 @@ describe("a call", () => {
       await pool.end();
     }
   });
+});
+
+test("a call goes to the configuration that it names, with its own credentials; what there is can be listed", async () => {
+  const other = await startSandbox({ clientId: "other", clientSecret: "s3cret-of-the-row" });
+  try {
+    const [row] = await product.database.query<{ id: string }>(
+      `insert into m_backend_ext_config (name, base_url, client_id, client_secret, method, url, is_active)
+       values ('Other customers', $1, 'other', 's3cret-of-the-row', 'POST', '/api/customer/command', true) returning id`,
+      [other.url],
+    );
+    const configId = row?.id ?? "";
+    const library = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+    const data = await accountDataOf(product.database, id);
+
+    const unknown = await library.syncCustomerToExternalApi(data, crypto.randomUUID());
+    const result = await library.syncCustomerToExternalApi(data, configId);
+    const configs = await library.getAvailableBackendConfigs();
+
+    expect(unknown).toMatchObject({
+      success: false,
+      error: expect.stringMatching(/^Validation failed: m_backend_ext_config has no active row/),
+    });
+    expect(result).toMatchObject({ success: true });
+    expect(other.customers()).toHaveLength(1);
+    expect(product.requests()).toEqual([]);
+    expect(configs).toMatchObject([
+      { id: null, isDefault: true, isUsable: true },
+      { id: configId, name: "Other customers", isDefault: false, isUsable: true },
+    ]);
+    expect(JSON.stringify(configs)).not.toContain("s3cret");
+  } finally {
+    await other.close();
+  }
 });
 
 describe("a call that does not succeed", () => {
