@@ -34,6 +34,7 @@ export interface FollowedAccount {
   readonly error: string | null;
 }
 
+/** As `sync` prints it; where this process did the send, with `customerData` and `response` beside it. */
 export interface SyncResult {
   /** The API has what was sent; `processingResult` tells whether all ids stand, too. */
   readonly success: boolean;

@@ -65,11 +65,14 @@ async function syncAll(
   await parts.queue.request(accountIds, how);
 
   const results: SyncResult[] = [];
+  const exchanges = new Map<string, Exchanged>();
   const tell = (ended: readonly SyncResult[]) => {
-    for (const result of ended) printJson(result);
-    results.push(...ended);
+    for (const result of ended) {
+      printJson({ ...result, ...exchanges.get(result.accountId) });
+      results.push(result);
+    }
   };
-  const dispatcher = createDispatcher(connected, follow.pending);
+  const dispatcher = createDispatcher(connected, follow.pending, exchanges);
   dispatcher.start();
   const deadline = performance.now() + how.timeoutMs;
   try {
@@ -85,10 +88,17 @@ async function syncAll(
   return results;
 }
 
+/** What went to the API and came from it: known of the sends of this process alone, as the journal keeps neither. */
+interface Exchanged {
+  readonly customerData: unknown;
+  readonly response: unknown;
+}
+
 /** Sees, claims and runs these accounts only; everything else is left to the daemon. */
 function createDispatcher(
   { parts, config, observe }: Connected,
   pending: ReadonlySet<string>,
+  exchanges: Map<string, Exchanged>,
 ): Dispatcher {
   const queue: Queue = {
     ...parts.queue,
@@ -99,7 +109,21 @@ function createDispatcher(
   return new Dispatcher({
     clock: parts.clock,
     queue,
-    run: parts.sync,
+    run: (claim, lease) =>
+      parts.sync(claim, lease, (adapted) => ({
+        ...adapted,
+        api: {
+          ...adapted.api,
+          async send(connection, request) {
+            const result = await adapted.api.send(connection, request);
+            exchanges.set(claim.accountId, {
+              customerData: request.body === null ? null : JSON.parse(request.body),
+              response: result.kind === "accepted" ? (result.body ?? null) : null,
+            });
+            return result;
+          },
+        },
+      })),
     doorbell: { afterLook: async () => LOOK_EVERY_MS },
     ring: async () => {},
     // Somebody waits: when the API is not to be sent to, each account is told so instead of waiting for better times.

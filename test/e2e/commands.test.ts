@@ -86,6 +86,8 @@ describe("sync", () => {
       accountId: HEAD_OFFICE,
       outcome: "synced",
       httpStatus: 201,
+      customerData: { customer: { name: expect.any(String) } },
+      response: { customer: { data: { id: expect.any(String) } } },
       processingResult: {
         success: true,
         updatedRecords: [
