@@ -92,15 +92,18 @@ function describe(previewed: AccountPreview): string[] {
   ];
 }
 
-function describeDifference({ status, paths }: Difference): string[] {
+function describeDifference({ status, isCurrent, paths }: Difference): string[] {
   const told = {
     none_accepted: "No command of this account was accepted yet.",
-    unknown: "What was accepted last is not known: its history is gone.",
-    same: "It equals the command last accepted: only a forced sync sends it again.",
+    unknown: "What was accepted last is not known: its history is gone, or it was no sync of ours.",
+    same: isCurrent
+      ? "It equals the command last accepted: only a forced sync sends it again."
+      : "It equals the command last accepted, and is sent again all the same: what was sent since may have been applied, or ids are missing.",
     different: "It differs from the command last accepted",
   }[status];
   if (status !== "different") return [told];
-  if (paths === null) return [`${told}; in what is not known: its history is gone.`];
+  if (paths === null)
+    return [`${told}; in what is not known: nothing is kept of its fields (any more).`];
 
   const kinds = Object.entries(paths).filter(([, those]) => those.length > 0);
   if (kinds.length === 0) return [`${told}, though no field does: the mapping was changed since.`];

@@ -27,6 +27,8 @@ export interface PreviewInput {
 
 /** What is known of the command last accepted; its values are not. */
 export interface LastAccepted {
+  /** False when the API may hold something else by now: a later send is in doubt, or ids are missing. */
+  readonly isCurrent: boolean;
   readonly fingerprint: string | null;
   readonly fieldFingerprints: FieldFingerprints | null;
 }
@@ -83,6 +85,8 @@ export interface Recommendation {
 export interface Difference {
   /** `none_accepted`: this would be the first. `unknown`: something was accepted, and nothing is kept of it (any more). */
   readonly status: "none_accepted" | "unknown" | "same" | "different";
+  /** Whether the API holds that command for sure: no later send is in doubt, and no ids are missing. Then `same` is sent only by force. */
+  readonly isCurrent: boolean;
   /** null when it is not known which fields: the history is gone, or the command has more than a thousand of them. */
   readonly paths: {
     /** A whole new row is told as one: `tier[2]`. */
@@ -391,17 +395,19 @@ function differenceOf(
   command: CustomerCommand,
 ): Difference {
   const before = lastAccepted?.fingerprint ?? null;
+  const isCurrent = lastAccepted?.isCurrent ?? false;
   if (before === null) {
     const isFirst = lastAccepted !== null && account.externalId === null;
-    return { status: isFirst ? "none_accepted" : "unknown", paths: null };
+    return { status: isFirst ? "none_accepted" : "unknown", isCurrent: false, paths: null };
   }
   if (before === fingerprintOf(command)) {
-    return { status: "same", paths: { added: [], removed: [], changed: [] } };
+    return { status: "same", isCurrent, paths: { added: [], removed: [], changed: [] } };
   }
   const fields = fieldFingerprintsOf(command, account.id);
   const fieldsBefore = lastAccepted?.fieldFingerprints ?? null;
   return {
     status: "different",
+    isCurrent,
     paths: fields === null || fieldsBefore === null ? null : comparePaths(fieldsBefore, fields),
   };
 }

@@ -239,6 +239,7 @@ async function send(
       {
         ...WITHOUT_FURTHER_ADO,
         ...notSentYet(claim, send.sent, place.forMs),
+        warnings: send.warnings,
         kind: "ended",
         claim,
         generation: send.generation,

@@ -26,7 +26,7 @@ beforeEach(async () => {
 test("of an account that nobody has sent nothing is known", async () => {
   const { id } = await engine.insertAccount();
 
-  expect(await lastAccepted(id)).toEqual({ fingerprint: null, fieldFingerprints: null });
+  expect(await lastAccepted(id)).toEqual(NOTHING);
 });
 
 test("a refused command does not take the place of the one before it", async () => {
@@ -64,6 +64,7 @@ test("without its history only the whole fingerprint is left", async () => {
   await engine.query("delete from account_sync.attempt");
 
   expect(await lastAccepted(id)).toEqual({
+    isCurrent: true,
     fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
     fieldFingerprints: null,
   });
@@ -80,8 +81,23 @@ test("a customer that a lookup found says nothing of what it holds", async () =>
 
   const received = (await engine.attempts(id)).map((attempt) => attempt["received"]);
   expect(received).toContainEqual(expect.objectContaining({ adopted: true }));
-  expect(await lastAccepted(id)).toEqual({ fingerprint: null, fieldFingerprints: null });
+  expect(await lastAccepted(id)).toEqual(NOTHING);
 });
+
+test("what was accepted is not current any more while a later send is in doubt", async () => {
+  const { id } = await engine.insertAccount();
+  await engine.round(api);
+  const accepted = await lastAccepted(id);
+
+  api.next(noAnswer());
+  await engine.query("update m_account set name = 'Toko Lain' where id = $1", [id]);
+  await engine.round(api);
+
+  expect(accepted).toMatchObject({ isCurrent: true });
+  expect(await lastAccepted(id)).toEqual({ ...accepted, isCurrent: false });
+});
+
+const NOTHING: LastAccepted = { isCurrent: false, fingerprint: null, fieldFingerprints: null };
 
 async function lastAccepted(id: string): Promise<LastAccepted | undefined> {
   const [row] = await engine.db.run<LastAccepted>("last_accepted", [id]);

@@ -1815,6 +1815,7 @@ describe("an API that asked another replica to be left alone", () => {
     expect(await engine.query("select from account_sync.attempt where settled_at is null")).toEqual(
       [],
     );
+    expect(await engine.attempts(id)).toMatchObject([{ outcome: "retry", warnings: 3 }]);
   });
 
   test("is sent to as soon as the time is over, and a shorter wait does not end a longer one", async () => {

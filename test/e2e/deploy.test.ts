@@ -441,6 +441,10 @@ function makeTraffic(metrics: ReturnType<typeof createMetrics>): void {
   const observe = createObserve({ log, metrics });
 
   observe.folded({ changes: 3, accounts: 1 });
+  observe.validated({
+    accountId: "1",
+    warnings: [{ field: "branch.code", rule: "recommended" }],
+  });
   observe.listenerUp();
   observe.listenerRoundTrip(0.002);
   for (const operation of ["create", "update", "delete", "token"] as const) {

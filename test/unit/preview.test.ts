@@ -7,7 +7,7 @@ import { fieldFingerprintsOf, fingerprintOf } from "../../src/sync/fingerprint.t
 import { checkIntegrity, type PreviewInput, previewCommand } from "../../src/sync/preview.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
-const NOTHING_KEPT = { fingerprint: null, fieldFingerprints: null };
+const NOTHING_KEPT = { isCurrent: false, fingerprint: null, fieldFingerprints: null };
 const OPTIONS = { defaultCountry: "ID", referenceField: null };
 
 test("a good account: what was given, what would be sent, and nothing to say", () => {
@@ -163,6 +163,7 @@ describe("the difference to the command last accepted", () => {
 
     expect(difference).toEqual({
       status: "different",
+      isCurrent: true,
       paths: {
         added: ["tier[0].valid_to", "tier[1]", "beneficiary-account"],
         removed: expect.arrayContaining([
@@ -178,10 +179,10 @@ describe("the difference to the command last accepted", () => {
     const { fingerprint } = accepted(anAccount({ name: "Toko Lama" }));
 
     const { difference } = previewOf(anAccount({}), {
-      lastAccepted: { fingerprint, fieldFingerprints: null },
+      lastAccepted: { isCurrent: true, fingerprint, fieldFingerprints: null },
     }).debugReport;
 
-    expect(difference).toEqual({ status: "different", paths: null });
+    expect(difference).toEqual({ status: "different", isCurrent: true, paths: null });
   });
 });
 
@@ -334,6 +335,7 @@ function previewOf(account: Account, input: Partial<PreviewInput> = {}) {
 function accepted(account: Account) {
   const { command } = toCommand(account, OPTIONS);
   return {
+    isCurrent: true,
     fingerprint: fingerprintOf(command),
     fieldFingerprints: fieldFingerprintsOf(command, account.id),
   };

@@ -53,7 +53,7 @@ test.each<[string, (readme: Readme) => readonly string[]]>([
   }).toEqual({ missingInIndonesian: [], missingInEnglish: [] });
 });
 
-test("section by section there are as many code blocks, paragraphs of code, and rows of tables", () => {
+test("section by section there are as many code blocks, points, and rows of tables", () => {
   expect(indonesian.sections.map(toShape)).toEqual(
     english.sections.map((section, index) => ({
       ...toShape(section),
@@ -150,11 +150,13 @@ function toShape({ heading, lines, blocks }: Section) {
   };
 }
 
+const COMMENTS: Readonly<Record<string, RegExp>> = { sql: /\s*-- .*$/, sh: /(?:^|\s+)# .*$/ };
+
 /** Without comments, which are for reading. A picture (a block of no language) has words only. */
 function toCommands({ language, lines }: Block): string[] {
   if (language === "") return [];
   return lines
-    .map((line) => line.replace(/\s*(?:--|#) .*$/, "").trim())
+    .map((line) => line.replace(COMMENTS[language] ?? "", "").trim())
     .filter((line) => line !== "");
 }
 

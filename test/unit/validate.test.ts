@@ -63,6 +63,7 @@ describe("errors", () => {
     ["tier[0].valid_from", "date_malformed", tiers({ valid_from: "2023-02-29T00:00:00" })],
     ["tier[0].valid_to", "date_malformed", tiers({ valid_to: "infinityT23:59:59" })],
     ["tier[0].valid_to", "date_order", tiers({ valid_to: "2023-12-31T23:59:59" })],
+    ["tier[0].valid_to", "date_order", tiers({ valid_to: "2024-01-01T00:00:00" })],
     ["beneficiary-account.firstname", "required", beneficiary({ firstname: "" })],
     ["beneficiary-account.lastname", "required", beneficiary({ lastname: "" })],
     ["beneficiary-account.account_number", "required", beneficiary({ account_number: " " })],
