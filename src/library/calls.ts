@@ -293,7 +293,11 @@ class CallSync {
         await parts.journalAnswer(answered, this.#untilGivenUp(leaving));
       },
       settle: async (conclusion, leaving) =>
-        await parts.settle(this.#speakFor(conclusion), this.#untilGivenUp(leaving)),
+        await parts.settle(
+          // Sent whatever was sent before; but nobody has said that an id that stands may be replaced.
+          { ...this.#speakFor(conclusion), claim: { ...conclusion.claim, force: false } },
+          this.#untilGivenUp(leaving),
+        ),
     };
   }
 

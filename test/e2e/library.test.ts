@@ -600,6 +600,27 @@ describe("ids that could not be written", () => {
     expect((await externalIds(product.database, id)).tiers).toEqual(["by-hand"]);
   });
 
+  test("nor by a call: the one that stands is kept, and the result says so", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+    const data = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(data);
+    const { account } = await externalIds(product.database, id);
+    product.sandbox.setFaults({ next: [{ body: { customer: { data: { id: "another" } } } }] });
+
+    const result = await syncCustomerToExternalApi(data);
+
+    expect(result).toMatchObject({
+      success: true,
+      processingResult: {
+        success: false,
+        errors: [`customer ${id}: it has a different external id already, which was kept`],
+        failedUpdates: [{ type: "customer", id, uuidBe: "another" }],
+      },
+    });
+    expect(await externalIds(product.database, id)).toMatchObject({ account });
+  });
+
   test("from an answer that came some other way are matched and written", async () => {
     const { processExternalApiResponse } = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 2, pics: 1 });
