@@ -1,16 +1,40 @@
 -- Writes down the ids that came back, before anything is done with them. Commits synchronously.
 -- $1 attempt ids   $2 received ids   $3 HTTP statuses
 --
--- No lease is asked for: an id once received is never lost, even when another worker has taken over. Nothing writes the ids of a create
--- that was settled by then (a paused process, and a person who had it sent again): somebody has to be told of them.
+-- No lease is asked for: an id once received is never lost, even when another worker has taken over. Of a create, though, the ids may
+-- be nobody's: it was given up by then (its account removed, another id set by hand), or it was sent again, under the same key, and made
+-- another customer. Somebody has to be told of those.
+with answered as (
+  select
+    attempt_id,
+    received,
+    http_status
+  from unnest($1::bigint[], $2::jsonb[], $3::int[]) as s (attempt_id, received, http_status)
+)
 update account_sync.attempt t
 set
   delivery = 'answered',
   received = s.received,
   http_status = s.http_status
-from unnest($1::bigint[], $2::jsonb[], $3::int[]) as s (attempt_id, received, http_status)
+from answered s
 where t.attempt_id = s.attempt_id
 returning
-  t.attempt_id as "attemptId",
   t.account_id as "accountId",
-  t.settled_at is not null and t.operation = 'create' as "isForgotten"
+  case
+    when t.operation <> 'create' or s.received ->> 'customer' is null then null
+    when exists (
+      select
+      from account_sync.attempt o
+      where o.account_id = t.account_id
+        and o.attempt_id <> t.attempt_id
+        and o.idempotency_key = t.idempotency_key
+        and o.received ->> 'customer' <> s.received ->> 'customer'
+    ) then 'made twice'
+    when t.settled_at is not null and not exists (
+      select
+      from account_sync.attempt o
+      where o.account_id = t.account_id
+        and o.attempt_id > t.attempt_id
+        and o.idempotency_key = t.idempotency_key
+    ) then 'given up'
+  end as "stray"

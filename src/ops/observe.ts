@@ -44,6 +44,11 @@ export interface Observe {
   notificationIgnored(notification: { readonly reason: string; readonly length: number }): void;
   idConflict(conflict: { readonly accountId: string; readonly entity: Entity }): void;
   unknownOutcome(accountId: string): void;
+  /** The API has made a customer that stands on no row: its create had been given up, or it made two of one. */
+  strayCustomer(customer: {
+    readonly accountId: string;
+    readonly stray: "given up" | "made twice";
+  }): void;
   /** Our right to work on the account went to somebody else; what we had was thrown away. */
   leaseLost(accountId: string): void;
   /** The database failed us; we keep trying. Logs code, constraint, table and column, never message or detail. */
@@ -239,6 +244,15 @@ export function createObserve({
       log.warn(
         { account_id: accountId, entity },
         "the API answered another external id than the row has; the row keeps its own",
+      );
+    },
+
+    strayCustomer({ accountId, stray }) {
+      log.warn(
+        { account_id: accountId },
+        stray === "made twice"
+          ? "The API made two customers of one create; both ids are in account_sync.attempt"
+          : "A create was answered after it had been given up: the API has a customer that stands on no row; its id is in account_sync.attempt",
       );
     },
 

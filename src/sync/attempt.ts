@@ -140,19 +140,22 @@ export interface Answered {
   readonly httpStatus: number | null;
 }
 
-/** Resolves with the accounts whose create had been settled before its answer came: nothing writes its ids. */
+/** A customer that the API has made and that stands on no row: of a create that was given up, or that it made a second one of. */
+export interface StrayCustomer {
+  readonly accountId: string;
+  readonly stray: "given up" | "made twice";
+}
+
 export async function journalAnswers(
   db: Queryable,
   answers: readonly Answered[],
-): Promise<{ forgotten: readonly string[] }> {
-  const rows = await db.run<{ accountId: string; isForgotten: boolean }>("journal_answers", [
+): Promise<StrayCustomer[]> {
+  const rows = await db.run<StrayCustomer | { stray: null }>("journal_answers", [
     answers.map((answer) => answer.attemptId),
     answers.map((answer) => JSON.stringify(answer.received)),
     answers.map((answer) => answer.httpStatus),
   ]);
-  return {
-    forgotten: rows.filter(({ isForgotten }) => isForgotten).map(({ accountId }) => accountId),
-  };
+  return rows.filter((row) => row.stray !== null);
 }
 
 /** The other account that has each external id; null where there is none. */

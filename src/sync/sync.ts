@@ -91,12 +91,7 @@ export function createSync(options: SyncOptions): Sync {
   const answerBatch = batched<Answered, true>(
     BATCH_MAX,
     async (answers) => {
-      const { forgotten } = await journalAnswers(db, answers);
-      for (const account_id of forgotten)
-        observe.warning(
-          "A create that had been sent again was answered after all: the API may have two customers for the account; both ids are in account_sync.attempt",
-          { account_id },
-        );
+      for (const stray of await journalAnswers(db, answers)) observe.strayCustomer(stray);
       return answers.map(() => true);
     },
     ({ received }) => bytesOfIds(received),

@@ -624,7 +624,7 @@ describe("a create without an answer", () => {
     api.next(() => answer);
     const warnings: unknown[] = [];
     const slow = await engine.sync(api, {
-      observe: { warning: (message, fields) => warnings.push([message, fields]) },
+      observe: { strayCustomer: (customer) => warnings.push(customer) },
     });
     const lease = heldLease();
     const running = slow(await claimDue(), lease);
@@ -638,10 +638,32 @@ describe("a create without an answer", () => {
     resolve(accepted({ customer: "ext-paused" }));
     await running;
 
-    expect(warnings).toEqual([[expect.stringContaining("two customers"), { account_id: id }]]);
+    expect(warnings).toEqual([{ accountId: id, stray: "made twice" }]);
     const [first] = await engine.attempts(id);
     expect(first).toMatchObject({ received: { customer: "ext-paused" } });
     expect(await engine.ids(id)).toMatchObject({ account: "ext-customer-1" });
+  });
+
+  test("whose account was removed before its answer came is told: nobody else knows that customer", async () => {
+    const { id } = await engine.insertAccount();
+    const { promise: answer, resolve } = Promise.withResolvers<ApiResult>();
+    api.next(() => answer);
+    const strays: unknown[] = [];
+    const slow = await engine.sync(api, {
+      observe: { strayCustomer: (customer) => strays.push(customer) },
+    });
+    const lease = heldLease();
+    const running = slow(await claimDue(), lease);
+    await eventually(() => expect(api.requests).toHaveLength(1));
+    await engine.query("update account_sync.account set due_at = now()");
+    lease.lose();
+    await engine.query("delete from m_account where id = $1", [id]);
+    await engine.round(api);
+
+    resolve(accepted({ customer: "ext-late" }));
+    await running;
+
+    expect(strays).toEqual([{ accountId: id, stray: "given up" }]);
   });
 
   test("is not parked for good when its answer comes in at the last moment", async () => {

@@ -295,6 +295,7 @@ const SILENT: Observe = {
   notificationIgnored() {},
   idConflict() {},
   unknownOutcome() {},
+  strayCustomer() {},
   leaseLost() {},
   databaseTrouble() {},
   databaseBack() {},

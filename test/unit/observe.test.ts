@@ -278,10 +278,12 @@ test("what happens rarely and matters is counted and said each time", async () =
   const { observe, read } = createParts();
 
   observe.unknownOutcome("1");
+  observe.strayCustomer({ accountId: "1", stray: "made twice" });
   observe.idConflict({ accountId: "2", entity: "tier" });
   observe.leaseLost("3");
 
   expect(said().map(({ level, fields }) => [level, fields["account_id"]])).toEqual([
+    ["warn", "1"],
     ["warn", "1"],
     ["warn", "2"],
     ["warn", "3"],
