@@ -182,10 +182,15 @@ async function exchangeAuthorized<Result extends CallResult>(
   connection: ApiConnection,
   call: Call<Result>,
 ): Promise<Result | Failed> {
+  const { auth } = connection;
   const first = await exchangeWithToken(sender, connection, call);
-  if (!first.tokenRefused || connection.auth.kind !== "client_credentials") return first.result;
+  if (auth.kind !== "client_credentials" || first.token === null) return first.result;
 
-  sender.tokens.invalidate(connection.auth, first.token ?? "");
+  // Most gateways that answer 403 to an expired token say so; some say "Forbidden" and nothing else.
+  const isSuspect = isForbidden(first.result) && sender.tokens.maySuspect(auth, first.token);
+  if (!first.tokenRefused && !isSuspect) return first.result;
+
+  sender.tokens.invalidate(auth, first.token);
   const second = await exchangeWithToken(sender, connection, call);
   return second.result;
 }
@@ -231,6 +236,12 @@ function isTokenRefusal(result: CallResult): boolean {
     result.failure.errorClass === "unauthorized" &&
     result.failure.httpStatus !== 407
   );
+}
+
+function isForbidden(result: CallResult): boolean {
+  return result.kind === "failed"
+    ? result.failure.httpStatus === 403
+    : result.kind === "answered" && result.httpStatus === 403;
 }
 
 async function authorize(sender: Sender, auth: ApiAuth, signal: AbortSignal) {

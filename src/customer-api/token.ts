@@ -27,6 +27,8 @@ export interface Tokens {
   get(auth: ClientCredentials, signal: AbortSignal): Promise<TokenResult>;
   /** The API refused this token. A newer one that somebody else fetched meanwhile stays. */
   invalidate(auth: ClientCredentials, token: string): void;
+  /** Whether a refusal without a reason may be about this token: it is not the newest, or it is not new. */
+  maySuspect(auth: ClientCredentials, token: string): boolean;
 }
 
 export interface TokensOptions {
@@ -40,6 +42,7 @@ export interface TokensOptions {
 
 interface CachedToken {
   readonly token: string;
+  readonly fetchedAt: number;
   readonly expiresAt: number;
   /** From here on a new one is fetched; the old one still serves when that fails. */
   refreshAt: number;
@@ -52,6 +55,8 @@ interface Entry {
 
 /** Configurations come and go; a token costs one request. */
 const ENTRIES_MAX = 100;
+/** A token that is younger has not expired. Who may not do a thing is told so again and again, and must not fetch a token each time. */
+const SUSPECT_AFTER_MS = 60_000;
 /** A token endpoint in trouble is asked this often while the old token still serves. */
 const REFRESH_PAUSE_MS = 1_000;
 
@@ -90,8 +95,10 @@ export function createTokens(options: TokensOptions): Tokens {
     const lifetimeMs = outcome.expiresInSeconds * 1000;
     // A tenth of the life, at most a minute, spread so that replicas do not refresh together.
     const marginMs = Math.min(lifetimeMs / 10, 60_000) * (0.5 + options.random() / 2);
-    const expiresAt = options.now() + lifetimeMs;
-    entry.cached = { token: outcome.token, expiresAt, refreshAt: expiresAt - marginMs };
+    const fetchedAt = options.now();
+    const expiresAt = fetchedAt + lifetimeMs;
+    const refreshAt = expiresAt - marginMs;
+    entry.cached = { token: outcome.token, fetchedAt, expiresAt, refreshAt };
     return { kind: "token", token: outcome.token };
   }
 
@@ -111,6 +118,11 @@ export function createTokens(options: TokensOptions): Tokens {
     invalidate(auth, token) {
       const entry = entryOf(auth);
       if (entry.cached?.token === token) entry.cached = null;
+    },
+
+    maySuspect(auth, token) {
+      const { cached } = entryOf(auth);
+      return cached?.token !== token || options.now() - cached.fetchedAt >= SUSPECT_AFTER_MS;
     },
   };
 }

@@ -747,6 +747,37 @@ describe("tokens", () => {
     expect(server.tokenRequests()).toHaveLength(2);
   });
 
+  test("a bare 403 to a token that is not new is tried once with a new one, and not again for a minute", async () => {
+    let now = 0;
+    const server = await startTokenApi();
+    const { api } = startApi({ now: () => now });
+    await api.send(server.connection(), request());
+    let refusals = 1;
+    server.onCommand = (_request, response) => {
+      if (refusals-- > 0) sendJson(response, 403, { message: "Forbidden" });
+      else sendJson(response, 200, ANSWER);
+    };
+
+    const young = await api.send(server.connection(), request());
+    now = 60_000;
+    refusals = 1;
+    const expired = await api.send(server.connection(), request({ idempotencyKey: "key-2" }));
+    refusals = 9;
+    const forbidden = await api.send(server.connection(), request());
+
+    expect(failureOf(young)).toMatchObject({ errorClass: "rejected", httpStatus: 403 });
+    expect(expired.kind).toBe("accepted");
+    expect(failureOf(forbidden)).toMatchObject({ errorClass: "rejected", httpStatus: 403 });
+    expect(server.tokenRequests()).toHaveLength(2);
+    const repeated = server
+      .commands()
+      .filter(({ headers }) => headers["idempotency-key"] === "key-2");
+    expect(repeated).toMatchObject([
+      { headers: { authorization: "Bearer token-1" }, body: COMMAND },
+      { headers: { authorization: "Bearer token-2" }, body: COMMAND },
+    ]);
+  });
+
   test("many sends refused with one token fetch one new token", async () => {
     const server = await startTokenApi();
     const { api } = startApi();
