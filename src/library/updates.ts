@@ -7,8 +7,9 @@ import { type Database, errorCode } from "../db/database.ts";
 import type { Account } from "../sync/account.ts";
 import type { SentRow, SentRows } from "../sync/command.ts";
 import type { ReceivedIds } from "../sync/match-ids.ts";
+import type { RowResult } from "../sync/outcome.ts";
 import { describeSource } from "../sync/source.ts";
-import { type RowResult, writeBack } from "../sync/write-back.ts";
+import { writeBack } from "../sync/write-back.ts";
 import type { FailedUpdate, ProcessingResult } from "./results.ts";
 
 export interface IdWrites {

@@ -1,7 +1,5 @@
 /** The named results of a sync. Everything that can be foreseen is a value here; exceptions are for bugs. */
 
-import type { RowResult } from "./write-back.ts";
-
 /** Why something failed; decides what happens next (see docs/architecture.md, "Error classes"). */
 export const ERROR_CLASSES = [
   "validation",
@@ -42,6 +40,21 @@ export interface FailedRows {
   readonly entity: Entity;
   readonly reason: ErrorClass;
   readonly count: number;
+}
+
+/**
+ * What became of one row's id: `written`; `confirmed` (it stood there already); `conflict` (another id stands there); `gone` (the row
+ * was removed, or moved to another account); `locked` (try again in a moment); `failed` (the database refused).
+ */
+export type RowStatus = "written" | "confirmed" | "conflict" | "gone" | "locked" | "failed";
+
+export interface RowResult {
+  readonly entity: Entity;
+  readonly id: string;
+  readonly externalId: string;
+  readonly status: RowStatus;
+  /** Why it failed; null otherwise. */
+  readonly error: unknown;
 }
 
 export interface Outcome {

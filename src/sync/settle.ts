@@ -21,9 +21,10 @@ import type {
   Operation,
   Outcome,
   OutcomeName,
+  RowResult,
 } from "./outcome.ts";
 import { describeSource } from "./source.ts";
-import { type RowResult, writeBack } from "./write-back.ts";
+import { writeBack } from "./write-back.ts";
 
 /** What a sync came to, before anything of it is written. */
 export type Conclusion = Accepted | Ended;

@@ -8,7 +8,7 @@
 import { isContention, type Transaction } from "../db/database.ts";
 import type { SentRows } from "./command.ts";
 import type { ReceivedIds } from "./match-ids.ts";
-import type { Entity } from "./outcome.ts";
+import type { RowResult, RowStatus } from "./outcome.ts";
 
 /** The ids one account's answer brought. */
 export interface WriteBack {
@@ -17,21 +17,6 @@ export interface WriteBack {
   readonly userId: string;
   /** A person forced this sync: a different id that was there when it was read is replaced. */
   readonly replace: boolean;
-}
-
-/**
- * What became of one row's id: `written`; `confirmed` (it stood there already); `conflict` (another id stands there); `gone` (the row
- * was removed, or moved to another account); `locked` (try again in a moment); `failed` (the database refused).
- */
-export type RowStatus = "written" | "confirmed" | "conflict" | "gone" | "locked" | "failed";
-
-export interface RowResult {
-  readonly entity: Entity;
-  readonly id: string;
-  readonly externalId: string;
-  readonly status: RowStatus;
-  /** Why it failed; null otherwise. */
-  readonly error: unknown;
 }
 
 export interface WriteBackOptions {
