@@ -1,5 +1,6 @@
 /** What `sync` tells about an account, in the shape of the library's results, from the journal and the account's row. Pure. */
 import type { AccountState } from "../console/api.ts";
+import type { PicDetail, ProcessingResult, TierDetail, UpdatedRecord } from "../library/results.ts";
 import type { SentRow, SentRows } from "../sync/command.ts";
 import type { ReceivedId, ReceivedIds } from "../sync/match-ids.ts";
 import type { CountByEntity, Entity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";
@@ -10,7 +11,7 @@ export interface FinishedAttempt {
   readonly generation: string;
   readonly outcome: OutcomeName;
   readonly operation: Operation | null;
-  readonly finishedAt: string | null;
+  readonly finishedAt: string;
   readonly httpStatus: number | null;
   readonly errorClass: ErrorClass | null;
   readonly error: string | null;
@@ -49,34 +50,6 @@ export interface SyncResult {
   readonly warnings: number;
   readonly processingResult: ProcessingResult;
 }
-
-export interface ProcessingResult {
-  readonly success: boolean;
-  readonly updatedRecords: readonly UpdatedRecord[];
-  readonly errors: readonly string[];
-  readonly summary: { readonly totalUpdated: number; readonly totalErrors: number };
-}
-
-type UpdatedRecord =
-  | {
-      readonly success: boolean;
-      readonly type: "customer";
-      readonly accountId: string;
-      readonly uuidBe: string | null;
-      readonly updatedAt: string | null;
-    }
-  | {
-      readonly success: boolean;
-      readonly type: "tier" | "crew";
-      readonly updatedCount: number;
-      readonly failedCount: number;
-      readonly details: readonly UpdatedRow[];
-    };
-
-type UpdatedRow = { readonly success: boolean; readonly uuidBe: string | null } & (
-  | { readonly tierId: string }
-  | { readonly picId: string }
-);
 
 /** What became of an account, by its attempt; without one it rests as its row says. */
 export function resultOf(
@@ -156,7 +129,7 @@ function toUpdatedRecords(attempt: FinishedAttempt): UpdatedRecord[] {
     entity: Entity,
     rows: readonly SentRow[],
     ids: readonly ReceivedId[],
-    toRow: (id: string) => { readonly tierId: string } | { readonly picId: string },
+    toRow: (id: string) => Pick<TierDetail, "tierId"> | Pick<PicDetail, "picId">,
   ): UpdatedRecord[] => {
     if (rows.length === 0) return [];
     const failedCount = attempt.failed?.[entity] ?? 0;
