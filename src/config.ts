@@ -192,6 +192,7 @@ const settings = z
     SYNC_LEASE_MS: milliseconds(30_000, 500),
     SYNC_SWEEP_INTERVAL_MS: milliseconds(5_000, 50),
     SYNC_SHUTDOWN_TIMEOUT_MS: milliseconds(20_000),
+    SYNC_RECONCILE_INTERVAL_MS: milliseconds(3_600_000),
     SYNC_BACKFILL_ON_START: flag,
     SYNC_NOTIFY: z.enum(["auto", "always", "off"], "must be auto, always or off").default("auto"),
     SYNC_USER_ID: z
@@ -298,6 +299,7 @@ function toConfig(values: z.infer<typeof settings>) {
       leaseMs: values.SYNC_LEASE_MS,
       sweepIntervalMs: values.SYNC_SWEEP_INTERVAL_MS,
       shutdownTimeoutMs: values.SYNC_SHUTDOWN_TIMEOUT_MS,
+      reconcileIntervalMs: values.SYNC_RECONCILE_INTERVAL_MS,
       backfillOnStart: values.SYNC_BACKFILL_ON_START,
       notify: values.SYNC_NOTIFY,
       userId: values.SYNC_USER_ID,

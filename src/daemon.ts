@@ -9,6 +9,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Doorbell } from "./capture/doorbell.ts";
 import { Listener } from "./capture/listener.ts";
+import { Reconcile } from "./capture/reconcile.ts";
 import { findRefusal, Watch } from "./checks/watch.ts";
 import type { Config } from "./config.ts";
 import {
@@ -29,6 +30,7 @@ import { createObserve, type Observe } from "./ops/observe.ts";
 import { openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
+import { findDrift } from "./sync/drift.ts";
 import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
 
@@ -179,6 +181,18 @@ export async function startDaemon(
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
     dispatcher.start();
     trouble = () => dispatcher.trouble;
+    const reconcile = new Reconcile({
+      clock: opened.clock,
+      db: opened.db,
+      findDrift: (known) => findDrift(opened.db, known, opened.mapping),
+      intervalMs: config.sync.reconcileIntervalMs,
+      ring: () => opened.queue.ring(),
+      onStep: (results) => observe.reconciled(results),
+      onWalked: (walk) => observe.walked(walk),
+      onTrouble: (error) => observe.databaseTrouble({ doing: "looking for drift", error }),
+    });
+    started.defer(() => reconcile.stop());
+    reconcile.start();
     // At once, too: the one who died may have been our predecessor.
     void keepHouse(opened, config, observe);
     const housekeeping = setInterval(

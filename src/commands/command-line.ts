@@ -189,6 +189,19 @@ other commands use it while it runs.`,
     );
 
   command(
+    "reconcile",
+    "mark accounts that hold other data than were accepted last, or lack ids, in the slow lane",
+    "account-sync reconcile --dry-run",
+  )
+    .option("--dry-run", "only list them, with the reason")
+    .action(
+      run(async (options: { dryRun?: boolean }) => {
+        const { reconcile } = await import("./reconcile.ts");
+        return await reconcile(config(), { json, dryRun: options.dryRun === true });
+      }),
+    );
+
+  command(
     "status [id]",
     "the queue at a glance, or one account: its state, why, its next attempt, its history",
     "account-sync status 11111111-1111-4111-8111-111111111111",

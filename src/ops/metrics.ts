@@ -7,6 +7,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
+import type { Drift } from "../sync/drift.ts";
 import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
 import type { WarningRule } from "../sync/validate.ts";
 import type { ApiRequestResult, CircuitState, Observe } from "./observe.ts";
@@ -74,6 +75,13 @@ const apiResults = everyOne<ApiRequestResult>({
   server_error: true,
   timeout: true,
   network: true,
+});
+
+const reconcileResults = everyOne<Drift | "same">({
+  same: true,
+  changed: true,
+  ids_missing: true,
+  customer_missing: true,
 });
 
 const circuitStates = everyOne<CircuitState>({ closed: true, open: true, half_open: true });
@@ -180,6 +188,12 @@ function registerMetrics(registry: Registry) {
       help: "Captured changes folded into the queue",
       registers,
     }),
+    reconciledAccounts: new Counter({
+      name: "account_sync_reconciled_accounts_total",
+      help: "Accounts that reconcile looked at, by what it found",
+      labelNames: ["result"] as const,
+      registers: [registry],
+    }),
     validationWarnings: new Counter({
       name: "account_sync_validation_warnings_total",
       help: "Warnings of validated commands, by rule; a command that is tried again counts again",
@@ -284,6 +298,7 @@ function startAtZero(metrics: RegisteredMetrics): void {
     for (const trigger of triggers) metrics.runs.inc({ outcome, trigger }, 0);
   }
 
+  for (const result of reconcileResults) metrics.reconciledAccounts.inc({ result }, 0);
   for (const rule of warningRules) metrics.validationWarnings.inc({ rule }, 0);
 
   for (const operation of operations) {

@@ -4,7 +4,10 @@
  * One method per event, one event is one log line and its metrics. What repeats for as long as an outage lasts is said once,
  * then ever more rarely, and summed up when it is over; the counters always count all of it.
  */
+
+import type { Walk } from "../capture/reconcile.ts";
 import { CHECK_EFFECTS, type CheckName, type Finding } from "../checks/names.ts";
+import type { Drift } from "../sync/drift.ts";
 import type {
   CountByEntity,
   Entity,
@@ -30,6 +33,10 @@ export interface Observe {
     readonly accountId: string;
     readonly warnings: readonly { readonly field: string; readonly rule: WarningRule }[];
   }): void;
+  /** Reconcile has looked at some accounts; null: no drift. */
+  reconciled(results: readonly (Drift | null)[]): void;
+  /** Reconcile has been through all of them. */
+  walked(walk: Walk): void;
   apiRequest(request: {
     readonly operation: "create" | "update" | "delete" | "lookup" | "token";
     readonly result: ApiRequestResult;
@@ -181,6 +188,22 @@ export function createObserve({
       if (found.length === 0) return;
       const fields = found.map(({ field, rule }) => `${field}: ${rule}`);
       log.debug({ account_id: accountId, fields }, "validated, with warnings");
+    },
+
+    reconciled(results) {
+      for (const drift of results) metrics.reconciledAccounts.inc({ result: drift ?? "same" });
+    },
+
+    walked({ lookedAt, drifted, durationMs }) {
+      log.info(
+        { accounts: lookedAt, ...drifted, duration_ms: toMs(durationMs) },
+        "reconciled: looked for accounts that drifted",
+      );
+      if (drifted.customer_missing > 0)
+        log.warn(
+          { accounts: drifted.customer_missing },
+          "Accounts have no external id any more, although the API took them once: put their uuid_be back, or have them created anew with account-sync reconcile",
+        );
     },
 
     apiRequest({ operation, result, durationMs }) {

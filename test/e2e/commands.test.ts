@@ -566,7 +566,7 @@ test("every command explains itself, with an example", async () => {
 
   expect(commands).toEqual([
     ...["start", "migrate", "uninstall", "sync", "preview"],
-    ...["backfill", "status", "retry", "doctor", "sandbox", "help"],
+    ...["backfill", "reconcile", "status", "retry", "doctor", "sandbox", "help"],
   ]);
   for (const name of commands.slice(0, -1)) {
     const { code, stdout: help } = await run([name, "--help"]);

@@ -295,6 +295,8 @@ const SILENT: Observe = {
   notificationIgnored() {},
   idConflict() {},
   unknownOutcome() {},
+  reconciled() {},
+  walked() {},
   strayCustomer() {},
   leaseLost() {},
   databaseTrouble() {},

@@ -14,6 +14,7 @@ const HEADINGS: readonly (readonly [english: string, indonesian: string])[] = [
   ["### Commands", "### Perintah"],
   ["### What is checked before a send", "### Yang diperiksa sebelum dikirim"],
   ["### What a preview tells", "### Yang diceritakan preview"],
+  ["### What no trigger has told", "### Yang tidak diceritakan trigger"],
   ["### From code", "### Lewat kode"],
   ["### In SQL", "### Lewat SQL"],
   ["## Settings", "## Pengaturan"],
@@ -21,7 +22,6 @@ const HEADINGS: readonly (readonly [english: string, indonesian: string])[] = [
   ["## HTTP", "## HTTP"],
   ["## Metrics", "## Metrik"],
   ["## What it promises, and where that ends", "## Yang dijanjikan, dan batasnya"],
-  ["## Not yet", "## Belum ada"],
   ["## Developing", "## Mengembangkan"],
 ];
 

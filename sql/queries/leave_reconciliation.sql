@@ -1,0 +1,7 @@
+-- Gives the walk back where it is: somebody else goes on at once.
+-- $1 token
+update account_sync.reconciliation
+set
+  turn_token = null,
+  turn_until = null
+where turn_token = $1

@@ -1,0 +1,49 @@
+/** `reconcile`: looks for accounts that drifted, and marks them in the slow lane; `--dry-run` only lists them. */
+import { type Drifted, reconcileNow, type Walk } from "../capture/reconcile.ts";
+import type { Config } from "../config.ts";
+import type { Drift } from "../sync/drift.ts";
+import { findDrift } from "../sync/drift.ts";
+import { withParts } from "./connect.ts";
+import { counted, printJson, printLine, toDuration } from "./output.ts";
+
+const REASONS: Readonly<Record<Drift, string>> = {
+  changed: "holds other data than were accepted last",
+  ids_missing: "has a tier or a contact person without an external id",
+  customer_missing: "has no external id any more: it is created anew",
+};
+
+export async function reconcile(
+  config: Config,
+  { dryRun, json }: { readonly dryRun: boolean; readonly json: boolean },
+): Promise<number> {
+  return await withParts(config, { json }, async ({ parts }) => {
+    const walk = await reconcileNow(
+      {
+        clock: parts.clock,
+        db: parts.db,
+        findDrift: (known) => findDrift(parts.db, known, parts.mapping),
+        ring: () => parts.queue.ring(),
+      },
+      { dryRun, onDrifted: (drifted) => tell(drifted, json) },
+    );
+    if (json) printJson({ ...walk, marked: dryRun ? 0 : sumOf(walk) });
+    else printLine(describe(walk, dryRun));
+    return 0;
+  });
+}
+
+function tell({ accountId, drift }: Drifted, json: boolean): void {
+  if (json) printJson({ accountId, drift });
+  else printLine(`${accountId} ${REASONS[drift]}`);
+}
+
+function describe(walk: Walk, dryRun: boolean): string {
+  const drifted = sumOf(walk);
+  const looked = `Looked at ${counted(walk.lookedAt, "account")} in ${toDuration(walk.durationMs)}: ${drifted === 0 ? "none has drifted" : `${drifted} drifted`}.`;
+  if (drifted === 0) return looked;
+  return `${looked} ${dryRun ? "Nothing is marked." : "They are marked; a running daemon sends them when nothing else is due."}`;
+}
+
+function sumOf({ drifted }: Walk): number {
+  return drifted.changed + drifted.ids_missing + drifted.customer_missing;
+}

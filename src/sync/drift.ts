@@ -1,0 +1,42 @@
+/**
+ * Drift: what stands in the tables is not what the API accepted last, although the queue takes the account for delivered. By the
+ * transform and the fingerprint of a sync, so that the two never disagree. Reads; marks nothing.
+ */
+import type { Database } from "../db/database.ts";
+import { type TransformOptions, toCommand } from "./command.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { loadAccounts } from "./load.ts";
+
+/**
+ * `changed`: other data than were accepted, or nobody knows what was. `ids_missing`: a tier or a contact person has no external id.
+ * `customer_missing`: the account has none, although the API took it once.
+ */
+export type Drift = "changed" | "ids_missing" | "customer_missing";
+
+export interface KnownAccount {
+  readonly accountId: string;
+  /** Of the command last accepted; null when that is not known. */
+  readonly fingerprint: string | null;
+}
+
+/** Resolves with the drift per account, in order; null where there is none. An account whose row is gone has none. */
+export async function findDrift(
+  db: Database,
+  known: readonly KnownAccount[],
+  mapping: TransformOptions,
+): Promise<(Drift | null)[]> {
+  const loaded = await loadAccounts(
+    db,
+    known.map(({ accountId }) => accountId),
+  );
+  return known.map(({ fingerprint }, position) => {
+    const account = loaded[position]?.account ?? null;
+    if (account === null) return null;
+
+    const { command, sent } = toCommand(account, mapping);
+    if (sent.externalId === null && fingerprint !== null) return "customer_missing";
+    if (fingerprintOf(command) !== fingerprint) return "changed";
+    const lacksIds = [...sent.tiers, ...sent.pics].some(({ externalId }) => externalId === null);
+    return lacksIds ? "ids_missing" : null;
+  });
+}
