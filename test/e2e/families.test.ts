@@ -71,3 +71,44 @@ test("accounts that are each other's parents are named and keep waiting; mending
     expect(await daemon.metric("pending_accounts", { state: "blocked" })).toBe(0),
   );
 });
+
+test("three generations that come in one statement, the youngest first, are sent in their order", async () => {
+  const product = await createProduct();
+  await product.start();
+
+  await product.database.query(
+    `insert into m_account (id, account_no, name, phone_no, email, "parentId") values
+       ('00000000-0000-4000-8000-000000000001', 'A-3', 'Grandchild', '081234567890', '', '00000000-0000-4000-8000-000000000002'),
+       ('00000000-0000-4000-8000-000000000002', 'A-2', 'Child', '081234567890', '', '00000000-0000-4000-8000-000000000003'),
+       ('00000000-0000-4000-8000-000000000003', 'A-1', 'Parent', '081234567890', '', null)`,
+  );
+  await eventually(() => expect(product.requests()).toHaveLength(3));
+
+  expect(product.requests().map(({ code }) => code)).toEqual(["A-1", "A-2", "A-3"]);
+  const idOf = (code: string) =>
+    product.sandbox.customers().find((customer) => customer.code === code)?.id;
+  expect(product.requests().map(({ body }) => body)).toMatchObject([
+    { customer: { parent_id: null } },
+    { customer: { parent_id: idOf("A-1") } },
+    { customer: { parent_id: idOf("A-2") } },
+  ]);
+});
+
+test("an account that is its own parent is named and waits", async () => {
+  const product = await createProduct();
+  await product.start();
+  const id = crypto.randomUUID();
+
+  await product.database.query(
+    `insert into m_account (id, account_no, name, phone_no, email, "parentId") values ($1, 'A-1', 'Alone', '081234567890', '', $1)`,
+    [id],
+  );
+
+  await eventually(async () => {
+    const [row] = await product.database.query(
+      "select error from account_sync.status where state = 'blocked'",
+    );
+    expect(row?.["error"]).toContain(`${id} → ${id}`);
+  });
+  expect(product.requests()).toEqual([]);
+});

@@ -1,6 +1,8 @@
 /** A person asks: NOTIFY in all its forms, and request() in SQL. */
 import { expect, test } from "vitest";
+import { startSandbox } from "../../src/local/sandbox.ts";
 import { externalIds, insertAccount, insertAccounts } from "../support/accounts.ts";
+import { isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { createProduct, type Product, type RunningDaemon } from "../support/product.ts";
 
@@ -36,6 +38,44 @@ test("JSON names the user whose sync it is", async () => {
   await eventually(async () =>
     expect((await externalIds(product.database, id)).updatedBy).toBe("siti"),
   );
+});
+
+test.each([
+  [
+    "NOTIFY",
+    (id: string, configId: string) => [
+      `notify account_sync, '${JSON.stringify({ account_id: id, config_id: configId })}'`,
+    ],
+  ],
+  [
+    "request()",
+    (id: string, configId: string) => [
+      `select account_sync.request('${id}', config_id => '${configId}')`,
+    ],
+  ],
+])("%s names the configuration that this one sync goes to", async (_, toStatements) => {
+  const product = await createProduct();
+  const other = await startSandbox({ clientId: "other", clientSecret: "other-secret" });
+  try {
+    const [row] = await product.database.query<{ id: string }>(
+      "insert into m_backend_ext_config (name, base_url, client_id, client_secret, is_active) values ('Elsewhere', $1, 'other', 'other-secret', true) returning id",
+      [other.url],
+    );
+    await insertAccounts(product.database, 1);
+    await product.start();
+    const [account] = await product.database.query<{ id: string }>("select id from m_account");
+
+    for (const statement of toStatements(account?.id ?? "", row?.id ?? ""))
+      await product.database.query(statement);
+    await eventually(() => expect(other.customers()).toHaveLength(1));
+    await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
+    await product.database.query("update m_account set name = 'Toko Baru'");
+    await eventually(() => expect(product.requests()).toHaveLength(1));
+
+    expect(other.history().filter(({ operation }) => operation === "create")).toHaveLength(1);
+  } finally {
+    await other.close();
+  }
 });
 
 test("with force false an unchanged account is not sent again", async () => {
