@@ -21,7 +21,7 @@ import { fingerprintOf } from "../sync/fingerprint.ts";
 import type { ReceivedIds } from "../sync/match-ids.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import type { Conclusion } from "../sync/settle.ts";
-import type { SyncParts } from "../sync/sync-account.ts";
+import type { SyncParts } from "../sync/sync-parts.ts";
 import { completedBy } from "./account-data.ts";
 
 export interface Call {

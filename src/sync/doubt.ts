@@ -23,7 +23,7 @@ import {
   waitForTheFirst,
 } from "./endings.ts";
 import { matchIds, type ReceivedIds } from "./match-ids.ts";
-import type { SyncParts } from "./sync-account.ts";
+import type { SyncParts } from "./sync-parts.ts";
 
 export type Doubt =
   | { readonly kind: "send" }

@@ -7,7 +7,7 @@ import type { Attempt, UnsettledAttempt } from "./attempt.ts";
 import type { SentRows } from "./command.ts";
 import type { ErrorClass, FailedRows } from "./outcome.ts";
 import { bounded, type Ended, type SettlingAttempt } from "./settle.ts";
-import type { SyncPolicy } from "./sync-account.ts";
+import type { SyncPolicy } from "./sync-parts.ts";
 
 export type Ending = Pick<Ended, "name"> &
   Partial<Omit<Ended, "kind" | "claim" | "generation" | "durationMs">>;

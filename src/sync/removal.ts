@@ -14,7 +14,7 @@ import type { Claim } from "../queue/queue.ts";
 import type { Send, UnsettledAttempt } from "./attempt.ts";
 import { resolveDoubt } from "./doubt.ts";
 import { type Ending, gone, idOfAnother } from "./endings.ts";
-import type { SyncParts } from "./sync-account.ts";
+import type { SyncParts } from "./sync-parts.ts";
 
 export type Removal =
   | { readonly kind: "delete"; readonly send: Send }

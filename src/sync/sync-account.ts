@@ -1,23 +1,9 @@
-/**
- * THE STORY: load → transform → validate → send → write back.
- *
- * One account, from what stands in the source tables to what the API gave out standing there too. The parts it is handed hide
- * that the database sees batches; a send of before that never came to its end is finished first, under its own key and body.
- */
-import type { Clock } from "../clock.ts";
-import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
-import type { Observe } from "../ops/observe.ts";
+import type { ApiConnection } from "../customer-api/customer-api.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim } from "../queue/queue.ts";
 import type { Account } from "./account.ts";
-import type { Adoption, Answered, Attempt, Send, UnsettledAttempt } from "./attempt.ts";
-import {
-  type CustomerCommand,
-  type SentRows,
-  sizeProblem,
-  type TransformOptions,
-  toCommand,
-} from "./command.ts";
+import type { Send, UnsettledAttempt } from "./attempt.ts";
+import { type CustomerCommand, type SentRows, sizeProblem, toCommand } from "./command.ts";
 import { resolveDoubt } from "./doubt.ts";
 import {
   afterFailure,
@@ -32,61 +18,11 @@ import {
   withoutConnection,
 } from "./endings.ts";
 import { fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
-import type { Loaded } from "./load.ts";
 import { matchIds, type ReceivedIds } from "./match-ids.ts";
-import type { Language } from "./messages.ts";
 import type { Outcome } from "./outcome.ts";
-import type { Pace } from "./pace.ts";
 import { planRemoval } from "./removal.ts";
-import type { Conclusion } from "./settle.ts";
+import type { SyncParts, SyncPolicy } from "./sync-parts.ts";
 import { describeErrors, toValidationContext, validateCommand } from "./validate.ts";
-
-export interface SyncParts {
-  readonly clock: Pick<Clock, "now">;
-  readonly load: (accountId: string) => Promise<Loaded>;
-  readonly findParentCycle: (accountId: string) => Promise<readonly string[] | null>;
-  /** Where to send; an error text when the configuration that was asked for cannot be used. */
-  readonly connection: (
-    configId: string | null,
-  ) => Promise<ApiConnection | { readonly error: string }>;
-  readonly api: CustomerApi;
-  /** The account that has an external id besides this one; null when there is none. */
-  readonly ownerOf: (externalId: string, accountId: string) => Promise<string | null>;
-  /** Waits until it is this send's turn. */
-  readonly place: Pace["place"];
-  /** Resolves null when the lease was lost: then nothing may be sent. */
-  readonly journalSend: (send: Send, leaving: AbortSignal) => Promise<Attempt | null>;
-  readonly journalAnswer: (answered: Answered, leaving: AbortSignal) => Promise<void>;
-  /** Journals what a lookup found as the answer to the create; not when another account has that id: resolves with that one. */
-  readonly adopt: (adoption: Adoption, leaving: AbortSignal) => Promise<{ takenBy: string | null }>;
-  /** Renews the lease. Resolves false when it was lost: then nothing may be asked either. */
-  readonly isStillOurs: (claim: Claim, leaving: AbortSignal) => Promise<boolean>;
-  /** Writes back and settles. Resolves null when the lease was lost. */
-  readonly settle: (conclusion: Conclusion, leaving: AbortSignal) => Promise<Outcome | null>;
-  readonly observe: Pick<Observe, "unknownOutcome" | "validated">;
-  readonly mapping: TransformOptions;
-  readonly policy: SyncPolicy;
-}
-
-export interface SyncPolicy {
-  /** What to do with a create whose answer never came. */
-  readonly unknownOutcome: "park" | "resend" | "lookup";
-  /** A send that is journaled is written to the network within this, its token included, or not at all. */
-  readonly beginWithinMs: number;
-  /** How long after its journaling a create may be under way: nothing is sent beside it, and "not there" proves nothing. */
-  readonly applyingMaxMs: number;
-  /** Tries on errors that may pass; 0 never gives up. */
-  readonly maxAttempts: number;
-  /** `updated_by` when nobody is named. */
-  readonly defaultUserId: string;
-  /** Of the messages about a customer's data. */
-  readonly language: Language;
-  readonly delayAfter: (attempts: number) => number;
-  /** What becomes of the customer of an account that was removed. */
-  readonly onAccountDelete: "ignore" | "delete";
-  /** How long a blocked account sleeps when its parent does not wake it. */
-  readonly blockedRecheckMs: number;
-}
 
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is written by then; null when the lease was lost

@@ -30,7 +30,8 @@ import type { ReceivedIds } from "./match-ids.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, LATER, settleAll } from "./settle.ts";
-import { type SyncParts, type SyncPolicy, syncAccount } from "./sync-account.ts";
+import { syncAccount } from "./sync-account.ts";
+import type { SyncParts, SyncPolicy } from "./sync-parts.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;

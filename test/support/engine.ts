@@ -23,7 +23,7 @@ import type { Outcome } from "../../src/sync/outcome.ts";
 import { createPace } from "../../src/sync/pace.ts";
 import { describeSource } from "../../src/sync/source.ts";
 import { createSync, type SyncOptions } from "../../src/sync/sync.ts";
-import type { SyncPolicy } from "../../src/sync/sync-account.ts";
+import type { SyncPolicy } from "../../src/sync/sync-parts.ts";
 import { heldLease } from "./leases.ts";
 import {
   createDatabase as createTestDatabase,
