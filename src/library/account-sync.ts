@@ -10,7 +10,7 @@ import { createMetrics } from "../ops/metrics.ts";
 import { createObserve } from "../ops/observe.ts";
 import { openParts, type Parts, requireMigrated } from "../parts.ts";
 import type { Account } from "../sync/account.ts";
-import { type CustomerCommand, type SentRows, toCommand } from "../sync/command.ts";
+import { type CustomerCommand, type SentRow, type SentRows, toCommand } from "../sync/command.ts";
 import { loadAccounts } from "../sync/load.ts";
 import { matchIds, type ReceivedIds } from "../sync/match-ids.ts";
 import { type Language, SENTENCES, say } from "../sync/messages.ts";
@@ -98,9 +98,9 @@ export async function openAccountSync(
     const { given, command, validation } = ready;
     if (!validation.isValid) return notValid(validation, command);
     if (configId !== null) {
-      const connection = await parts.connections.of(configId);
-      if ("error" in connection)
-        return notValid(toValidation("configId", "unusable", connection.error), command);
+      const unusable = await reasonAgainst(configId);
+      if (unusable !== null)
+        return notValid(toValidation("configId", "unusable", unusable), command);
     }
 
     const ended = await calls.sync({ account: given, userId: userOf(userId), configId });
@@ -134,6 +134,12 @@ export async function openAccountSync(
       const customerData = toCommand(parsed.account, mapping).command;
       return { success: false, error: toDatabaseError(error), customerData };
     }
+  }
+
+  /** Why nothing can be sent to this configuration; null when it can, and where only the sync will tell. */
+  async function reasonAgainst(configId: string): Promise<string | null> {
+    const connection = await parts.connections.of(configId).catch(() => null);
+    return connection !== null && "error" in connection ? connection.error : null;
   }
 
   async function debugCustomerData(accountData: AccountData): Promise<DebugResult> {
@@ -237,19 +243,17 @@ export async function openAccountSync(
         const account = loaded?.account ?? null;
         if (account === null) return nothingWritten("There is no such account");
 
-        const idOf = new Map(
-          [...account.tiers, ...account.pics].map((row) => [row.id, row.externalId]),
-        );
-        const toSent = ({ id }: { readonly id: string }) => ({
-          id,
-          externalId: idOf.get(id) ?? null,
-        });
+        // Each among its own: where keys are numbers, a tier and a contact person may have the same.
+        const asTheyStand = (wanted: readonly { id: string }[], rows: readonly SentRow[]) => {
+          const idOf = new Map(rows.map((row) => [row.id, row.externalId]));
+          return wanted.map(({ id }) => ({ id, externalId: idOf.get(id) ?? null }));
+        };
         const sent: SentRows = {
           accountId: account.id,
           externalId: account.externalId,
           branchExternalId: account.branchExternalId,
-          tiers: received.tiers.map(toSent),
-          pics: received.pics.map(toSent),
+          tiers: asTheyStand(received.tiers, account.tiers),
+          pics: asTheyStand(received.pics, account.pics),
         };
         return await write(sent, received, userId);
       } catch (error) {
