@@ -537,7 +537,7 @@ function judgeBreak(broken: HttpBreak, context: Context): Failed {
   return failed({
     ...failure,
     // A send that was stopped is not the account's fault.
-    countsAsAttempt: failure.countsAsAttempt && broken.code !== "GIVEN_UP",
+    ...(broken.code === "GIVEN_UP" ? { countsAsAttempt: false, isGivenUp: true } : {}),
     message: withHint(`${context.what}${status} failed: ${broken.code}`, verdict),
   });
 }

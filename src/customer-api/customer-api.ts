@@ -109,6 +109,8 @@ export interface ApiFailure {
   /** False when the failure says nothing about this account (breaker open, unauthorized, throttled): no attempt is used up. */
   readonly countsAsAttempt: boolean;
   readonly httpStatus: number | null;
+  /** It was given up on our side: that says nothing about the API. */
+  readonly isGivenUp?: boolean;
   /** One line, personal values and secrets masked. */
   readonly message: string;
   /** From Retry-After or the breaker: not before this many milliseconds. */

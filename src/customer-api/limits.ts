@@ -280,11 +280,9 @@ function isSignOfLife(result: ApiResult): boolean {
   return result.failure.errorClass === "rejected" || result.failure.errorClass === "throttled";
 }
 
-/** Not what was given up on our side: that says nothing about the API, and counts for nothing. */
-function isOutage({ errorClass, countsAsAttempt }: ApiFailure): boolean {
+function isOutage({ errorClass, isGivenUp = false }: ApiFailure): boolean {
   return (
-    countsAsAttempt &&
-    (errorClass === "server" || errorClass === "network" || errorClass === "timeout")
+    !isGivenUp && (errorClass === "server" || errorClass === "network" || errorClass === "timeout")
   );
 }
 

@@ -331,7 +331,10 @@ function giveUpOn(signal: AbortSignal, fetching: Promise<TokenResult>): Promise<
     const onAbort = () => {
       resolve({
         kind: "failed",
-        failure: tokenFailure("network", null, "given up while waiting for a token"),
+        failure: {
+          ...tokenFailure("network", null, "given up while waiting for a token"),
+          isGivenUp: true,
+        },
       });
     };
     if (signal.aborted) onAbort();

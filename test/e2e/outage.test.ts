@@ -22,7 +22,8 @@ test("a create that the API did not take is repeated under its own key and body 
 
 test("a create whose answer never came is parked, and a retry by a human makes no second customer", async () => {
   const product = await createProduct();
-  const daemon = await product.start();
+  // A retry waits until the first one cannot be under way any more: twice as long.
+  const daemon = await product.start({ CUSTOMER_API_TIMEOUT_MS: "500" });
   product.sandbox.setFaults({ next: [{ dropConnection: "after" }] });
 
   const id = await insertAccount(product.database, { tiers: 1, pics: 1 });

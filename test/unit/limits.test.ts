@@ -121,7 +121,7 @@ describe("an outage", () => {
     await api.open();
     api.advance(1_000);
 
-    await api.send(failure({ errorClass: "network", countsAsAttempt: false }));
+    await api.send(failure({ errorClass: "network", isGivenUp: true }));
 
     expect(api.states.at(-1)).toBe("open");
     expect(api.limits.available()).toBe(2_000);
@@ -131,7 +131,7 @@ describe("an outage", () => {
     const api = setUp();
 
     for (let i = 1; i <= 20; i++) {
-      await api.send(failure({ errorClass: "network", countsAsAttempt: false }), { key: `k${i}` });
+      await api.send(failure({ errorClass: "network", isGivenUp: true }), { key: `k${i}` });
     }
 
     expect(api.states).toEqual([]);
