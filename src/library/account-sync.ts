@@ -75,6 +75,7 @@ export async function openAccountSync(
   const { language } = config;
   const userOf = (userId: string | null | undefined) =>
     (userId ?? config.sync.userId).slice(0, USER_CHARACTERS_MAX);
+  let closed: Promise<void> | null = null;
   const notValid = notValidIn.bind(null, language);
   const prepare = createPrepare(parts);
   const calls = new Calls({
@@ -263,9 +264,9 @@ export async function openAccountSync(
 
     getAvailableBackendConfigs: () => parts.connections.list(),
 
-    async close(): Promise<void> {
-      await calls.close();
-      await parts.close();
+    close(): Promise<void> {
+      closed ??= calls.close().then(() => parts.close());
+      return closed;
     },
   };
 

@@ -765,6 +765,40 @@ describe("beside a daemon", () => {
   });
 });
 
+test("to close it finishes what is under way, gives up what waits, and may be said twice", async () => {
+  const library = await openLibrary(product);
+  const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+  const data = await accountDataOf(product.database, id);
+  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+  const underWay = library.syncCustomerToExternalApi(data);
+  const waiting = library.syncCustomerToExternalApi(data);
+  await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
+
+  await Promise.all([library.close(), library.close()]);
+
+  expect(await underWay).toMatchObject({ success: true, processingResult: { success: true } });
+  expect(await waiting).toMatchObject({ success: false, error: expect.stringMatching(/closed/) });
+  expect(await library.syncCustomerToExternalApi(data)).toMatchObject({ success: false });
+  expect(await stateOf(id)).toBe("clean");
+  expect(product.requests()).toHaveLength(1);
+});
+
+test("calls for one account go one after the other, and each is answered", async () => {
+  const { syncCustomerToExternalApi } = await openLibrary(product);
+  const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+  const data = await accountDataOf(product.database, id);
+
+  const results = await Promise.all(
+    Array.from({ length: 20 }, (_, n) => syncCustomerToExternalApi({ ...data, name: `Toko ${n}` })),
+  );
+
+  expect(results.filter(({ success }) => !success)).toEqual([]);
+  expect(product.sandbox.counts()).toMatchObject({
+    overlapping: 0,
+    byOperation: { create: 1, update: 19 },
+  });
+});
+
 describe("the way in", () => {
   const opened: { close(): Promise<void> }[] = [];
   afterEach(async () => {
