@@ -108,7 +108,7 @@ test("an account that is its own parent is named and waits", async () => {
     const [row] = await product.database.query(
       "select error from account_sync.status where state = 'blocked'",
     );
-    expect(row?.["error"]).toContain(`${id} → ${id}`);
+    expect(row?.["error"]).toContain(`The account ${id} is its own parent`);
   });
   expect(product.requests()).toEqual([]);
 });
