@@ -20,7 +20,8 @@ import {
 } from "./console/api.ts";
 import { statusPageRoute } from "./console/status-page.ts";
 import { connectionOptions, errorCode } from "./db/database.ts";
-import { explained, migrate } from "./db/migrate.ts";
+import { explained } from "./db/explained.ts";
+import { migrate } from "./db/migrate.ts";
 import { groundsOn, withGrounds } from "./grounds.ts";
 import { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";

@@ -5,7 +5,7 @@
  * A finding is said when it appears and when it is gone. Ready means: a start would succeed now.
  */
 import { isContention, isOutage } from "../db/database.ts";
-import { explained } from "../db/migrate.ts";
+import { explained } from "../db/explained.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Check, Grounds } from "./check.ts";
 import { CHECKS } from "./list.ts";

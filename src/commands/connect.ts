@@ -1,6 +1,6 @@
 /** Commands' way to the database: which one it is, whether it is migrated, and the parts on it, closed at the end. */
 import type { Config } from "../config.ts";
-import { explained } from "../db/migrate.ts";
+import { explained } from "../db/explained.ts";
 import { createLog } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { createObserve, type Observe } from "../ops/observe.ts";

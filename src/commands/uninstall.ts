@@ -2,7 +2,8 @@
 import { createInterface } from "node:readline/promises";
 import type { Config } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
-import { explained, uninstall } from "../db/migrate.ts";
+import { explained } from "../db/explained.ts";
+import { uninstall } from "../db/migrate.ts";
 import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";

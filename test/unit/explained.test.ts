@@ -1,6 +1,6 @@
 /** What the server says becomes one sentence and what to do; what nobody foresaw stays as it is. */
 import { expect, test } from "vitest";
-import { explained } from "../../src/db/migrate.ts";
+import { explained } from "../../src/db/explained.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 
 const URL = "postgres://somebody:secret@db.example.com:5432/crm";
