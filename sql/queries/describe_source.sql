@@ -1,10 +1,12 @@
--- What the source tables look like here: which exist, the type of the account's key, and which are captured but gone.
+-- What the source tables look like here: which exist, the type of the account's key, and which are captured but gone. With the encoding
+-- of the database in every row.
 -- $1 table names
 select
   wanted.name as "table",
   c.oid is not null as "exists",
   array_agg(a.attname::text order by a.attnum) as "columns",
-  max(format_type(a.atttypid, null)) filter (where a.attname = 'id') as "keyType"
+  max(format_type(a.atttypid, null)) filter (where a.attname = 'id') as "keyType",
+  getdatabaseencoding()::text as "encoding"
 from unnest($1::text[]) as wanted (name)
 left join pg_class c
   on c.relname = wanted.name

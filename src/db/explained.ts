@@ -47,6 +47,14 @@ export function explained(error: unknown, url: string): unknown {
         hint: "The role in DATABASE_URL must own the source tables (or have TRIGGER, SELECT and UPDATE on them) and may create a schema: grant create on database … to …; grant trigger, select, update on … to …;",
         cause,
       });
+    case "22P05":
+      return new OperatorError(
+        `The database at ${place} cannot store a character of what was given: ${said}.`,
+        {
+          hint: "Its encoding is older than UTF-8 and has no such character: write the value without it.",
+          cause,
+        },
+      );
     case "42703":
       return new OperatorError(`The source tables are not as expected: ${said}.`, {
         hint: "account-sync goes beside the database of the application that keeps its accounts there: check DATABASE_URL, and run the application's own migrations first.",

@@ -401,12 +401,12 @@ function describe(rows: readonly RowResult[], received: ReceivedIds): string | n
 /** Error texts end up in rows, logs and tables: so many characters say enough. */
 const ERROR_TEXT_MAX = 1_000;
 
-/** PostgreSQL stores no NUL. */
+/** PostgreSQL stores no NUL, and no `…` in every encoding. */
 export function bounded(text: string): string {
   const storable = text.replaceAll("\0", "");
   return storable.length <= ERROR_TEXT_MAX
     ? storable
-    : `${storable.slice(0, ERROR_TEXT_MAX - 1)}…`.toWellFormed();
+    : `${storable.slice(0, ERROR_TEXT_MAX - 3)}...`.toWellFormed();
 }
 
 function toError(error: unknown): Error {

@@ -8,6 +8,8 @@ export interface Source {
   readonly missing: readonly string[];
   has(table: string): boolean;
   hasBranchIds: boolean;
+  /** Whether the database stores any character. */
+  isUnicode: boolean;
   /** Whether the account's key could hold this text; null when any text could. */
   isPossibleId: (id: string) => boolean;
 }
@@ -36,6 +38,7 @@ export async function describeSource(db: Queryable): Promise<Source> {
     exists: boolean;
     columns: string[];
     keyType: string | null;
+    encoding: string;
   }>("describe_source", [TABLES]);
   const tables = new Map(rows.filter((row) => row.exists).map((row) => [row.table, row]));
   const account = tables.get("m_account");
@@ -45,6 +48,7 @@ export async function describeSource(db: Queryable): Promise<Source> {
     missing: OPTIONAL_TABLES.filter((table) => !tables.has(table)),
     has: (table) => tables.has(table),
     hasBranchIds: account?.columns.includes("branch_uuid_be") ?? false,
+    isUnicode: rows.some(({ encoding }) => encoding === "UTF8"),
     isPossibleId: idCheckOf(account?.keyType ?? "text"),
   };
 }

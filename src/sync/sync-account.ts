@@ -325,7 +325,7 @@ async function waitForParent(
         ? `Waits for its parent ${parentId}, which has no external id yet.`
         : parentId === account.id
           ? `The account ${parentId} is its own parent, so it cannot be sent. Remove its parent.`
-          : `The accounts ${cycle.join(" → ")} are each other's parents, so none of them can be sent first. Remove the parent of one of them.`,
+          : `The accounts ${cycle.join(" -> ")} are each other's parents, so none of them can be sent first. Remove the parent of one of them.`,
   };
 }
 

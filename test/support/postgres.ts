@@ -13,6 +13,8 @@ import { createSourceTables, type SourceTablesOptions } from "../../src/local/so
 export interface TestDatabaseOptions extends SourceTablesOptions {
   /** False for an empty database. Default true. */
   readonly sourceTables?: boolean;
+  /** The server's encoding of the database, such as LATIN1. Needs PostgreSQL 15. */
+  readonly encoding?: string;
 }
 
 export interface TestDatabase {
@@ -130,7 +132,14 @@ async function buildTemplate(
   // Gets its name only when it is whole, so that a build that failed is not taken for a template.
   const unfinished = `${name}_unfinished`;
   await client.query(`drop database if exists ${unfinished} with (force)`);
-  await client.query(`create database ${unfinished}`);
+  const { encoding } = options;
+  await client.query(
+    `create database ${unfinished}${
+      encoding === undefined
+        ? ""
+        : ` template template0 encoding '${encoding}' locale_provider libc locale 'C'`
+    }`,
+  );
 
   await withClient(toDatabaseUrl(unfinished), async (inside) => {
     if (options.sourceTables ?? true) {

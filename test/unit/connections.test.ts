@@ -235,6 +235,7 @@ function find(
     missing: [],
     has: () => true,
     hasBranchIds: true,
+    isUnicode: true,
     isPossibleId: () => true,
   };
   const connections = createConnections(db, source, {

@@ -1,0 +1,46 @@
+/**
+ * The words of an API for a database whose encoding is none of Unicode's: what it cannot store would fail the write of the whole answer,
+ * ids included. Ids are left as they are. Pure.
+ */
+
+import type { CustomerApiClient } from "./client.ts";
+import type { ApiResult, LookupResult } from "./customer-api.ts";
+import type { AnswerSection } from "./schema.ts";
+
+export function withAsciiWords(api: CustomerApiClient): CustomerApiClient {
+  return {
+    ...api,
+    send: async (connection, request) => withAscii(await api.send(connection, request)),
+    lookUp: async (connection, request) => withAscii(await api.lookUp(connection, request)),
+  };
+}
+
+function withAscii<Result extends ApiResult | LookupResult>(result: Result): Result {
+  if (result.kind === "failed") {
+    return { ...result, failure: { ...result.failure, message: toAscii(result.failure.message) } };
+  }
+  if (result.kind === "answered") return result;
+  const { answer } = result;
+  return {
+    ...result,
+    answer: {
+      refusal: answer.refusal === null ? null : toAscii(answer.refusal),
+      customer: sectionWithAscii(answer.customer),
+      branch: sectionWithAscii(answer.branch),
+      tier: sectionWithAscii(answer.tier),
+      crew: sectionWithAscii(answer.crew),
+    },
+  };
+}
+
+function sectionWithAscii(section: AnswerSection): AnswerSection {
+  return { ...section, errors: section.errors.map(toAscii) };
+}
+
+/** Letters lose their marks; whatever has no letter of its own there becomes a question mark. */
+function toAscii(text: string): string {
+  return text
+    .normalize("NFKD")
+    .replaceAll(/\p{M}/gu, "")
+    .replaceAll(/[^\p{ASCII}]/gu, "?");
+}
