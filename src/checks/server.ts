@@ -1,11 +1,9 @@
 /** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
 import { errorCode } from "../db/database.ts";
-import { latestMigration } from "../db/migrate.ts";
+import { latestMigration, OLDEST_POSTGRESQL } from "../db/migrate.ts";
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
 
-/** CREATE OR REPLACE TRIGGER came with 14; the tests pass on 14, 15 and 18. */
-const OLDEST_VERSION = 14;
 /** Above one half the triggers stop ringing by themselves; a full one fails other people's commits. */
 const QUEUE_USAGE_MAX = 0.5;
 const CLOCK_DIFFERENCE_MAX_MS = 5_000;
@@ -24,11 +22,11 @@ interface ServerFacts {
 
 export async function lookAtServerVersion({ db }: Grounds): Promise<Finding[]> {
   const { versionNumber, version } = await readServer(db);
-  if (versionNumber >= OLDEST_VERSION * 10_000) return [];
+  if (versionNumber >= OLDEST_POSTGRESQL * 10_000) return [];
   return [
     {
       problem: `The server is PostgreSQL ${version}.`,
-      remedy: `account-sync needs PostgreSQL ${OLDEST_VERSION} or newer: upgrade the server.`,
+      remedy: `account-sync needs PostgreSQL ${OLDEST_POSTGRESQL} or newer: upgrade the server.`,
     },
   ];
 }

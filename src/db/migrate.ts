@@ -2,8 +2,9 @@
  * Installs, upgrades and removes schema `account_sync` and the capture triggers. Safe to repeat, and to run from two places
  * at once.
  *
- * postgres-migrations looks for a table called `migrations` in any schema, and would take an application's own for ours: our table is
- * made first, and search_path holds our schema alone. A database newer than this code it accepts silently; we do not.
+ * Everything runs in transactions that bring their settings and locks along and end them: what a session keeps would be handed on by a
+ * pooler, and a process that dies leaves nothing half-done. The schema, its migrations and its functions are one transaction; the
+ * triggers one per source table, since a second table's lock must not be waited for while the first one is held.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,17 +13,19 @@ import { migrate as runMigrations } from "postgres-migrations";
 import { OperatorError } from "../operator-error.ts";
 import { connectionOptions, errorCode } from "./database.ts";
 import { explained } from "./explained.ts";
+import { describeHolder, type Wanted } from "./lock-holder.ts";
 import { sqlDirectory } from "./queries.ts";
 
+/** CREATE OR REPLACE TRIGGER came with 14; the tests pass on 14, 15 and 18. */
+export const OLDEST_POSTGRESQL = 14;
 /** How long one try may wait for a table's lock, and with it every writer behind us. */
 const LOCK_TIMEOUT_MS = 200;
-/** How long a long transaction on a source table is waited for altogether. */
+/** How long a long transaction on a source table, or another migrate, is waited for altogether. */
 const INSTALL_DEADLINE_MS = 300_000;
 /** "account_" as bytes: one migration or uninstall at a time. */
 const ADVISORY_LOCK = "7017561974736057439";
 
 export interface MigrateOptions {
-  /** A direct connection: advisory locks and search_path need a session. */
   readonly url: string;
   readonly info: (message: string) => void;
 }
@@ -31,44 +34,45 @@ export interface MigrateOptions {
 export async function migrate(
   options: MigrateOptions,
 ): Promise<{ migrations: number; createdSchema: boolean }> {
-  return await withSession(options.url, async (client) => {
+  return await withClient(options.url, async (client) => {
+    await refuseOldServer(client);
     await requireSourceTables(client);
-    const createdSchema = await createSchema(client);
-    const installed = await refuseNewerSchema(client);
-    await upgrade(client, options);
-
-    await client.query(readFileSync(`${sqlDirectory}capture/install_capture.sql`, "utf8"));
+    const done = await transact(client, options, UPGRADE, async () => {
+      const createdSchema = await createSchema(client);
+      const installed = await refuseNewerSchema(client);
+      await upgrade(client);
+      await client.query(readFileSync(`${sqlDirectory}capture/install_capture.sql`, "utf8"));
+      return { migrations: latestMigration() - installed, createdSchema };
+    });
     for (const table of await capturedTables(client)) {
-      await withShortLocks(
-        client,
-        options,
-        `install the capture triggers on ${table}`,
-        async () => {
-          await client.query("select account_sync.install_capture($1)", [table]);
-        },
-      );
+      const doing = {
+        doing: `install the capture triggers on ${table}`,
+        relations: [`public.${table}`],
+      };
+      await transact(client, options, doing, async () => {
+        await client.query("select account_sync.install_capture($1)", [table]);
+      });
     }
     await tellDisabledTriggers(client, options);
-    return { migrations: latestMigration() - installed, createdSchema };
+    return done;
   });
 }
 
 /** Leaves the source tables as they were. External ids that were written stay. */
 export async function uninstall(options: MigrateOptions): Promise<void> {
-  await withSession(options.url, async (client) => {
+  await withClient(options.url, async (client) => {
     // One table at a time: dropping a trigger locks readers out too, until the transaction ends.
     const tables = (await isCaptureInstalled(client)) ? await capturedTables(client) : [];
     for (const table of tables) {
-      await withShortLocks(
-        client,
-        options,
-        `remove the capture triggers from ${table}`,
-        async () => {
-          await client.query("select account_sync.remove_capture($1)", [table]);
-        },
-      );
+      const doing = {
+        doing: `remove the capture triggers from ${table}`,
+        relations: [`public.${table}`],
+      };
+      await transact(client, options, doing, async () => {
+        await client.query("select account_sync.remove_capture($1)", [table]);
+      });
     }
-    await withShortLocks(client, options, "drop schema account_sync", async () => {
+    await transact(client, options, { ...UPGRADE, doing: "drop schema account_sync" }, async () => {
       await client.query("drop schema if exists account_sync cascade");
     });
   });
@@ -79,31 +83,39 @@ export function latestMigration(): number {
   return readdirSync(`${sqlDirectory}migrations`).filter((file) => file.endsWith(".sql")).length;
 }
 
-async function withSession<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     ...connectionOptions({
       url,
       applicationName: "account-sync migrate",
+      // Every transaction is told what it needs.
       pooled: true,
       synchronousCommit: "on",
     }),
-    // Waiting for another migration is fine for longer than a statement usually takes.
+    // Indexing a large table may take longer than a statement usually does.
     query_timeout: INSTALL_DEADLINE_MS,
   });
   client.on("error", () => {});
   try {
     await client.connect();
-    // The role's own limits are meant for the application's statements.
-    await client.query("set statement_timeout = 0");
-    await client.query(`set lock_timeout = ${INSTALL_DEADLINE_MS - 5_000}`);
-    await client.query(`select pg_advisory_lock(${ADVISORY_LOCK})`);
-    await client.query("reset lock_timeout");
     return await work(client);
   } catch (error) {
     throw explained(error, url);
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+/** An older one would fail in the middle of the SQL, with a syntax error. */
+async function refuseOldServer(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ number: number; version: string }>(
+    "select current_setting('server_version_num')::int4 as number, current_setting('server_version') as version",
+  );
+  const { number, version } = rows[0] ?? { number: 0, version: "unknown" };
+  if (number >= OLDEST_POSTGRESQL * 10_000) return;
+  throw new OperatorError(`The server is PostgreSQL ${version}.`, {
+    hint: `account-sync needs PostgreSQL ${OLDEST_POSTGRESQL} or newer: upgrade the server. Nothing was installed.`,
+  });
 }
 
 async function requireSourceTables(client: pg.Client): Promise<void> {
@@ -155,31 +167,43 @@ async function refuseNewerSchema(client: pg.Client): Promise<number> {
   );
 }
 
-/**
- * The migrations, each in a transaction of its own. One that changes the change table waits for every transaction of the application
- * that has written, and later writers would wait behind it: it gets no longer than a trigger.
- */
-async function upgrade(client: pg.Client, options: MigrateOptions): Promise<void> {
-  await client.query("set search_path = account_sync");
-  await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
-  await whileLocked(options, "upgrade schema account_sync", async () => {
-    // The package's own errors say nothing of the server's code.
-    let refusal: unknown = null;
-    const noted = {
-      query: (sql: string) =>
-        client.query(sql).catch((error: unknown) => {
-          refusal ??= error;
-          throw error;
-        }),
-    } as pg.Client;
+/** What is locked for it: a migration may change tables that the application's triggers write to. */
+const UPGRADE: Doing = {
+  doing: "install or upgrade schema account_sync",
+  relations: ["account_sync.change", "account_sync.doorbell"],
+};
+
+/** The package looks for its table in any schema and might take an application's own for ours: search_path holds ours alone. */
+async function upgrade(client: pg.Client): Promise<void> {
+  await client.query("set local search_path = account_sync");
+  // The package's own errors say nothing of the server's code.
+  let refusal: unknown = null;
+  const query = async (statement: unknown) => {
+    if (typeof statement === "string" && SESSION_STATEMENTS.test(statement))
+      return { rows: [{ pg_try_advisory_lock: true }] };
+    // Comments of the first migrations hold characters that a server with another encoding does not take. A file's hash is kept.
+    const text = typeof statement === "string" ? toAscii(statement) : statement;
     try {
-      await runMigrations({ client: noted }, `${sqlDirectory}migrations`);
+      return await client.query(text as string);
     } catch (error) {
-      throw refusal ?? error;
+      refusal ??= error;
+      throw error;
     }
-  });
-  await client.query("reset lock_timeout");
-  await client.query("reset search_path");
+  };
+  try {
+    await runMigrations({ client: { query } as pg.Client }, `${sqlDirectory}migrations`);
+  } catch (error) {
+    throw refusal ?? error;
+  }
+  await client.query("set local search_path to default");
+}
+
+/** With these postgres-migrations takes a lock of the session and a transaction per file; our transaction has both. */
+const SESSION_STATEMENTS =
+  /^(?:select pg_(?:try_advisory_lock|advisory_unlock)\b.*|start transaction|commit|rollback)$/i;
+
+function toAscii(sql: string): string {
+  return sql.replaceAll(/[^\p{ASCII}]/gu, "?");
 }
 
 async function isCaptureInstalled(client: pg.Client): Promise<boolean> {
@@ -212,54 +236,72 @@ async function tellDisabledTriggers(client: pg.Client, options: MigrateOptions):
   }
 }
 
+interface Doing extends Pick<Wanted, "relations"> {
+  /** As in "could not …". */
+  readonly doing: string;
+}
+
 /**
- * Creating a trigger waits for every open transaction that wrote to the table, and while it waits, later writers wait behind it.
- * So it waits for a fifth of a second at most and tries again, in a transaction of its own.
+ * One transaction, with the lock that keeps other migrations out. Creating a trigger waits for every open transaction that wrote to the
+ * table, and while it waits, later writers wait behind it: so it waits for a fifth of a second at most, and all of it is tried again.
  */
-async function withShortLocks(
+async function transact<T>(
   client: pg.Client,
   options: MigrateOptions,
-  doing: string,
-  work: () => Promise<void>,
-): Promise<void> {
-  await whileLocked(options, doing, async () => {
+  { doing, relations }: Doing,
+  work: () => Promise<T>,
+): Promise<T> {
+  const deadline = performance.now() + INSTALL_DEADLINE_MS;
+  for (let attempt = 1; ; attempt += 1) {
+    let wanted: Wanted = { advisoryLock: ADVISORY_LOCK, relations: [] };
     try {
-      await client.query("begin");
-      await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
-      await work();
+      // The role's own limits are meant for the application's statements.
+      await client.query(
+        `begin isolation level read committed; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; set local lock_timeout = ${LOCK_TIMEOUT_MS}`,
+      );
+      await client.query(`select pg_advisory_xact_lock(${ADVISORY_LOCK})`);
+      wanted = { advisoryLock: null, relations };
+      const result = await work();
       await client.query("commit");
+      return result;
     } catch (error) {
       // A connection that broke cannot roll back, and its first error says more.
       await client.query("rollback").catch(() => {});
-      throw error;
-    }
-  });
-}
-
-/** Tries again and again while somebody holds what `work` needs to lock. */
-async function whileLocked(
-  options: MigrateOptions,
-  doing: string,
-  work: () => Promise<void>,
-): Promise<void> {
-  const deadline = performance.now() + INSTALL_DEADLINE_MS;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await work();
-    } catch (error) {
       const isLocked = errorCode(error) === "55P03" || errorCode(error) === "40P01";
       if (!isLocked) throw error;
-      if (performance.now() > deadline) {
-        throw new OperatorError(
-          `Could not ${doing}: a transaction has held the table for ${INSTALL_DEADLINE_MS / 1000} s.`,
-          {
-            hint: "Look for it with: select pid, state, xact_start, query from pg_stat_activity where xact_start is not null order by xact_start; then run `account-sync migrate` again. What was installed so far stays and is harmless.",
-            cause: error,
-          },
-        );
-      }
-      if (attempt % 20 === 1) options.info(`Waiting for a long transaction to end, to ${doing}`);
-      await sleep(300 + Math.random() * 700);
+      await waitForLock(client, options, { doing, wanted, attempt, deadline, error });
     }
   }
+}
+
+interface Refused {
+  readonly doing: string;
+  readonly wanted: Wanted;
+  readonly attempt: number;
+  readonly deadline: number;
+  readonly error: unknown;
+}
+
+/** @throws OperatorError that names the holder, after the deadline */
+async function waitForLock(
+  client: pg.Client,
+  { info }: MigrateOptions,
+  { doing, wanted, attempt, deadline, error }: Refused,
+): Promise<void> {
+  const isOver = performance.now() > deadline;
+  // The second try, since three replicas that start together are in each other's way for a moment; then every ten seconds.
+  if (isOver || attempt % 20 === 2) {
+    const holder = await describeHolder(client, wanted);
+    if (isOver) {
+      throw new OperatorError(
+        `Could not ${doing}: ${holder} has held the lock for ${INSTALL_DEADLINE_MS / 1000} s.`,
+        {
+          hint: "Let it finish, or end it with: select pg_terminate_backend(<pid>); then run `account-sync migrate` again. What was installed so far stays and is harmless.",
+          cause: error,
+        },
+      );
+    }
+    info(`Waiting for ${holder}, to ${doing}`);
+  }
+  await sleep(300 + Math.random() * 700);
 }

@@ -1,0 +1,27 @@
+-- Which transaction holds an advisory lock, or is in the way on one of these tables; the oldest one.
+-- $1 key of the advisory lock, or null   $2 tables, with their schemas
+--
+-- A writer before a reader: most locks are wanted for a trigger, which readers do not hinder.
+select
+  l.pid as "pid",
+  a.usename::text as "role",
+  a.application_name as "applicationName",
+  a.state as "state",
+  to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS TZ') as "since"
+from pg_locks l
+left join pg_stat_activity a on a.pid = l.pid
+where l.granted
+  and l.pid is distinct from pg_backend_pid()
+  and l.database = (select d.oid from pg_database d where d.datname = current_database())
+  and (
+    (
+      l.locktype = 'advisory'
+      and l.objsubid = 1
+      and ((l.classid::int8 << 32) | l.objid::int8) = $1::int8
+    )
+    or l.relation in (select to_regclass(name) from unnest($2::text[]) as wanted (name))
+  )
+order by
+  l.mode in ('AccessShareLock', 'RowShareLock'),
+  a.xact_start nulls last
+limit 1
