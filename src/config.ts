@@ -267,7 +267,7 @@ function toConfig(values: z.infer<typeof settings>) {
     database: {
       /** null: the embedded one. */
       url: values.DATABASE_URL ?? null,
-      /** Set when DATABASE_URL is a transaction pooler. */
+      /** A direct connection, where DATABASE_URL goes through a transaction pooler. */
       listenUrl: values.LISTEN_DATABASE_URL ?? null,
       poolMax: values.DATABASE_POOL_MAX,
     },

@@ -22,6 +22,7 @@ import { statusPageRoute } from "./console/status-page.ts";
 import { connectionOptions, errorCode } from "./db/database.ts";
 import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
+import { requireSession } from "./db/pooling.ts";
 import { groundsOn, withGrounds } from "./grounds.ts";
 import { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
@@ -106,6 +107,10 @@ export async function startDaemon(
 
   try {
     const directUrl = config.database.listenUrl ?? databaseUrl;
+    const pooling = await requireSession(
+      directUrl,
+      config.database.listenUrl === null ? "DATABASE_URL" : "LISTEN_DATABASE_URL",
+    );
     await migrate({ url: directUrl, info: (message) => observe.info(message) }).catch(
       async (error: unknown) => {
         throw (await findReasons(error, config, databaseUrl)) ?? error;
@@ -149,7 +154,7 @@ export async function startDaemon(
       connectionOptions({
         url: directUrl,
         applicationName: `account-sync ${version} ${role}`,
-        pooled: false,
+        pooled: pooling !== "none",
         synchronousCommit: "on",
       });
     const presence = new Presence({

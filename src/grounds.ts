@@ -1,7 +1,8 @@
 /** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
 import type { Grounds } from "./checks/check.ts";
 import type { Config } from "./config.ts";
-import { connectionOptions, createDatabase, type Queryable } from "./db/database.ts";
+import { createDatabase, type Queryable } from "./db/database.ts";
+import { isPooled } from "./db/pooling.ts";
 import { createConnections } from "./sync/connections.ts";
 import { describeSource } from "./sync/source.ts";
 import { version } from "./version.ts";
@@ -9,12 +10,7 @@ import { version } from "./version.ts";
 export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
   return {
     db,
-    listenConnection: connectionOptions({
-      url: config.database.listenUrl ?? databaseUrl,
-      applicationName: `account-sync ${version} check`,
-      pooled: false,
-      synchronousCommit: "on",
-    }),
+    listenUrl: config.database.listenUrl ?? databaseUrl,
     hasListenUrl: config.database.listenUrl !== null,
     poolMax: config.database.poolMax,
     notify: config.sync.notify,
@@ -40,7 +36,8 @@ export async function withGrounds<T>(
   const db = createDatabase({
     url: databaseUrl,
     applicationName: `account-sync ${version} check`,
-    pooled: config.database.listenUrl !== null,
+    // Where there is no connection, the first query says so.
+    pooled: await isPooled(databaseUrl).catch(() => false),
     max: 1,
     synchronousCommit: "on",
     onError: () => {},

@@ -6,6 +6,7 @@
 import { readSchemaVersion } from "./checks/server.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { withAsciiWords } from "./customer-api/ascii-words.ts";
 import {
   type CustomerApiClient,
   createCustomerApi,
@@ -13,6 +14,7 @@ import {
 } from "./customer-api/client.ts";
 import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
 import { latestMigration } from "./db/migrate.ts";
+import { isPooled } from "./db/pooling.ts";
 import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
@@ -52,7 +54,9 @@ export async function openParts(
   replicaId: number | null = null,
 ): Promise<Parts> {
   const { db, relaxedDb } =
-    typeof database === "string" ? openDatabases(config, database, observe) : databasesOn(database);
+    typeof database === "string"
+      ? await openDatabases(config, database, observe)
+      : databasesOn(database);
 
   const source = await describeSource(db).catch(async (error: unknown) => {
     await relaxedDb.close();
@@ -75,7 +79,7 @@ export async function openParts(
         }),
   );
   const pace = createPace(db, config.api.maxRps);
-  const api = createCustomerApi({
+  const client = createCustomerApi({
     timeoutMs: config.api.timeoutMs,
     userAgent: `account-sync/${version}`,
     observe,
@@ -88,6 +92,7 @@ export async function openParts(
           observe.databaseTrouble({ doing: "telling the other daemons to wait", error }),
         ),
   });
+  const api = source.isUnicode ? client : withAsciiWords(client);
   const mapping = {
     defaultCountry: config.api.defaultCountry,
     referenceField: config.api.referenceField,
@@ -139,11 +144,11 @@ interface Databases {
   readonly relaxedDb: Database;
 }
 
-function openDatabases(config: Config, url: string, observe: Observe): Databases {
+async function openDatabases(config: Config, url: string, observe: Observe): Promise<Databases> {
   const options = {
     url,
     applicationName: `account-sync ${version}`,
-    pooled: config.database.listenUrl !== null,
+    pooled: await isPooled(url),
     onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
   };
   return {

@@ -1,5 +1,4 @@
 /** One check, and what it may look at. Checks only look: none of them changes or repairs anything. */
-import type { ClientConfig } from "pg";
 import type { Queryable } from "../db/database.ts";
 import type { CheckName, Finding } from "./names.ts";
 
@@ -14,8 +13,8 @@ export interface Check {
 export interface Grounds {
   /** On DATABASE_URL. */
   readonly db: Queryable;
-  /** On LISTEN_DATABASE_URL, else DATABASE_URL: a session of its own, as the daemon's listener has. */
-  readonly listenConnection: ClientConfig;
+  /** LISTEN_DATABASE_URL, else DATABASE_URL: where the daemon's listener has its session. */
+  readonly listenUrl: string;
   readonly hasListenUrl: boolean;
   readonly poolMax: number;
   readonly notify: "auto" | "always" | "off";

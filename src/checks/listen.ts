@@ -1,17 +1,27 @@
 /**
  * LISTEN, all the way round: a notification goes out where the application's would, through DATABASE_URL, and has to arrive at a session
- * like the listener's. A transaction pooler in between accepts LISTEN and delivers nothing; so does another database.
+ * like the listener's. Another database accepts LISTEN and delivers nothing. So does a transaction pooler, and it is not asked: the LISTEN
+ * would stay on a session that the application gets next.
  */
 import pg from "pg";
-import { errorCode } from "../db/database.ts";
+import { connectionOptions } from "../db/database.ts";
+import { findPooling } from "../db/pooling.ts";
+import { version } from "../version.ts";
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
 
 const WAIT_MS = 5_000;
 
 export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
+  const pooling = await findPooling(grounds.listenUrl);
+  if (pooling === "transaction") return [deaf(grounds)];
   const client = new pg.Client({
-    ...grounds.listenConnection,
+    ...connectionOptions({
+      url: grounds.listenUrl,
+      applicationName: `account-sync ${version} check`,
+      pooled: pooling !== "none",
+      synchronousCommit: "on",
+    }),
     connectionTimeoutMillis: WAIT_MS,
     query_timeout: WAIT_MS,
   });
@@ -20,10 +30,6 @@ export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
     await client.connect();
     await client.query("listen account_sync_check");
     return (await hearsItself(client, grounds)) ? [] : [deaf(grounds)];
-  } catch (error) {
-    // What a pooler says to settings it does not pass on.
-    if (errorCode(error) === "08P01") return [deaf(grounds)];
-    throw error;
   } finally {
     // Nobody waits for a server that does not say goodbye.
     void client.end().catch(() => {});

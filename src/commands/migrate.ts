@@ -2,6 +2,7 @@
 import type { Config } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
 import { latestMigration, migrate } from "../db/migrate.ts";
+import { requireSession } from "../db/pooling.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
 import { counted, printJson, printLine, printWarning } from "./output.ts";
@@ -12,6 +13,10 @@ export async function migrateDatabase(
 ): Promise<number> {
   const { databaseUrl } = await locateDatabase(config);
   const url = config.database.listenUrl ?? databaseUrl;
+  const pooling = await requireSession(
+    url,
+    config.database.listenUrl === null ? "DATABASE_URL" : "LISTEN_DATABASE_URL",
+  );
   const migrated = await migrate({ url, info: (message) => printWarning(message, json) });
 
   const db = createDatabase({
@@ -19,7 +24,7 @@ export async function migrateDatabase(
     applicationName: `account-sync ${version} migrate`,
     max: 1,
     synchronousCommit: "on",
-    pooled: false,
+    pooled: pooling !== "none",
     onError: () => {},
   });
   try {

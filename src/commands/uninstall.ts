@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { uninstall } from "../db/migrate.ts";
+import { isPooled } from "../db/pooling.ts";
 import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
@@ -43,21 +44,23 @@ interface Installed {
 }
 
 async function findInstalled(url: string): Promise<Installed> {
-  const db = createDatabase({
-    url,
-    applicationName: `account-sync ${version} uninstall`,
-    max: 1,
-    synchronousCommit: "on",
-    pooled: false,
-    onError: () => {},
-  });
   try {
-    const [installed] = await db.run<Installed>("installed_capture");
-    return installed ?? { hasSchema: false, tables: [] };
+    const db = createDatabase({
+      url,
+      applicationName: `account-sync ${version} uninstall`,
+      max: 1,
+      synchronousCommit: "on",
+      pooled: await isPooled(url),
+      onError: () => {},
+    });
+    try {
+      const [installed] = await db.run<Installed>("installed_capture");
+      return installed ?? { hasSchema: false, tables: [] };
+    } finally {
+      await db.close();
+    }
   } catch (error) {
     throw explained(error, url);
-  } finally {
-    await db.close();
   }
 }
 

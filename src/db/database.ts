@@ -35,7 +35,7 @@ export interface DatabaseOptions {
   readonly max: number;
   /** `off` may be used for what a crash only repeats (folds, claims); never for ids and the journal. */
   readonly synchronousCommit: "on" | "off";
-  /** Behind a transaction pooler startup options are refused and session state means nothing: then they are left out. */
+  /** Behind a pooler (pooling.ts) startup options are refused and session state means nothing: then every transaction is told. */
   readonly pooled: boolean;
   /** A connection broke while nobody was using it. */
   readonly onError: (error: Error) => void;

@@ -40,4 +40,5 @@ export const FAULTS: Readonly<Record<string, string>> = {
   F38: "the API's configuration edited while it is used",
   F39: "nobody reads the log, or the metrics, or the database is away during a scrape",
   F40: "old and new versions together, and an old one on a newer schema",
+  F54: "a transaction pooler that the application shares",
 };

@@ -16,8 +16,8 @@ const rows = new Map(
   ]),
 );
 
-test("the matrix has forty faults", () => {
-  expect(Object.keys(FAULTS)).toHaveLength(40);
+test("no fault that was taken up is dropped", () => {
+  expect(Object.keys(FAULTS).length).toBeGreaterThanOrEqual(41);
 });
 
 test.each(Object.entries(FAULTS))("%s, %s: tried, nothing lost, no twin", (fault, what) => {

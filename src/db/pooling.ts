@@ -1,0 +1,111 @@
+/**
+ * What is between us and the server, found out before anything is set. Behind a transaction pooler every setting, lock and LISTEN of a
+ * session would be left on a server connection that the pooler hands to the application next.
+ *
+ * A pooler tells its clients a process id of its own, and the server another one. Only such a connection is asked the second question:
+ * whether it keeps one server process for as long as it stands. It is asked by looking, as a LISTEN or a SET could not be taken back.
+ */
+import pg from "pg";
+import { OperatorError } from "../operator-error.ts";
+import { connectionOptions, errorCode } from "./database.ts";
+import { explained } from "./explained.ts";
+
+/**
+ * none: a session of the server's own. session: a proxy or pooler that keeps one server session for each client, and may refuse the
+ * settings that a session is started with. transaction: consecutive transactions may run in different server sessions.
+ */
+export type Pooling = "none" | "session" | "transaction";
+
+/** A pool shared by other clients may give back the same process by chance; not so often in a row. */
+const ROUNDS = 10;
+/** A pooler whose server connections are all taken lets a query wait, PgBouncer for two minutes. */
+const QUERY_TIMEOUT_MS = 5_000;
+
+/** Whether a connection is anything but a session of the server's own: then it is not started with settings. @throws the connection's error */
+export async function isPooled(url: string): Promise<boolean> {
+  return (await findPooling(url)) !== "none";
+}
+
+/** @throws the connection's error */
+export async function findPooling(url: string): Promise<Pooling> {
+  return await withProbe(url, async (first) => {
+    if (first.processID === (await serverProcess(first))) return "none";
+    return await withProbe(url, async (second) =>
+      (await keepsItsProcess(first, second)) ? "session" : "transaction",
+    );
+  });
+}
+
+/**
+ * For what needs a session of its own: LISTEN, and locks that end with the process.
+ *
+ * @throws OperatorError behind a transaction pooler, or where there is no connection
+ */
+export async function requireSession(
+  url: string,
+  setting: "DATABASE_URL" | "LISTEN_DATABASE_URL",
+): Promise<Exclude<Pooling, "transaction">> {
+  const pooling = await findPooling(url).catch((error: unknown) => {
+    throw explained(error, url);
+  });
+  if (pooling !== "transaction") return pooling;
+  throw new OperatorError(
+    `${setting} goes through a transaction pooler, where LISTEN hears nothing and a session's settings and locks would reach the application.`,
+    {
+      hint:
+        setting === "DATABASE_URL"
+          ? "Set LISTEN_DATABASE_URL to a direct connection to the same database; DATABASE_URL may stay as it is."
+          : "Let LISTEN_DATABASE_URL be a direct connection to the database of DATABASE_URL.",
+    },
+  );
+}
+
+/** In the protocol's answer to a login; the types of the driver do not name it. */
+type Probe = pg.Client & { readonly processID: number | null };
+
+async function withProbe<T>(url: string, use: (client: Probe) => Promise<T>): Promise<T> {
+  const client = new pg.Client({
+    ...connectionOptions({
+      url,
+      applicationName: "account-sync probe",
+      // Without startup options: a pooler refuses them, or lets them through to a session that others get.
+      pooled: true,
+      synchronousCommit: "on",
+    }),
+    query_timeout: QUERY_TIMEOUT_MS,
+  }) as Probe;
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return await use(client);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+async function serverProcess(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  return rows[0]?.pid ?? 0;
+}
+
+/**
+ * The second client takes a server connection for the length of a transaction. Where connections are shared, that is the one which the
+ * first client used last, or the first client gets another one meanwhile.
+ */
+async function keepsItsProcess(first: pg.Client, second: pg.Client): Promise<boolean> {
+  const own = await serverProcess(first);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    try {
+      await second.query("begin");
+    } catch (error) {
+      // PgBouncer's statement mode, in which consecutive statements are shared out.
+      if (errorCode(error) === "08P01") return false;
+      throw error;
+    }
+    // In this order: where the pool holds one connection only, the second client has it now and the first one would wait for it.
+    const isShared = (await serverProcess(second)) === own || (await serverProcess(first)) !== own;
+    await second.query("rollback");
+    if (isShared) return false;
+  }
+  return true;
+}
