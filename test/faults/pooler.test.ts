@@ -114,6 +114,18 @@ test.skipIf(lacksPgBouncer)(
   },
 );
 
+test.skipIf(lacksPgBouncer)("a pooler that keeps sessions needs no second connection", async () => {
+  const product = await createProduct();
+  const url = await startPgBouncer(product.database.url, { mode: "session", poolSize: 20 });
+  const daemon = await startDaemonProcess(product, { DATABASE_URL: url });
+  await insertAccount(product.database, { accountNo: "A-1" });
+
+  await eventually(async () => expect(await daemon.metric("listener_up")).toBe(1));
+  await expectFlawless(product, { fault: "F54", tries: 1, recoveryMs: null });
+  daemon.signal("SIGTERM");
+  expect(await daemon.exit).toMatchObject({ code: 0 });
+});
+
 test("a lock that another migrate left behind is named with its process", async () => {
   const database = await createDatabase();
   await withClient(database.url, async (holder) => {
