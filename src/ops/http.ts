@@ -14,14 +14,21 @@ import {
   type HTTPMethods,
 } from "fastify";
 import { OperatorError } from "../operator-error.ts";
+import { limitConnections } from "./connection-limit.ts";
 
 const bodyBytesMax = 64 * 1024;
 const pathParameterMax = 500;
 const requestTimeoutMs = 10_000;
+/** From the connect, or the first byte of a later request: a socket that sends nothing, or headers without an end, is closed then. */
+const headersTimeoutMs = 5_000;
+/** Node looks for those that are too slow this often; by default only twice a minute. */
+const slownessCheckEveryMs = 1_000;
 const keepAliveMs = 5_000;
 /** Nothing moved on a connection for so long: its reader does not read, and must not keep one of the places. */
 const stalledMs = 30_000;
 const connectionsMax = 256;
+/** Connections that make room for new ones are gone only at the end of a turn of the event loop: until then they count here. */
+const socketsMax = 4 * connectionsMax;
 /** An answer that is still being written when we stop gets this long. */
 const closeGraceMs = 2_000;
 
@@ -95,6 +102,10 @@ function createServer(onError: (error: unknown) => void): FastifyInstance {
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
     connectionTimeout: stalledMs,
+    http: {
+      headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: slownessCheckEveryMs,
+    },
     keepAliveTimeout: keepAliveMs,
     forceCloseConnections: "idle",
     return503OnClosing: false,
@@ -104,7 +115,8 @@ function createServer(onError: (error: unknown) => void): FastifyInstance {
       void sendProblem(reply, unreadable("The path cannot be read."));
     },
   });
-  server.server.maxConnections = connectionsMax;
+  server.server.maxConnections = socketsMax;
+  limitConnections(server.server, connectionsMax);
 
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(

@@ -1,0 +1,54 @@
+/**
+ * Bounds how many connections a server holds, without letting connections that hang keep out the ones that ask: a new connection is
+ * always taken, and an older one makes room for it.
+ *
+ * Node's own `maxConnections` refuses the new connection instead. Some hundred sockets that send nothing, opened by a scanner or a broken
+ * load balancer, would then keep a health check out, and a supervisor would kill a daemon that works.
+ */
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+
+/** How little is lost when a connection is closed: the least first, and among equals the one that has hung for the longest. */
+const KINDS = [
+  "has asked nothing yet",
+  "has not finished asking",
+  "is kept for the next request",
+  "waits for its answer",
+] as const;
+type Kind = (typeof KINDS)[number];
+
+export function limitConnections(server: Server, max: number): void {
+  /** In the order in which they last began or ended something. */
+  const kinds = new Map<Socket, Kind>();
+
+  const note = (socket: Socket, kind: Kind) => {
+    if (!kinds.delete(socket)) return;
+    kinds.set(socket, kind);
+  };
+
+  server.on("connection", (socket: Socket) => {
+    kinds.set(socket, "has asked nothing yet");
+    socket.once("close", () => kinds.delete(socket));
+    if (kinds.size > max) closeOne(kinds, socket);
+  });
+
+  server.on("request", (request, response) => {
+    const { socket, headers } = request;
+    const hasBody = "transfer-encoding" in headers || Number(headers["content-length"] ?? 0) > 0;
+    note(socket, hasBody ? "has not finished asking" : "waits for its answer");
+    if (hasBody) request.once("end", () => note(socket, "waits for its answer"));
+    response.once("close", () => note(socket, "is kept for the next request"));
+  });
+}
+
+function closeOne(kinds: Map<Socket, Kind>, newest: Socket): void {
+  for (const kind of KINDS) {
+    for (const [socket, itsKind] of kinds) {
+      if (itsKind !== kind || socket === newest) continue;
+      // At once, and not when the socket says that it is closed: many connections may come in the same turn of the event loop.
+      kinds.delete(socket);
+      socket.destroy();
+      return;
+    }
+  }
+}
