@@ -1,19 +1,20 @@
 /**
  * `doctor`: what the daemon checks, and what only makes sense when somebody asks: the configuration, the connection itself, and whether
- * the API gives a token. Needs no daemon and no migrated database; changes nothing.
+ * the API takes our credentials. Needs no daemon and no migrated database; changes nothing.
  */
-import { connect } from "node:net";
 import type { Grounds } from "../checks/check.ts";
 import { CHECKS } from "../checks/list.ts";
 import { CHECK_EFFECTS, type CheckEffect, type Finding } from "../checks/names.ts";
 import { lookAt, unchecked } from "../checks/watch.ts";
 import type { Config } from "../config.ts";
-import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
+import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { createExchange } from "../customer-api/exchange.ts";
 import { createTokens } from "../customer-api/token.ts";
+import { tryCredentials } from "../customer-api/trial.ts";
 import { defaultConnection, withGrounds } from "../grounds.ts";
 import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
+import { toApiFindings } from "./api-findings.ts";
 import { locateDatabase } from "./connect.ts";
 import { counted, printJson, printLine } from "./output.ts";
 
@@ -111,7 +112,7 @@ function apiToken(config: Config | null): Examination {
   return {
     name: "api_token",
     effect: "fails",
-    promise: "the API can be reached and gives a token",
+    promise: "the API can be reached and does not refuse our credentials",
     async look({ db }) {
       if (config === null) return [];
       const connection = await defaultConnection(config, db);
@@ -120,66 +121,29 @@ function apiToken(config: Config | null): Examination {
           hint: "Correct what api_configuration has found first.",
         });
       }
-      return connection.auth.kind === "client_credentials"
-        ? await fetchToken(connection.auth)
-        : await reach(connection);
+      return await tryApi(connection);
     },
   };
 }
 
-async function fetchToken(
-  auth: Extract<ApiAuth, { kind: "client_credentials" }>,
-): Promise<Finding[]> {
+async function tryApi(connection: ApiConnection): Promise<Finding[]> {
   const { exchange, close } = createExchange({ timeoutMs: API_TIMEOUT_MS });
+  const userAgent = `account-sync/${version}`;
   const tokens = createTokens({
     exchange,
     timeoutMs: API_TIMEOUT_MS,
-    userAgent: `account-sync/${version}`,
+    userAgent,
     // Nobody scrapes a command.
     observe: { apiRequest: () => {} },
     now: () => performance.now(),
     random: Math.random,
   });
   try {
-    const result = await tokens.get(auth, AbortSignal.timeout(2 * API_TIMEOUT_MS));
-    if (result.kind === "token") return [];
-    const { errorClass, message } = result.failure;
-    return [
-      {
-        problem: `The token endpoint ${new URL(auth.tokenUrl).origin} gave no token: ${message}.`,
-        remedy:
-          errorClass === "unauthorized" || errorClass === "rejected"
-            ? "Check client id, secret and scope, CUSTOMER_API_TOKEN_URL and CUSTOMER_API_TOKEN_STYLE."
-            : "Check the way to the API and that it is up; a daemon may start meanwhile, and sends when it answers.",
-      },
-    ];
+    const parts = { exchange, tokens, userAgent, timeoutMs: API_TIMEOUT_MS };
+    return toApiFindings(await tryCredentials(parts, connection), connection);
   } finally {
     await close();
   }
-}
-
-/** With a static token, or none, nothing less than a command would show whether the API takes it. */
-async function reach({ baseUrl }: ApiConnection): Promise<Finding[]> {
-  const { protocol, hostname, port, origin } = new URL(baseUrl);
-  const socket = connect({
-    host: hostname.replace(/^\[(.*)\]$/, "$1"),
-    port: Number(port) || (protocol === "https:" ? 443 : 80),
-    timeout: API_TIMEOUT_MS,
-  });
-  const trouble = await new Promise<string | null>((resolve) => {
-    socket.on("connect", () => resolve(null));
-    socket.on("timeout", () => resolve("ETIMEDOUT"));
-    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.name));
-  });
-  socket.destroy();
-  if (trouble === null) return [];
-  return [
-    {
-      problem: `The API at ${origin} cannot be reached: ${trouble}.`,
-      remedy:
-        "Check the way to the API and that it is up; a daemon may start meanwhile, and sends when it answers.",
-    },
-  ];
 }
 
 async function examineOne(

@@ -379,7 +379,11 @@ const OWN_HEADERS = new Set([
   "user-agent",
 ]);
 
-function extraHeaders(connection: ApiConnection, token: string | null): Record<string, string> {
+/** What the configuration adds to every request. */
+export function extraHeaders(
+  connection: ApiConnection,
+  token: string | null,
+): Record<string, string> {
   const headers: Record<string, string> = { accept: "application/json" };
   for (const [name, value] of Object.entries(connection.headers)) {
     const lowerCased = name.toLowerCase();
@@ -392,7 +396,7 @@ function extraHeaders(connection: ApiConnection, token: string | null): Record<s
 }
 
 /** Where it went, without what a URL may hide: user, password, query and ids. */
-function describeTarget(connection: ApiConnection, target: string): string {
+export function describeTarget(connection: ApiConnection, target: string): string {
   const url = URL.parse(connection.baseUrl);
   if (url === null) return "(the base URL is not a URL)";
 

@@ -152,6 +152,12 @@ const BODY_BYTES_MAX = 8 * 1024 * 1024;
 const TOKENS_MAX = 10_000;
 const FLOOD_PIECE_BYTES = 64 * 1024;
 
+const COMMAND_METHODS = {
+  "/api/customer/command": "POST",
+  "/api/customer/command/:id": "PUT, PATCH, POST, DELETE",
+  "/api/customer/:id": "PUT, PATCH, POST, DELETE",
+};
+
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const clientId = options.clientId ?? "sandbox";
   const clientSecret = options.clientSecret ?? "sandbox-secret";
@@ -190,6 +196,17 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     server.delete(url, (request, reply) => serve("delete", request, reply));
   }
   server.get("/api/customer", (request, reply) => serve("lookup", request, reply));
+  // As a strict API says it: whom it does not know is told that first. It is no command, so it is not written down.
+  for (const [url, allowed] of Object.entries(COMMAND_METHODS)) {
+    server.get(url, (request, reply) =>
+      isAuthorized(request, staticToken, tokens)
+        ? reply
+            .code(405)
+            .header("allow", allowed)
+            .send({ error: `allowed here: ${allowed}` })
+        : reply.code(401).send({ error: "the access token is invalid or expired" }),
+    );
+  }
 
   server.get("/sandbox/requests", async (request) => {
     const limit = Number((request.query as Record<string, string>)["limit"] ?? 100);

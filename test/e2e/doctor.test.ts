@@ -1,8 +1,13 @@
 /** `account-sync doctor` as a process: what it says about a good installation, and about each way in which one can be bad. */
 
 import { once } from "node:events";
+import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { toApiFindings } from "../../src/commands/api-findings.ts";
+import type { ApiConnection } from "../../src/customer-api/customer-api.ts";
+import { createExchange } from "../../src/customer-api/exchange.ts";
+import { tryCredentials } from "../../src/customer-api/trial.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -141,23 +146,6 @@ describe("what cannot be reached", () => {
     expect(stdout).toContain("a daemon may start meanwhile");
   });
 
-  test("with a static token the API is at least reached", async () => {
-    const noCredentials = { CUSTOMER_API_CLIENT_ID: "", CUSTOMER_API_CLIENT_SECRET: "" };
-
-    const up = await run({ json: true, env: { ...noCredentials, CUSTOMER_API_TOKEN: "token" } });
-    const down = await run({
-      json: true,
-      env: {
-        ...noCredentials,
-        CUSTOMER_API_TOKEN: "token",
-        CUSTOMER_API_URL: `http://127.0.0.1:${await freePort()}`,
-      },
-    });
-
-    expect(failed(up.stdout)).toEqual([]);
-    expect(failed(down.stdout)).toEqual(["api_token failed"]);
-  });
-
   test("a token that is refused says which settings to look at, and no secret", async () => {
     const { code, stdout } = await run({ env: { CUSTOMER_API_CLIENT_SECRET: "wrong-secret" } });
 
@@ -177,6 +165,134 @@ describe("what cannot be reached", () => {
     // Without CUSTOMER_API_URL a row has to say where, and this role may not read the rows.
     expect(failed(stdout)).toEqual(expect.arrayContaining(["rights failed"]));
     expect(stdout).toContain("grant select on public.m_backend_ext_config");
+  });
+});
+
+describe("credentials are tried with a request that changes nothing", () => {
+  const noCredentials = { CUSTOMER_API_CLIENT_ID: "", CUSTOMER_API_CLIENT_SECRET: "" };
+
+  test.each([
+    [
+      "a wrong static token",
+      { ...noCredentials, CUSTOMER_API_TOKEN: "wrong-secret" },
+      "CUSTOMER_API_TOKEN",
+    ],
+    ["no credentials at all", noCredentials, "requests without credentials"],
+    [
+      "a wrong static token where customers can be looked up",
+      {
+        ...noCredentials,
+        CUSTOMER_API_TOKEN: "wrong-secret",
+        CUSTOMER_API_LOOKUP_PATH: "/api/customer?code={account_no}",
+      },
+      "/api/customer, a request",
+    ],
+  ])("%s fails, and is told from an API that is down", async (_name, env, says) => {
+    const { code, stdout } = await run({ json: true, env });
+
+    expect(code).toBe(1);
+    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(stdout).toContain("it answered 401 to GET");
+    expect(stdout).toContain(says);
+    expect(stdout).not.toContain("wrong-secret");
+  });
+
+  test("the right static token passes, and nothing is created", async () => {
+    await sandbox.reset();
+    const env = { ...noCredentials, CUSTOMER_API_TOKEN: sandbox.staticToken };
+
+    const plain = await run({ json: true, env });
+    const lookup = { CUSTOMER_API_LOOKUP_PATH: "/api/customer?code={account_no}" };
+    const byLookup = await run({ json: true, env: { ...env, ...lookup } });
+
+    expect([plain.code, byLookup.code]).toEqual([0, 0]);
+    expect(
+      sandbox.history().map(({ method, operation, status }) => [method, operation, status]),
+    ).toEqual([["GET", "lookup", 404]]);
+    expect(sandbox.customers()).toEqual([]);
+  });
+
+  // In this process: a command takes a second, and the API's answer is all that differs.
+  test.each<[number, "taken" | "refused" | "failing"]>([
+    [200, "taken"],
+    [204, "taken"],
+    [302, "taken"],
+    [400, "taken"],
+    [401, "refused"],
+    [403, "refused"],
+    [404, "taken"],
+    [405, "taken"],
+    [407, "refused"],
+    [419, "refused"],
+    [429, "taken"],
+    [498, "refused"],
+    [500, "failing"],
+    [501, "taken"],
+    [503, "failing"],
+  ])("an API that answers %d: %s", async (status, kind) => {
+    const api = await startApi((_request, response) => {
+      response.writeHead(status).end(status === 204 ? undefined : "Budi's secret");
+    });
+    const { exchange, close } = createExchange({ timeoutMs: 5_000 });
+    const connection: ApiConnection = {
+      configId: null,
+      baseUrl: api.url,
+      createMethod: "POST",
+      createPath: "/api/customer/command",
+      updateMethod: "PUT",
+      updatePath: "/api/customer/command/{id}",
+      lookupPath: null,
+      auth: { kind: "static", token: "some-token" },
+      headers: { "x-key": "some-key" },
+    };
+
+    const trial = await tryCredentials(
+      {
+        exchange,
+        tokens: { get: () => Promise.reject(new Error("a static token is not fetched")) },
+        userAgent: "account-sync/test",
+        timeoutMs: 5_000,
+      },
+      connection,
+    );
+    const findings = toApiFindings(trial, connection);
+    await close();
+    await api.close();
+
+    expect(trial.kind).toBe(kind);
+    expect(findings).toHaveLength(kind === "taken" ? 0 : 1);
+    expect(JSON.stringify(findings)).not.toMatch(/Budi|some-token|some-key/);
+    expect(api.asked).toEqual(["GET /api/customer/command Bearer some-token"]);
+  });
+
+  test("a token that its own endpoint gave and the API refuses fails, too", async () => {
+    const api = await startApi((_request, response) => response.writeHead(401).end());
+
+    const { stdout } = await run({
+      json: true,
+      env: {
+        CUSTOMER_API_URL: api.url,
+        CUSTOMER_API_TOKEN_URL: `${sandbox.url}/oauth/token`,
+        CUSTOMER_API_ALLOWED_ORIGINS: `${api.url},${sandbox.url}`,
+      },
+    });
+    await api.close();
+
+    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(stdout).toContain("The API refuses the token that its token endpoint gave");
+  });
+
+  test("an API that hangs up says so", async () => {
+    const api = await startApi((request) => request.socket.destroy());
+
+    const { stdout } = await run({
+      json: true,
+      env: { ...noCredentials, CUSTOMER_API_TOKEN: "some-token", CUSTOMER_API_URL: api.url },
+    });
+    await api.close();
+
+    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(stdout).toContain("cannot be reached");
   });
 });
 
@@ -248,6 +364,27 @@ function environment(): Record<string, string> {
     SYNC_NOTIFY: "off",
     HTTP_PORT: "0",
     ...apiEnvironment(sandbox),
+  };
+}
+
+/** An API that answers as it is told, and says what it was asked. */
+async function startApi(answer: RequestListener) {
+  const asked: string[] = [];
+  const server = createHttpServer((request, response) => {
+    asked.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+    return answer(request, response);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    asked,
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
   };
 }
 

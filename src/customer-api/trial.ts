@@ -1,0 +1,100 @@
+/**
+ * Tries whether the API takes our credentials, with a request that can change nothing: a GET on the path where customers are looked up,
+ * for one that cannot exist, or else on the path where they are created.
+ *
+ * What counts is only whether we are refused. An API has no use for that GET and may say 404, 405 or 400 to it; an answer's body is never
+ * looked at.
+ */
+import { randomBytes } from "node:crypto";
+import { describeTarget, extraHeaders } from "./client.ts";
+import type { ApiConnection, ApiFailure } from "./customer-api.ts";
+import type { Exchange } from "./exchange.ts";
+import { errorVerdict } from "./failure.ts";
+import type { Tokens } from "./token.ts";
+
+export interface TrialParts {
+  readonly exchange: Exchange;
+  readonly tokens: Pick<Tokens, "get">;
+  readonly userAgent: string;
+  readonly timeoutMs: number;
+}
+
+/** `target` is where it was asked, without what a URL may hide. */
+export type Trial =
+  | { readonly kind: "taken"; readonly target: string; readonly status: number }
+  | { readonly kind: "refused"; readonly target: string; readonly status: number }
+  /** The API, or something before it, is in trouble: nothing is known of the credentials. */
+  | { readonly kind: "failing"; readonly target: string; readonly status: number }
+  | { readonly kind: "unreachable"; readonly target: string; readonly reason: string }
+  | { readonly kind: "no token"; readonly failure: ApiFailure };
+
+/** 419 and 498 are what some frameworks and gateways say instead of 401 to a token that is expired or invalid; 407 is a proxy's 401. */
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 407, 419, 498]);
+/** "Not implemented" is about the GET. */
+const NOT_IMPLEMENTED = 501;
+
+export async function tryCredentials(parts: TrialParts, connection: ApiConnection): Promise<Trial> {
+  const signal = AbortSignal.timeout(2 * parts.timeoutMs);
+  const given = await giveToken(parts, connection, signal);
+  if (given.kind === "failed") return { kind: "no token", failure: given.failure };
+
+  const { token } = given;
+  const path = connection.lookupPath ?? connection.createPath;
+  const target = describeTarget(connection, path);
+  const outcome = await parts.exchange({
+    method: "GET",
+    url: connection.baseUrl + withoutCustomer(path),
+    headers: {
+      ...extraHeaders(connection, token),
+      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+      "accept-encoding": "identity",
+      "user-agent": parts.userAgent,
+    },
+    body: null,
+    timeoutMs: parts.timeoutMs,
+    signal,
+  });
+
+  // A status without a whole body: a list of all customers may be larger than what we read.
+  const { status } = outcome;
+  if (outcome.kind === "broken" && status === null) {
+    const { hint } = errorVerdict(outcome.code, outcome.written);
+    return {
+      kind: "unreachable",
+      target,
+      reason: hint ? `${outcome.code}, ${hint}` : outcome.code,
+    };
+  }
+  return { kind: toKind(status ?? 0), target, status: status ?? 0 };
+}
+
+function toKind(status: number): "taken" | "refused" | "failing" {
+  if (REFUSALS.has(status)) return "refused";
+  return status >= 500 && status !== NOT_IMPLEMENTED ? "failing" : "taken";
+}
+
+async function giveToken(
+  { tokens }: TrialParts,
+  { auth }: ApiConnection,
+  signal: AbortSignal,
+): Promise<
+  | { readonly kind: "token"; readonly token: string | null }
+  | { readonly kind: "failed"; readonly failure: ApiFailure }
+> {
+  switch (auth.kind) {
+    case "none":
+      return { kind: "token", token: null };
+    case "static":
+      return { kind: "token", token: auth.token };
+    case "client_credentials":
+      return await tokens.get(auth, signal);
+    default:
+      return auth satisfies never;
+  }
+}
+
+/** A customer that cannot exist: nothing of anybody's data comes back. */
+function withoutCustomer(path: string): string {
+  const nothing = `account-sync-doctor-${randomBytes(8).toString("hex")}`;
+  return path.replaceAll(/\{account_(?:no|id)\}/g, nothing);
+}
