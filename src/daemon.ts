@@ -29,9 +29,10 @@ import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
 import { createMetrics } from "./ops/metrics.ts";
 import { createObserve, type Observe } from "./ops/observe.ts";
-import { openParts, type Parts, requireConnection } from "./parts.ts";
+import { findSending, openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
+import { StopNotice } from "./queue/stop-notice.ts";
 import { findDrift } from "./sync/drift.ts";
 import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
@@ -65,6 +66,7 @@ export async function startDaemon(
   let parts: Parts | null = null;
   let watch: Watch | null = null;
   let trouble: () => Dispatcher["trouble"] = () => null;
+  let notice: StopNotice | null = null;
   let phase: "starting" | "ready" | "draining" = "starting";
 
   const queueStatus = async () => {
@@ -84,6 +86,7 @@ export async function startDaemon(
         : []),
       ...(watch?.reasons() ?? []),
       ...(now === null ? [] : [toReason(now.error)]),
+      ...(notice?.current()?.by === "unauthorized" ? [REFUSED] : []),
     ];
   };
   const about = { version, readiness, health: () => observe.health() };
@@ -96,6 +99,7 @@ export async function startDaemon(
     ...config.http,
     metrics: () => metrics.scrape(),
     readiness,
+    stop: () => notice?.current() ?? null,
     console: [
       statusPageRoute({ queue: consoleQueue, process: about, onError }),
       ...apiRoutes({ queue: consoleQueue, process: about, onError }),
@@ -182,6 +186,20 @@ export async function startDaemon(
     // Connect, listen, and only then look: what changed before was rung for nobody.
     started.defer(() => presence.close());
     await presence.start();
+    const noticing = new StopNotice({
+      db: opened.db,
+      replicaId,
+      leaseMs: opened.queue.leaseMs,
+      findStop: () => {
+        const now = trouble();
+        if (now === null) return opened.connections.stop() ?? opened.api.stop();
+        return { by: "queue_trouble", reason: toReason(now.error), forMs: null };
+      },
+      onTrouble: (error) => observe.databaseTrouble({ doing: "noting what stops us", error }),
+    });
+    notice = noticing;
+    started.defer(() => noticing.close());
+    noticing.start();
     started.defer(() => listener.close());
     await listener.start();
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
@@ -239,6 +257,13 @@ export async function startDaemon(
     throw explained(error, databaseUrl);
   }
 }
+
+/**
+ * This deployment's own fault, unlike an API that is down, so a rollout stops here (docs/adr/0017-what-ready-means.md). Open to everybody who
+ * asks, so none of the API's words are in it.
+ */
+const REFUSED =
+  "the API refuses our credentials: correct them (`account-sync doctor` tries them); sends are tried again by themselves";
 
 /** A migrate stops at the first right or column that is missing; whoever has to repair it wants to know all of them. */
 async function findReasons(
@@ -300,6 +325,7 @@ function consoleQueueOn(parts: () => Parts | null): ConsoleQueue {
   };
   return {
     status: async () => await opened().inspector.status(),
+    sending: async () => await findSending(opened()),
     accounts: async (page) => await opened().inspector.accounts<AccountStatus>(page),
     account: async (id) => await opened().inspector.account<AccountStatus, HistoryRow>(id),
     request: async (id, how) => await opened().queue.request([id], how),

@@ -20,6 +20,7 @@ import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
+import { readSending, type Sending } from "./queue/sending.ts";
 import type { TransformOptions } from "./sync/command.ts";
 import { type Connections, createConnections } from "./sync/connections.ts";
 import { createPace } from "./sync/pace.ts";
@@ -169,6 +170,14 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
 function databasesOn(pool: ConnectionPool): Databases {
   const db = { ...databaseOver(pool, { pooled: true }), close: async () => {} };
   return { db, relaxedDb: db };
+}
+
+/** Who sends, and what stops it. */
+export async function findSending({
+  db,
+  connections,
+}: Pick<Parts, "db" | "connections">): Promise<Sending> {
+  return await readSending(db, await connections.defaultBaseUrl());
 }
 
 /** @throws OperatorError when the API that everything is sent to by default cannot be told or used */

@@ -29,7 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "checks/": ["db/", "operator-error.ts", "version.ts"],
   // The words of log and metrics: the names of checks are among them.
   "ops/": ["operator-error.ts", "checks/names.ts"],
-  "console/": ["ops/", "sync/outcome.ts"],
+  "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": ["db/", "operator-error.ts", "sync/connections.ts", "sync/source.ts"],
 };
@@ -48,6 +48,8 @@ const PURE = [
   "sync/match-ids.ts",
   "sync/outcome.ts",
   "queue/backoff.ts",
+  "queue/sending-words.ts",
+  "queue/stop.ts",
   "capture/notification.ts",
   "customer-api/failure.ts",
   "customer-api/mask.ts",

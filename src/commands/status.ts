@@ -3,7 +3,9 @@ import type { Config } from "../config.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { PendingState } from "../ops/metrics.ts";
-import type { Parts } from "../parts.ts";
+import { findSending, type Parts } from "../parts.ts";
+import type { Sending } from "../queue/sending.ts";
+import { describeSending, meaningOf, toSendingJson } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration, toTable } from "./output.ts";
@@ -20,22 +22,15 @@ export async function status(
   return 0;
 }
 
-const MEANINGS: Readonly<Record<PendingState, string>> = {
-  waiting: "changed a moment ago; more changes may come",
-  due: "next in line",
-  running: "being sent",
-  retrying: "failed in a way that may pass; tried again by itself",
-  parked: "set aside: correct the data, or account-sync retry",
-  blocked: "waits for its parent's external id",
-};
-
 interface Problem {
   readonly state: PendingState;
   readonly errorClass: ErrorClass;
   readonly count: number;
 }
 
-async function describeQueue({ db, inspector }: Parts, json: boolean): Promise<string[]> {
+async function describeQueue(parts: Parts, json: boolean): Promise<string[]> {
+  const { db, inspector } = parts;
+  const sending = await findSending(parts);
   const { byState, oldestPendingSeconds } = await inspector.status();
   const problems = await db.run<Problem>("count_problems");
   const [unfolded] = await db.run<Unfolded>("count_unfolded", [CHANGES_COUNTED]);
@@ -44,6 +39,7 @@ async function describeQueue({ db, inspector }: Parts, json: boolean): Promise<s
     printJson({
       pending_accounts: byState,
       oldest_pending_seconds: oldestPendingSeconds,
+      sending: toSendingJson(sending),
       unfolded_changes: changes,
       unfolded_markers: markers,
       problems: problems.map(({ state, errorClass, count }) => ({
@@ -55,18 +51,21 @@ async function describeQueue({ db, inspector }: Parts, json: boolean): Promise<s
     return [];
   }
 
+  const head = linesOf(sending);
   const total = Object.values(byState).reduce((sum, count) => sum + count, 0);
   const before = describeUnfolded({ changes, markers });
-  if (total === 0 && before.length > 0) return before;
-  if (total === 0) return ["Nothing is pending: every captured change has reached the API."];
+  if (total === 0 && before.length > 0) return [...head, ...before];
+  if (total === 0)
+    return [...head, "Nothing is pending: every captured change has reached the API."];
 
   const rows = Object.entries(byState).map(([state, count]) => [
     state,
     String(count),
-    count === 0 ? "" : (whyOf(state, problems) ?? MEANINGS[state as PendingState]),
+    count === 0 ? "" : describeState(state as PendingState, problems, sending),
   ]);
   const age = toDuration(oldestPendingSeconds * 1_000);
   return [
+    ...head,
     `${counted(total, "account")} pending; the oldest change on its way is ${age} old.`,
     ...before,
     "",
@@ -93,16 +92,26 @@ function describeUnfolded({ changes, markers }: Unfolded): string[] {
   ];
 }
 
-function whyOf(state: string, problems: readonly Problem[]): string | null {
+function linesOf(sending: Sending): string[] {
+  const { line, remedy } = describeSending(sending);
+  return remedy === null ? [line] : [line, remedy];
+}
+
+function describeState(
+  state: PendingState,
+  problems: readonly Problem[],
+  sending: Sending,
+): string {
+  const meaning = meaningOf(state, sending);
   const ofState = problems.filter((problem) => problem.state === state);
-  if (ofState.length === 0) return null;
+  if (ofState.length === 0) return meaning;
   const classes = ofState.map(({ errorClass, count }) => `${errorClass} ${count}`).join(", ");
   const isUnknown = ofState.some(({ errorClass }) => errorClass === "unknown_outcome");
   // Said first: a retry without a look can make a second customer.
   const caution = isUnknown
     ? "a create may have happened: look it up at the API before you retry; "
     : "";
-  return `${classes}: ${caution}${MEANINGS[state as PendingState]}`;
+  return `${classes}: ${caution}${meaning}`;
 }
 
 const PARKED_SHOWN = 10;

@@ -3,11 +3,15 @@ import { z } from "zod";
 import type { Problem, Route, RouteAnswer } from "../ops/http.ts";
 import type { PendingState, QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
+import type { Sending } from "../queue/sending.ts";
+import { toSendingJson } from "../queue/sending-words.ts";
 import { ERROR_CLASSES, type ErrorClass, type OutcomeName, type Trigger } from "../sync/outcome.ts";
 
 /** What the console asks of the queue. Every function may reject when the database is away. */
 export interface ConsoleQueue {
   status(): Promise<QueueStatus>;
+  /** Over all daemons. */
+  sending(): Promise<Sending>;
   accounts(page: AccountsPage): Promise<{
     readonly accounts: readonly AccountStatus[];
     readonly nextCursor: string | null;
@@ -140,10 +144,12 @@ export function apiRoutes({
       path: "/api/status",
       async handle() {
         // Of use above all while the database is away, so its numbers may be missing.
-        const status = await queue.status().catch((error: unknown) => {
-          onError(error);
-          return null;
-        });
+        const [status, sending] = await Promise.all([queue.status(), queue.sending()]).catch(
+          (error: unknown) => {
+            onError(error);
+            return [null, null];
+          },
+        );
         const reasons = process.readiness();
 
         return json(200, {
@@ -153,6 +159,7 @@ export function apiRoutes({
           ...process.health(),
           pending_accounts: status?.byState ?? null,
           oldest_pending_seconds: status?.oldestPendingSeconds ?? null,
+          sending: sending === null ? null : toSendingJson(sending),
         });
       },
     },

@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import type { Route } from "../ops/http.ts";
 import type { QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
+import type { Sending } from "../queue/sending.ts";
+import { describeSending } from "../queue/sending-words.ts";
 import type { AccountStatus, ConsoleProcess, ConsoleQueue } from "./api.ts";
 
 const refreshSeconds = 10;
@@ -18,6 +20,7 @@ interface StatusPage {
   /** null: the database did not answer. */
   readonly queue: {
     readonly status: QueueStatus;
+    readonly sending: Sending;
     readonly failures: readonly AccountStatus[];
   } | null;
   readonly refreshes: boolean;
@@ -52,10 +55,12 @@ export function statusPageRoute({
     const limit = { state: null, cursor: null, limit: failuresMax };
     const reading = Promise.all([
       queue.status(),
+      queue.sending(),
       queue.accounts({ ...limit, state: "parked" }),
       queue.accounts({ ...limit, state: "retrying" }),
-    ]).then(([status, parked, retrying]) => ({
+    ]).then(([status, sending, parked, retrying]) => ({
       status,
+      sending,
       failures: toNewest([...parked.accounts, ...retrying.accounts]),
     }));
 
@@ -113,7 +118,7 @@ ${{ markup: `<style>${style}</style>` }}
 ${
   queue === null
     ? html`<p><strong>The database did not answer.</strong></p>`
-    : html`${renderQueue(queue.status)}${renderFailures(queue.failures, now)}`
+    : html`${renderSending(queue.sending)}${renderQueue(queue.status)}${renderFailures(queue.failures, now)}`
 }
 </main>
 <footer>
@@ -122,6 +127,13 @@ ${
 </body>
 </html>
 `.markup;
+}
+
+function renderSending(sending: Sending): Markup {
+  const { line, remedy } = describeSending(sending);
+  const isStopped = sending.stop !== null || sending.partialStop !== null;
+  return html`<p>${isStopped ? html`<strong>${line}</strong>` : line}${remedy === null ? "" : ` ${remedy}`}</p>
+`;
 }
 
 function renderQueue({ byState, oldestPendingSeconds }: QueueStatus): Markup {

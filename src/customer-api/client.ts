@@ -7,6 +7,7 @@
  * A success is a 2xx whose body parses and is recognised: a 200 without Content-Length that is cut off looks complete to HTTP.
  */
 import type { Observe } from "../ops/observe.ts";
+import type { Stop } from "../queue/stop.ts";
 import type {
   ApiAuth,
   ApiConnection,
@@ -71,6 +72,8 @@ export interface CustomerApiClient extends CustomerApi {
   available(): number;
   /** How many sends make sense now: after an outage one goes ahead and tries. */
   slots(): number;
+  /** What stops all sends just now; null for nothing. */
+  stop(): Stop | null;
   /** Breaks off what is still in flight. */
   close(): Promise<void>;
 }
@@ -132,6 +135,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     hold: (connection, forMs) => limits.hold(connection, forMs),
     available: () => limits.available(),
     slots: () => limits.slots(),
+    stop: () => limits.stop(),
     close,
   };
 }

@@ -14,6 +14,7 @@
 import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from "cockatiel";
 
 import type { Observe } from "../ops/observe.ts";
+import type { Stop } from "../queue/stop.ts";
 import type { ApiConnection, ApiFailure, ApiResult } from "./customer-api.ts";
 
 export interface LimitsOptions {
@@ -38,6 +39,8 @@ export interface Limits {
   available(): number;
   /** How many sends make sense now: none while all wait, one where only a probe would get through, any number else. */
   slots(): number;
+  /** What stops all connections used lately, the worst of it; null as soon as one is open to sends. */
+  stop(): Stop | null;
 }
 
 interface GuardedSend {
@@ -51,6 +54,9 @@ const OUTAGES_TO_OPEN = 5;
 
 /** Longer than a request may take by default, shorter than an outage that hurts. */
 const FORGET_AFTER_MS = 5 * 60_000;
+
+/** An open circuit that nobody has probed for so long after its time: there was nothing to send, so it says nothing any more. */
+const UNPROBED_MAX_MS = 60_000;
 
 export function createLimits(options: LimitsOptions): Limits {
   const circuits = new Map<string | null, KnownCircuit>();
@@ -127,8 +133,19 @@ export function createLimits(options: LimitsOptions): Limits {
         open.length > 0 && open.every(({ circuit }) => circuit.view().state !== "closed");
       return onlyProbes ? 1 : Number.POSITIVE_INFINITY;
     },
+
+    stop() {
+      forgetIdle();
+      const stops = [...circuits.values()].map(({ circuit }) => circuit.stop());
+      const worstFirst = stops
+        .filter((stop) => stop !== null)
+        .toSorted((a, b) => WORST_FIRST.indexOf(a.by) - WORST_FIRST.indexOf(b.by));
+      return worstFirst.length < stops.length ? null : (worstFirst[0] ?? null);
+    },
   };
 }
+
+const WORST_FIRST: readonly Stop["by"][] = ["unauthorized", "circuit_open", "retry_after"];
 
 interface KnownCircuit {
   readonly identity: string;
@@ -149,6 +166,7 @@ interface Circuit {
   hold(forMs: number): void;
   waitMs(): number;
   view(): CircuitView;
+  stop(): Stop | null;
 }
 
 function createCircuit(
@@ -265,13 +283,29 @@ function createCircuit(
     return { state: policy.state === CircuitState.HalfOpen ? "half_open" : "open", reason };
   }
 
+  function stop(): Stop | null {
+    if (policy.state === CircuitState.Closed) {
+      const forMs = throttledUntil - now();
+      return forMs > 0
+        ? { by: "retry_after", reason: "the API asked everybody to wait", forMs }
+        : null;
+    }
+    const forMs = Math.max(openUntil, throttledUntil) - now();
+    if (policy.state === CircuitState.Open && forMs < -UNPROBED_MAX_MS) return null;
+    return {
+      by: failure?.errorClass === "unauthorized" ? "unauthorized" : "circuit_open",
+      reason: failure?.message ?? "the API is not reachable",
+      forMs,
+    };
+  }
+
   /** Doubling, the upper half of it random: replicas that opened together do not probe together. */
   function backoffMs(times: number): number {
     const full = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(times - 1, 30));
     return full / 2 + (random() * full) / 2;
   }
 
-  return { guard, hold, waitMs, view };
+  return { guard, hold, waitMs, view, stop };
 }
 
 /** A refusal, even a 422 or a 429, comes from an API that works. */

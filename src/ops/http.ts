@@ -37,6 +37,12 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+interface ShownStop {
+  readonly by: string;
+  readonly since: Date;
+  readonly until: Date | null;
+}
+
 /** A route of the console, free of any framework. */
 export interface Route {
   readonly method: "GET" | "POST";
@@ -74,6 +80,8 @@ export async function startHttpServer(options: {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** Why we are not ready; empty means ready. Shown to everybody who asks. */
   readonly readiness: () => readonly string[];
+  /** What stops this process from sending, whether it is ready or not; null for nothing. Shown to everybody who asks, too. */
+  readonly stop?: () => ShownStop | null;
   readonly console: readonly Route[];
   /** A bug in a handler: the caller learns only that it was one. */
   readonly onError: (error: unknown) => void;
@@ -139,7 +147,11 @@ function createServer(onError: (error: unknown) => void): FastifyInstance {
 
 function addMachineRoutes(
   server: FastifyInstance,
-  { metrics, readiness }: Pick<Parameters<typeof startHttpServer>[0], "metrics" | "readiness">,
+  {
+    metrics,
+    readiness,
+    stop = () => null,
+  }: Pick<Parameters<typeof startHttpServer>[0], "metrics" | "readiness" | "stop">,
 ): void {
   server.get("/metrics", async (_request, reply) => {
     const { contentType, body } = await metrics();
@@ -150,15 +162,29 @@ function addMachineRoutes(
 
   server.get("/readyz", async (_request, reply) => {
     const reasons = readiness();
-    if (reasons.length === 0) return reply.send({ status: "ready" });
+    const shown = toShown(stop());
+    if (reasons.length === 0) return reply.send({ status: "ready", ...shown });
 
     return sendProblem(reply, {
       status: 503,
       title: "Not Ready",
       detail: reasons.join("; "),
-      extra: { reasons },
+      extra: { reasons, ...shown },
     });
   });
+}
+
+/** Without the reason, which may be in the API's words. */
+function toShown(stop: ShownStop | null): Readonly<Record<string, unknown>> {
+  if (stop === null) return {};
+  const { by, since, until } = stop;
+  return {
+    sending: {
+      stopped_by: by,
+      since: since.toISOString(),
+      until: until === null ? null : until.toISOString(),
+    },
+  };
 }
 
 function addConsoleRoutes(server: FastifyInstance, routes: readonly Route[], access: Access): void {

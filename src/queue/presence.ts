@@ -26,7 +26,7 @@ export interface PresenceOptions {
 }
 
 /** "sync" as bytes: the class of our advisory locks. */
-const LOCK_CLASS = 1_937_337_955;
+export const LOCK_CLASS = 1_937_337_955;
 /** A dead daemon's accounts are due after the silence, the margin and this at the latest: 4 seconds. */
 const LOOK_EVERY_MS = 500;
 /** A daemon that has not been able to renew for so long lets go of its accounts: somebody else may have them soon. */

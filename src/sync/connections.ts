@@ -9,6 +9,7 @@
 import { z } from "zod";
 import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
 import type { Queryable } from "../db/database.ts";
+import type { Stop } from "../queue/stop.ts";
 import type { Source } from "./source.ts";
 
 export interface ConnectionSettings {
@@ -38,6 +39,10 @@ export interface Connections {
   available(): number;
   /** How many claims make sense now: one, to try, while the default configuration cannot be used; any number else. */
   slots(): number;
+  /** The default configuration cannot be used; null when it can, or nobody tried lately. */
+  stop(): Stop | null;
+  /** Where customers are sent by default; null when that is not known. */
+  defaultBaseUrl(): Promise<string | null>;
 }
 
 export interface ListedConnection {
@@ -56,6 +61,8 @@ export interface ListedConnection {
 
 const CREATE_PATH = "/api/customer/command";
 const REREAD_EVERY_MS = 5_000;
+/** Found unusable, and not tried again for so long after its time: there was nothing to send, so it says nothing any more. */
+const UNTRIED_MAX_MS = 60_000;
 
 export function createConnections(
   db: Queryable,
@@ -141,6 +148,17 @@ export function createConnections(
     },
     available: () => Math.max(0, (unusable?.until ?? 0) - performance.now()),
     slots: () => (unusable === null ? Number.POSITIVE_INFINITY : 1),
+    stop() {
+      if (unusable === null) return null;
+      const forMs = unusable.until - performance.now();
+      return forMs < -UNTRIED_MAX_MS
+        ? null
+        : { by: "configuration", reason: unusable.error, forMs };
+    },
+    async defaultBaseUrl() {
+      const found = await find(settings.configId);
+      return "error" in found ? null : found.baseUrl;
+    },
   };
 }
 

@@ -401,6 +401,18 @@ function createQueue({ pages, requests, retries }: QueueCalls): ConsoleQueue {
       byState: { waiting: 1, due: 2, running: 3, retrying: 4, parked: 5, blocked: 6 },
       oldestPendingSeconds: 90,
     }),
+    sending: async () => ({
+      at: "2026-11-01T10:00:00+00:00",
+      daemons: 1,
+      daemonsStopped: 1,
+      stop: {
+        by: "unauthorized",
+        since: "2026-11-01T09:50:00+00:00",
+        until: "2026-11-01T10:05:00+00:00",
+        reason: "401 <b>no</b>",
+      },
+      partialStop: null,
+    }),
     accounts: async (page) => {
       pages.push(page);
       return { accounts: page.state === "parked" ? [parked] : [], nextCursor: "c2" };

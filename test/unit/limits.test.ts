@@ -370,6 +370,80 @@ describe("a wait that concerns all replicas", () => {
   });
 });
 
+describe("what stops the sending", () => {
+  test("nothing, an open circuit, the probe on its way, nothing again", async () => {
+    const api = setUp();
+    const seen: unknown[] = [api.limits.stop()];
+
+    await api.open();
+    seen.push(api.limits.stop());
+    api.advance(1_000);
+    const probe = Promise.withResolvers<ApiResult>();
+    const probing = api.send(probe.promise);
+    seen.push(api.limits.stop());
+    probe.resolve(ok());
+    await probing;
+    seen.push(api.limits.stop());
+
+    expect(seen).toEqual([
+      null,
+      { by: "circuit_open", reason: "it failed", forMs: 1_000 },
+      { by: "circuit_open", reason: "it failed", forMs: 0 },
+      null,
+    ]);
+  });
+
+  test("a refused token, until it is taken", async () => {
+    const api = setUp();
+
+    await api.send(failure({ errorClass: "unauthorized", message: "401" }));
+    const refused = api.limits.stop();
+    api.advance(1_000);
+    await api.send(ok());
+
+    expect(refused).toEqual({ by: "unauthorized", reason: "401", forMs: 1_000 });
+    expect(api.limits.stop()).toBeNull();
+  });
+
+  test("a wait that the API asked for, or another replica was told", async () => {
+    const api = setUp();
+
+    api.limits.hold(connection, 3_000);
+    const held = api.limits.stop();
+    api.advance(3_000);
+
+    expect(held).toMatchObject({ by: "retry_after", forMs: 3_000 });
+    expect(api.limits.stop()).toBeNull();
+  });
+
+  test("an open circuit that nobody probes is no stop any more a minute after its time", async () => {
+    const api = setUp();
+
+    await api.open();
+    api.advance(61_000);
+    const before = api.limits.stop();
+    api.advance(1);
+
+    expect(before).toMatchObject({ by: "circuit_open" });
+    expect(api.limits.stop()).toBeNull();
+    // The next send is a probe all the same.
+    expect(api.limits.slots()).toBe(1);
+  });
+
+  test("of several connections nothing, as long as one is open to sends; of all of them the worst", async () => {
+    const api = setUp();
+    const other = { ...connection, configId: "other" };
+
+    await api.open();
+    await api.send(ok(), { connection: other });
+    const oneIsOpen = api.limits.stop();
+    await api.send(failure({ errorClass: "unauthorized" }), { connection: other });
+
+    expect(oneIsOpen).toBeNull();
+    expect(api.limits.stop()).toMatchObject({ by: "unauthorized" });
+  });
+});
+
 function setUp() {
   let now = 5_000;
   const states: string[] = [];

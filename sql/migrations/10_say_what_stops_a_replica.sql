@@ -1,0 +1,17 @@
+-- What stops a replica from sending, as it says itself. The circuit breaker and a refused token live in its memory, and a command that is
+-- asked who sends is another process. Written when it changes, never before a send; all null while nothing stops it.
+--
+-- A replica of a version before this one leaves the columns null, and a replica that is gone says nothing any more: only rows of
+-- those that live count.
+alter table account_sync.replica
+  add column stopped_by    text,
+  add column stopped_since timestamptz,
+  -- When it tries again; null when that is not known.
+  add column stopped_until timestamptz,
+  add column stop_reason   text,
+  add constraint stopped_by_what_is_known
+    check (stopped_by in ('unauthorized', 'configuration', 'queue_trouble', 'circuit_open', 'retry_after')),
+  add constraint stop_has_a_beginning_and_a_reason
+    check ((stopped_by is null) = (stopped_since is null) and (stopped_by is null) = (stop_reason is null)),
+  add constraint only_a_stop_has_an_end
+    check (stopped_until is null or stopped_by is not null);

@@ -1,0 +1,19 @@
+-- This replica says what stops it from sending, or that nothing does any more.
+-- $1 this replica   $2 the length of its leases, ms   $3 what stops it, null for nothing   $4 for so long already, ms
+-- $5 for so long still, ms, null when that is not known   $6 why
+--
+-- Also one whose row went with the schema: it lives.
+insert into account_sync.replica as r (replica_id, lease_ms, stopped_by, stopped_since, stopped_until, stop_reason)
+values (
+  $1,
+  $2,
+  $3,
+  now() - $4::float8 * interval '1 ms',
+  now() + $5::float8 * interval '1 ms',
+  $6
+)
+on conflict (replica_id) do update set
+  stopped_by = excluded.stopped_by,
+  stopped_since = excluded.stopped_since,
+  stopped_until = excluded.stopped_until,
+  stop_reason = excluded.stop_reason

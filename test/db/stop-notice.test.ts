@@ -1,0 +1,187 @@
+/** What a daemon writes down of what stops it, and what others read of it. */
+
+import pg from "pg";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { createDatabase, type Database, type Queryable } from "../../src/db/database.ts";
+import { LOCK_CLASS } from "../../src/queue/presence.ts";
+import { readSending } from "../../src/queue/sending.ts";
+import { STOPPED_BY, type Stop } from "../../src/queue/stop.ts";
+import { StopNotice } from "../../src/queue/stop-notice.ts";
+import { createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
+
+const REPLICA = 7;
+const API = "https://api.example";
+const REFUSED: Stop = { by: "unauthorized", reason: "create answered 401", forMs: 60_000 };
+
+let engine: Engine;
+let db: Database;
+const open: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+beforeEach(async () => {
+  await engine.query("delete from account_sync.replica");
+  await engine.query("delete from account_sync.api_hold");
+  db = createDatabase({
+    url: engine.database.url,
+    applicationName: "stop notice test",
+    max: 2,
+    synchronousCommit: "on",
+    pooled: false,
+    onError: () => {},
+  });
+});
+
+afterEach(async () => {
+  for (const close of open.splice(0).reverse()) await close();
+  await db.close();
+});
+
+/** A daemon that lives as long as the test: its lock, and its row. */
+async function live(replicaId = REPLICA): Promise<void> {
+  const client = new pg.Client({ connectionString: engine.database.url });
+  await client.connect();
+  open.push(() => client.end());
+  await client.query("select pg_advisory_lock($1, $2)", [LOCK_CLASS, replicaId]);
+  await db.run("announce_replica", [replicaId, LEASE_MS]);
+  await engine.query("update account_sync.replica set renewed_at = now() - interval '1 hour'");
+}
+
+function notice(findStop: () => Stop | null, on: Queryable = db) {
+  const troubles: unknown[] = [];
+  const noticing = new StopNotice({
+    db: on,
+    replicaId: REPLICA,
+    leaseMs: LEASE_MS,
+    findStop,
+    onTrouble: (error) => troubles.push(error),
+  });
+  noticing.start();
+  open.push(() => noticing.close());
+  return { noticing, troubles };
+}
+
+test("what stops a daemon is read by others, and is gone when it is over", async () => {
+  await live();
+  let stop: Stop | null = REFUSED;
+  notice(() => stop);
+
+  const stopped = await eventually(async () => {
+    const sending = await readSending(db, API);
+    expect(sending.stop).toMatchObject({ by: "unauthorized", reason: REFUSED.reason });
+    return sending;
+  });
+  stop = null;
+  await eventually(async () =>
+    expect(await readSending(db, API)).toMatchObject({ daemons: 1, stop: null }),
+  );
+
+  const { since, until } = stopped.stop ?? {};
+  expect(Date.parse(until ?? "") - Date.parse(since ?? "")).toBeGreaterThan(55_000);
+  expect(stopped).toMatchObject({ daemons: 1, daemonsStopped: 1 });
+});
+
+test("what has not changed is not written again", async () => {
+  await live();
+  const written: (readonly unknown[])[] = [];
+  const counting = {
+    ...db,
+    run: async (name: string, values: readonly unknown[] = []) => {
+      written.push(values);
+      return await db.run(name, values);
+    },
+  } as Queryable;
+  const until = Date.now() + 60_000;
+  let by: Stop["by"] = "circuit_open";
+  let looks = 0;
+  notice(() => {
+    looks += 1;
+    return { by, reason: "503", forMs: until - Date.now() };
+  }, counting);
+
+  await eventually(() => expect(looks).toBeGreaterThan(3));
+  const before = written.length;
+  by = "unauthorized";
+  await eventually(() => expect(written.length).toBe(2));
+
+  expect(before).toBe(1);
+});
+
+test("what could not be written is written as soon as that works", async () => {
+  await live();
+  let isAway = true;
+  const away = {
+    ...db,
+    run: async (name: string, values: readonly unknown[] = []) => {
+      if (isAway) throw new Error("away");
+      return await db.run(name, values);
+    },
+  } as Queryable;
+  const { troubles } = notice(() => REFUSED, away);
+
+  await eventually(() => expect(troubles.length).toBeGreaterThan(0));
+  isAway = false;
+
+  await eventually(async () =>
+    expect((await readSending(db, API)).stop).toMatchObject({ by: "unauthorized" }),
+  );
+});
+
+test("a daemon lives by its lock or a recent renewal, and one that is gone says nothing", async () => {
+  const insert = (id: number, renewedSecondsAgo: number) =>
+    engine.query(
+      `insert into account_sync.replica (replica_id, lease_ms, renewed_at, stopped_by, stopped_since, stop_reason)
+       values ($1, $2, now() - $3 * interval '1 s', 'circuit_open', now(), 'down')`,
+      [id, LEASE_MS, renewedSecondsAgo],
+    );
+  await insert(1, 60);
+  const gone = await readSending(db, API);
+  await insert(2, 1);
+  const renews = await readSending(db, API);
+  await live(3);
+  const three = await readSending(db, API);
+  // It went with the schema, say: the daemon lives all the same.
+  await engine.query("delete from account_sync.replica");
+  const withoutRow = await readSending(db, API);
+
+  expect(gone).toMatchObject({ daemons: 0, stop: { by: "no_daemon" } });
+  expect(renews).toMatchObject({ daemons: 1, stop: { by: "circuit_open" } });
+  expect(three).toMatchObject({ daemons: 1, daemonsStopped: 0, stop: null });
+  expect(withoutRow).toMatchObject({ daemons: 1, stop: null });
+});
+
+test("a wait that the API asked for stops all, but not one of another API or of the past", async () => {
+  await live();
+  await db.run("hold_api", ["https://other.example", 60_000]);
+  const ofAnother = await readSending(db, API);
+  await db.run("hold_api", [API, 60_000]);
+  const held = await readSending(db, API);
+  const unknownApi = await readSending(db, null);
+  await engine.query("update account_sync.api_hold set held_until = now() - interval '1 s'");
+  const past = await readSending(db, API);
+
+  expect([ofAnother.stop, unknownApi.stop, past.stop]).toEqual([null, null, null]);
+  expect(held.stop).toMatchObject({ by: "retry_after", until: expect.stringMatching(/T/) });
+});
+
+test.each(STOPPED_BY)("the table knows %s", async (by) => {
+  await db.run("note_stop", [REPLICA, LEASE_MS, by, 0, null, "why"]);
+
+  expect(await engine.query("select stopped_by from account_sync.replica")).toEqual([
+    { stopped_by: by },
+  ]);
+});
+
+test.each([
+  ["an unknown reason", ["bored", 0, null, "why"], "stopped_by_what_is_known"],
+  ["no beginning", ["unauthorized", null, null, "why"], "stop_has_a_beginning_and_a_reason"],
+  ["no reason", ["unauthorized", 0, null, null], "stop_has_a_beginning_and_a_reason"],
+  ["an end of nothing", [null, null, 5, null], "only_a_stop_has_an_end"],
+])("the table refuses a stop with %s", async (_name, values, constraint) => {
+  await expect(db.run("note_stop", [REPLICA, LEASE_MS, ...values])).rejects.toMatchObject({
+    constraint,
+  });
+});
