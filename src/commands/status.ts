@@ -7,8 +7,10 @@ import { findSending, type Parts } from "../parts.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, meaningOf, toSendingJson } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
+import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration, toTable } from "./output.ts";
+import type { FollowedAccount } from "./sync-result.ts";
 
 export async function status(
   config: Config,
@@ -133,31 +135,79 @@ async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
   ];
 }
 
-async function describeAccount({ inspector }: Parts, id: string, json: boolean): Promise<string[]> {
-  const account = await inspector.account<AccountStatus, HistoryRow>(id);
+async function describeAccount(parts: Parts, id: string, json: boolean): Promise<string[]> {
+  const account = await parts.inspector.account<AccountStatus, HistoryRow>(id);
+  const facts = await readFacts(parts, id, account);
+  const advice = adviseOn(facts, await findSending(parts));
   if (account === null) {
     throw new OperatorError(`The queue does not know account ${id}.`, {
-      hint: `It has not changed since the first migrate, or there is no such account. Send it with: account-sync sync ${id}`,
+      hint: `${advice.says} ${advice.commands.join(" or ")}`.trim(),
     });
   }
   if (json) {
-    printJson(account);
+    printJson({ ...account, next_step: advice.says, commands: advice.commands });
     return [];
   }
   return [
     `Account ${account.account_id}`,
-    ...toTable(factsOf(account)).map((line) => `  ${line}`),
+    ...toTable(factsOf(account, facts)).map((line) => `  ${line}`),
+    "",
+    advice.says,
+    ...advice.commands.map((command) => `  ${command}`),
     "",
     ...historyOf(account.history),
   ];
 }
 
-function factsOf(account: AccountDetail): string[][] {
+async function readFacts(
+  parts: Parts,
+  id: string,
+  account: AccountDetail | null,
+): Promise<AccountFacts> {
+  const { db } = parts;
+  const [canonical] = await db.run<{ accountId: string }>("canonical_ids", [[id]]);
+  const accountId = canonical?.accountId ?? id;
+  const [followed] = await db.run<FollowedAccount>("follow_accounts", [[accountId]]);
+  const [waiting] = await db.run<{ parentId: string | null }>("waits_for", [accountId]);
+  return {
+    id: accountId,
+    state: account?.state ?? null,
+    errorClass: account?.error_class ?? null,
+    isThere: (await readSource(parts, accountId)) !== null,
+    hasChanges: followed?.hasChanges ?? false,
+    wasSynced: account !== null && account.last_synced_at !== null,
+    parent: waiting?.parentId ? await readParent(parts, waiting.parentId) : null,
+  };
+}
+
+async function readParent(parts: Parts, id: string): Promise<ParentFacts> {
+  const source = await readSource(parts, id);
+  const [followed] = await parts.db.run<FollowedAccount>("follow_accounts", [[id]]);
+  return {
+    id,
+    state: followed?.state ?? null,
+    isThere: source !== null,
+    hasExternalId: source !== null && source.externalId !== null,
+  };
+}
+
+/** The account's row in the source table; null when there is none, or can be none. */
+async function readSource(
+  { db, source }: Parts,
+  id: string,
+): Promise<{ readonly externalId: string | null } | null> {
+  if (!source.isPossibleId(id)) return null;
+  const [row] = await db.run<{ externalId: string | null }>("read_account_ids", [[id]]);
+  return row ?? null;
+}
+
+function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[][] {
   const facts = [["state", account.state]];
   if (account.error !== null) facts.push(["why", `${account.error_class ?? ""}: ${account.error}`]);
   const warnings = account.history[0]?.warnings ?? 0;
   if (warnings > 0) {
-    facts.push(["warnings", `${warnings} at the last try: account-sync preview tells them`]);
+    const tells = isThere ? `: account-sync preview ${id} tells them` : "";
+    facts.push(["warnings", `${warnings} at the last try${tells}`]);
   }
   if (account.attempts > 0) facts.push(["failed tries", String(account.attempts)]);
   if (account.due_at !== null) {

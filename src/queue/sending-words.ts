@@ -65,7 +65,7 @@ const MEANINGS: Readonly<Record<PendingState, string>> = {
   due: "next in line",
   running: "being sent",
   retrying: "failed in a way that may pass; tried again by itself",
-  parked: "set aside: correct the data, or account-sync retry",
+  parked: "set aside: account-sync status <id> says what to do",
   blocked: "waits for its parent's external id",
 };
 

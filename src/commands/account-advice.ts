@@ -1,0 +1,176 @@
+/** What to do about one account, by everything that is known of it: a sentence, and commands that work in just that state. Pure. */
+import type { AccountState } from "../console/api.ts";
+import type { Sending } from "../queue/sending.ts";
+import { describeSending } from "../queue/sending-words.ts";
+import type { ErrorClass } from "../sync/outcome.ts";
+
+export interface AccountFacts {
+  /** As the source table writes it. */
+  readonly id: string;
+  /** null: the queue does not know it. */
+  readonly state: AccountState | null;
+  readonly errorClass: ErrorClass | null;
+  /** A row of m_account. */
+  readonly isThere: boolean;
+  /** Captured, and not in the queue yet. */
+  readonly hasChanges: boolean;
+  readonly wasSynced: boolean;
+  /** Whose external id it waits for. */
+  readonly parent: ParentFacts | null;
+}
+
+export interface ParentFacts {
+  readonly id: string;
+  readonly state: AccountState | null;
+  readonly isThere: boolean;
+  readonly hasExternalId: boolean;
+}
+
+export interface Advice {
+  readonly says: string;
+  /** Each can be given as it stands, in this order; empty when nothing need be done, or no command does it. */
+  readonly commands: readonly string[];
+}
+
+export function adviseOn(facts: AccountFacts, sending: Sending): Advice {
+  const { state, hasChanges } = facts;
+  switch (state) {
+    case null:
+      return adviseOnUnknown(facts, sending);
+    case "clean":
+      return hasChanges ? adviseOnCaptured(facts, sending) : adviseOnClean(facts);
+    case "waiting":
+      return whenSent(facts, sending, "It is sent by itself when it is due.");
+    case "due":
+      return whenSent(facts, sending, "It is next in line.");
+    case "running":
+      return whenSent(facts, sending, "It is being sent.");
+    case "retrying":
+      return whenSent(facts, sending, "It is tried again by itself when it is due.");
+    case "parked":
+      return adviseOnParked(facts, sending);
+    case "blocked":
+      return adviseOnBlocked(facts, sending);
+    default:
+      return state satisfies never;
+  }
+}
+
+function adviseOnUnknown(facts: AccountFacts, sending: Sending): Advice {
+  if (facts.hasChanges) return adviseOnCaptured(facts, sending);
+  return facts.isThere
+    ? {
+        says: "It has not changed since the first migrate, so it is not sent by itself. Send it:",
+        commands: [`account-sync sync ${facts.id}`],
+      }
+    : { says: "There is no such account in m_account either: check the id.", commands: [] };
+}
+
+function adviseOnCaptured(facts: AccountFacts, sending: Sending): Advice {
+  return whenSent(facts, sending, "It changed a moment ago; a daemon takes it in by itself.");
+}
+
+function adviseOnClean({ id, isThere, wasSynced }: AccountFacts): Advice {
+  if (!isThere) return { says: "It is gone from m_account: nothing is to be sent.", commands: [] };
+  return wasSynced
+    ? { says: "Nothing need be done: the API has what was captured last.", commands: [] }
+    : { says: "It has never been sent. Send it:", commands: [`account-sync sync ${id}`] };
+}
+
+/** @param otherwise what happens as long as nothing stops the sending */
+function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Advice {
+  if (sending.stop === null) return { says: otherwise, commands: [] };
+  const { line, remedy } = describeSending(sending);
+  return sending.stop.by === "no_daemon"
+    ? {
+        says: "No daemon runs, so nothing is sent by itself. Start one, or send this account alone:",
+        commands: ["account-sync start", `account-sync sync ${id}`],
+      }
+    : { says: remedy === null ? line : `${line} ${remedy}`, commands: [] };
+}
+
+function adviseOnParked({ id, errorClass, isThere }: AccountFacts, { stop }: Sending): Advice {
+  const retry = `account-sync retry ${id}`;
+  const thenStart = stop?.by === "no_daemon" ? ["account-sync start"] : [];
+  if (!isThere) {
+    return {
+      says: "It is gone from m_account. Put it back, and what is left of it is settled:",
+      commands: [retry, ...thenStart],
+    };
+  }
+  return {
+    says: PARKED[errorClass ?? "validation"],
+    commands: [
+      ...(errorClass === "validation" ? [`account-sync preview ${id}`] : []),
+      retry,
+      ...thenStart,
+    ],
+  };
+}
+
+const PARKED: Readonly<Record<ErrorClass, string>> = {
+  validation:
+    "See what is wrong with its data, and correct it there; a running daemon then tries it by itself, or put it back:",
+  rejected:
+    "Correct what the API refuses; a running daemon then tries it by itself. Put it back where the API's side was corrected:",
+  unauthorized: "When the credentials are correct, put it back:",
+  throttled: "When the API takes requests again, put it back:",
+  server: "It used up its tries. When the API works again, put it back:",
+  network: "It used up its tries. When the API can be reached again, put it back:",
+  timeout: "It used up its tries. When the API answers in time again, put it back:",
+  incomplete: "The API did not give all ids. When it does, put it back:",
+  // Said first: a retry without a look can make a second customer.
+  unknown_outcome:
+    "A create may have happened: look it up at the API first. If the customer is there, set uuid_be of the account to its id. Then put it back:",
+  database: "Correct what the database refused, then put it back:",
+  id_conflict: "Correct uuid_be of the row that has another id, then put it back:",
+};
+
+function adviseOnBlocked(facts: AccountFacts, sending: Sending): Advice {
+  const { parent, errorClass } = facts;
+  // A cycle of parents.
+  if (errorClass === "validation") {
+    return {
+      says: "Remove the parent of one of the accounts in m_account; a running daemon then sends them by itself.",
+      commands: [],
+    };
+  }
+  if (parent === null || parent.hasExternalId) {
+    return whenSent(
+      facts,
+      sending,
+      "Its parent has its external id: it is sent by itself when it is due.",
+    );
+  }
+  if (!parent.isThere) {
+    return {
+      says: `Its parent ${parent.id} is not in m_account: correct its parent there; a running daemon then sends it by itself.`,
+      commands: [],
+    };
+  }
+  switch (parent.state) {
+    case null:
+    case "clean":
+      return {
+        says: `Its parent ${parent.id} has no external id and is not about to be sent. Send the parent; this account follows by itself where a daemon runs:`,
+        commands: [`account-sync sync ${parent.id}`],
+      };
+    case "parked":
+    case "blocked":
+      return {
+        says: `Its parent ${parent.id} is ${parent.state} itself. See what to do about the parent; this account follows by itself where a daemon runs:`,
+        commands: [`account-sync status ${parent.id}`],
+      };
+    case "waiting":
+    case "due":
+    case "running":
+    case "retrying":
+      return whenSent(
+        { ...facts, id: parent.id },
+        sending,
+        `It is sent by itself after its parent ${parent.id}, which is ${parent.state}.`,
+      );
+    default:
+      return parent.state satisfies never;
+  }
+}
