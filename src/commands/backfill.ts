@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import type { Parts } from "../parts.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, printWarning, toDuration } from "./output.ts";
+import { warnOfStop } from "./warn-of-stop.ts";
 
 const LOOK_EVERY_MS = 500;
 /** A line per look would be a thousand lines for a million accounts. */
@@ -25,13 +26,14 @@ export async function backfill(
     } else if (!waits) {
       printJson({ marked: which });
     }
+    await warnOfStop(parts, json);
     if (waits) await waitForBackfill(parts, json);
     return 0;
   });
 }
 
 /** Until nothing is left in the lane. What was parked on the way is not in it any more; `status` shows it. */
-async function waitForBackfill({ inspector }: Parts, json: boolean): Promise<void> {
+async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
   const startedAt = performance.now();
   const progress = json ? jsonProgress() : process.stdout.isTTY === true ? bar() : lines();
   let most = 0;
@@ -39,7 +41,7 @@ async function waitForBackfill({ inspector }: Parts, json: boolean): Promise<voi
   let movedAt = startedAt;
 
   for (;;) {
-    const { unfolded, pending } = await inspector.backfill();
+    const { unfolded, pending } = await parts.inspector.backfill();
     const now = performance.now();
     most = Math.max(most, pending);
     progress.show({ unfolded, pending, most });
@@ -49,8 +51,9 @@ async function waitForBackfill({ inspector }: Parts, json: boolean): Promise<voi
     if (current !== last) movedAt = now;
     last = current;
     if (now - movedAt > STILL_AFTER_MS) {
+      await warnOfStop(parts, json);
       printWarning(
-        `nothing has moved for ${toDuration(now - movedAt)}: is a daemon running (account-sync start), and does the API answer (account-sync status)? Ctrl-C leaves; what is marked stays marked.`,
+        `nothing has moved for ${toDuration(now - movedAt)}; account-sync status shows what is in line. Ctrl-C leaves; what is marked stays marked.`,
         json,
       );
       movedAt = now;

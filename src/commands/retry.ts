@@ -4,6 +4,7 @@ import { OperatorError } from "../operator-error.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine } from "./output.ts";
+import { warnOfStop } from "./warn-of-stop.ts";
 
 export async function retry(
   config: Config,
@@ -26,9 +27,11 @@ export async function retry(
     );
   }
 
-  const retried = await withParts(config, { json }, ({ parts }) =>
-    parts.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass }),
-  );
+  const retried = await withParts(config, { json }, async ({ parts }) => {
+    const count = await parts.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass });
+    if (count > 0) await warnOfStop(parts, json);
+    return count;
+  });
 
   if (json) printJson({ retried });
   else if (retried === 0) printLine("None of these was parked: nothing to put back.");

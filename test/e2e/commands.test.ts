@@ -371,7 +371,11 @@ describe("status, retry and backfill", () => {
       history: [{ outcome: "parked", trigger: "manual", warnings: 1 }],
     });
     expect(JSON.parse(others.stdout)).toEqual({ retried: 0 });
-    expect(retried).toMatchObject({ code: 0, stdout: "Put 1 parked account back; due at once.\n" });
+    expect(retried).toMatchObject({
+      code: 0,
+      stdout: "Put 1 parked account back; due at once.\n",
+      stderr: "warning: Nothing is sent: no daemon runs. Start one: account-sync start\n",
+    });
     expect(JSON.parse(after.stdout)).toMatchObject({
       pending_accounts: { parked: 0, due: 1 },
       unfolded_changes: 0,
