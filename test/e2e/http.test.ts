@@ -13,6 +13,7 @@ import {
 import { statusPageRoute } from "../../src/console/status-page.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
+import type { NotedStop } from "../../src/queue/stop-notice.ts";
 
 const token = "correct horse battery staple".replaceAll(" ", "-");
 
@@ -69,6 +70,50 @@ test("readiness says why not, as a problem", async () => {
     title: "Not Ready",
     reasons: ["draining", "database does not answer"],
   });
+});
+
+test("readiness says what stops the sending and until when, ready or not, and not in the API's words", async () => {
+  const stop: NotedStop = {
+    by: "circuit_open",
+    reason: "create answered 503 to Budi",
+    since: new Date("2026-11-01T09:50:00Z"),
+    until: new Date("2026-11-01T10:05:00Z"),
+  };
+  const ready = await start({ stop });
+  const notReady = await start({ stop: { ...stop, until: null }, reasons: ["draining"] });
+
+  const [yes, no] = await Promise.all([
+    ask(ready.server, { path: "/readyz" }),
+    ask(notReady.server, { path: "/readyz" }),
+  ]);
+
+  const sending = { stopped_by: "circuit_open", since: "2026-11-01T09:50:00.000Z" };
+  expect([yes.status, yes.json]).toEqual([
+    200,
+    { status: "ready", sending: { ...sending, until: "2026-11-01T10:05:00.000Z" } },
+  ]);
+  expect([no.status, no.json]).toMatchObject([503, { sending: { ...sending, until: null } }]);
+  expect(yes.body + no.body).not.toContain("Budi");
+});
+
+test("the status says who sends, and what stops it", async () => {
+  const { server } = await start({});
+
+  const status = await ask(server, { path: "/api/status" });
+  const page = await ask(server, { path: "/" });
+
+  expect(status.json["sending"]).toEqual({
+    daemons: 1,
+    daemons_stopped: 1,
+    stopped_by: "unauthorized",
+    since: "2026-11-01T09:50:00+00:00",
+    until: "2026-11-01T10:05:00+00:00",
+    reason: "401 <b>no</b>",
+    remedy: expect.stringContaining("CUSTOMER_API_TOKEN"),
+  });
+  expect(page.body).toContain(
+    "<strong>Nothing is sent: the API refuses our credentials since 09:50:00 (401 &lt;b&gt;no&lt;/b&gt;); tried again at 10:05:00.</strong>",
+  );
 });
 
 test("metrics answer while the database hangs", async () => {
@@ -364,6 +409,7 @@ async function start(options: {
   readonly port?: number;
   readonly token?: string;
   readonly reasons?: readonly string[];
+  readonly stop?: NotedStop;
   readonly queue?: Partial<ConsoleQueue>;
   readonly metrics?: () => Promise<{ contentType: string; body: string }>;
 }) {
@@ -385,6 +431,7 @@ async function start(options: {
     token: options.token ?? null,
     metrics: options.metrics ?? metrics.scrape,
     readiness,
+    stop: () => options.stop ?? null,
     console: [
       statusPageRoute({ queue, process, onError }),
       ...apiRoutes({ queue, process, onError }),

@@ -1,5 +1,5 @@
 /** Where a command goes and with whose credentials: the environment's stay with the origin they were set for. */
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 
 import type { ApiAuth, ApiConnection } from "../../src/customer-api/customer-api.ts";
 import { type ConnectionSettings, createConnections } from "../../src/sync/connections.ts";
@@ -221,14 +221,60 @@ describe("customers' data go", () => {
   });
 });
 
-type Row = Readonly<Record<string, string | number | null>>;
+describe("a default configuration that cannot be used", () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  test("stops the sending from the first account that finds it so until one finds it usable", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const rows: Row[] = [{ ...EMPTY_ROW, baseUrl: null }];
+    const connections = connectionsOn({}, rows);
+    const before = connections.stop();
+
+    await connections.of(null);
+    const stopped = connections.stop();
+    rows[0] = { ...EMPTY_ROW, baseUrl: OURS };
+    vi.advanceTimersByTime(5_000);
+    await connections.of(null);
+
+    expect(before).toBeNull();
+    expect(stopped).toEqual({
+      by: "configuration",
+      reason: expect.stringContaining("has no base_url"),
+      forMs: 5_000,
+    });
+    expect(connections.stop()).toBeNull();
+    expect(await connections.defaultBaseUrl()).toBe(OURS);
+  });
+
+  test("is no stop any more where nobody tried for a minute after its time, and asking for its URL is no try", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const connections = connectionsOn({}, [{ ...EMPTY_ROW, baseUrl: null }]);
+
+    await connections.of(null);
+    vi.advanceTimersByTime(65_000);
+    const before = connections.stop();
+    vi.advanceTimersByTime(1);
+    const url = await connections.defaultBaseUrl();
+
+    expect(before).not.toBeNull();
+    expect([connections.stop(), url]).toEqual([null, null]);
+  });
+});
+
+type Row = Readonly<Record<string, string | number | boolean | null>>;
 
 /** What is found for the only row there is; null: for no row at all. */
 function find(
   settings: Partial<ConnectionSettings>,
   row: Row | null,
 ): Promise<ApiConnection | { readonly error: string }> {
-  const rows = row === null ? [] : [{ ...EMPTY_ROW, ...row }];
+  const connections = connectionsOn(settings, row === null ? [] : [{ ...EMPTY_ROW, ...row }]);
+  return connections.of(row === null ? null : EMPTY_ROW.id);
+}
+
+function connectionsOn(settings: Partial<ConnectionSettings>, rows: readonly Row[]) {
   const db = { run: async <Row>() => rows as Row[] };
   const source = {
     vanished: [],
@@ -238,7 +284,7 @@ function find(
     isUnicode: true,
     isPossibleId: () => true,
   };
-  const connections = createConnections(db, source, {
+  return createConnections(db, source, {
     url: null,
     configId: null,
     createPath: null,
@@ -252,7 +298,6 @@ function find(
     insecure: false,
     ...settings,
   });
-  return connections.of(row === null ? null : EMPTY_ROW.id);
 }
 
 const EMPTY_ROW = {
