@@ -23,17 +23,28 @@ export interface NotedStop {
   readonly until: Date | null;
 }
 
+/** In monotonic milliseconds: the wall clock may jump, and the row is told how long ago and for how long. */
+interface Found {
+  readonly by: StoppedBy;
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly untilMs: number | null;
+}
+
 const LOOK_EVERY_MS = 500;
 /** An end that moved by less is the same: it is computed anew at every look. */
 const SAME_END_MS = 250;
+/** While something stops us: our row may have been made anew meanwhile, by a take-over or with the schema. */
+const WRITE_AGAIN_AFTER_MS = 10_000;
 const REASON_MAX = 500;
 
 export class StopNotice {
   readonly #options: StopNoticeOptions;
   #timer: NodeJS.Timeout | undefined;
-  #current: NotedStop | null = null;
+  #found: Found | null = null;
   /** What the row says; undefined before anything was written, or when that may have failed. */
-  #written: NotedStop | null | undefined;
+  #written: Found | null | undefined;
+  #writtenAt = 0;
   #writing: Promise<void> | null = null;
 
   constructor(options: StopNoticeOptions) {
@@ -44,8 +55,8 @@ export class StopNotice {
     // A new row says that nothing stops us.
     this.#written = null;
     this.#timer = setInterval(() => {
-      this.current();
-      this.#writing ??= this.#write().finally(() => {
+      const found = this.#look();
+      this.#writing ??= this.#write(found).finally(() => {
         this.#writing = null;
       });
     }, LOOK_EVERY_MS);
@@ -58,38 +69,48 @@ export class StopNotice {
 
   /** What stops us now, and since when. */
   current(): NotedStop | null {
-    const stop = this.#options.findStop();
-    if (stop === null) {
-      this.#current = null;
-      return null;
-    }
-    const now = Date.now();
-    const before = this.#current;
-    const found: NotedStop = {
-      by: stop.by,
-      reason: stop.reason.slice(0, REASON_MAX) || stop.by,
-      since: before?.by === stop.by ? before.since : new Date(now),
-      until: stop.forMs === null ? null : new Date(now + stop.forMs),
-    };
-    if (before === null || !isSame(before, found)) this.#current = found;
-    return this.#current;
+    const found = this.#look();
+    if (found === null) return null;
+    const { by, reason, sinceMs, untilMs } = found;
+    const toDate = (ms: number) => new Date(Date.now() + ms - performance.now());
+    const until = untilMs === null ? null : toDate(untilMs);
+    return { by, reason, since: toDate(sinceMs), until };
   }
 
-  async #write(): Promise<void> {
-    const stop = this.#current;
-    if (this.#written !== undefined && isSame(this.#written, stop)) return;
+  #look(): Found | null {
+    const stop = this.#options.findStop();
+    if (stop === null) {
+      this.#found = null;
+      return null;
+    }
+    const now = performance.now();
+    const before = this.#found;
+    const found: Found = {
+      by: stop.by,
+      reason: stop.reason.slice(0, REASON_MAX) || stop.by,
+      sinceMs: before?.by === stop.by ? before.sinceMs : now,
+      untilMs: stop.forMs === null ? null : now + stop.forMs,
+    };
+    if (!isSame(before, found)) this.#found = found;
+    return this.#found;
+  }
+
+  async #write(found: Found | null): Promise<void> {
+    const now = performance.now();
+    const isOld = found !== null && now - this.#writtenAt >= WRITE_AGAIN_AFTER_MS;
+    if (this.#written !== undefined && isSame(this.#written, found) && !isOld) return;
     const { db, replicaId, leaseMs, onTrouble } = this.#options;
-    const now = Date.now();
     try {
       await db.run("note_stop", [
         replicaId,
         leaseMs,
-        stop?.by ?? null,
-        stop === null ? null : now - stop.since.getTime(),
-        stop === null || stop.until === null ? null : stop.until.getTime() - now,
-        stop?.reason ?? null,
+        found?.by ?? null,
+        found === null ? null : now - found.sinceMs,
+        found === null || found.untilMs === null ? null : found.untilMs - now,
+        found?.reason ?? null,
       ]);
-      this.#written = stop;
+      this.#written = found;
+      this.#writtenAt = now;
     } catch (error) {
       this.#written = undefined;
       onTrouble(error);
@@ -97,12 +118,12 @@ export class StopNotice {
   }
 }
 
-function isSame(a: NotedStop | null, b: NotedStop | null): boolean {
+function isSame(a: Found | null, b: Found | null): boolean {
   if (a === null || b === null) return a === b;
   return (
     a.by === b.by &&
     a.reason === b.reason &&
-    a.since.getTime() === b.since.getTime() &&
-    Math.abs((a.until?.getTime() ?? 0) - (b.until?.getTime() ?? 0)) < SAME_END_MS
+    a.sinceMs === b.sinceMs &&
+    Math.abs((a.untilMs ?? 0) - (b.untilMs ?? 0)) < SAME_END_MS
   );
 }
