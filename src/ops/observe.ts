@@ -94,6 +94,8 @@ export interface Run {
   readonly error: string | null;
   readonly updated: CountByEntity;
   readonly failed: readonly FailedRows[];
+  /** Goes on by itself in normal operation, so that it is no warning: a parent on its way, a row that is locked for a moment. */
+  readonly isExpected?: boolean;
 }
 
 /** What the console shows of this process beside the queue. */
@@ -177,7 +179,7 @@ export function createObserve({
         metrics.failed.inc({ entity, reason }, toAmount(count));
       }
 
-      const level = levelOfOutcome[outcome];
+      const level = run.isExpected === true ? "info" : levelOfOutcome[outcome];
       const text = `account ${outcome}`;
       if (level === "warn") warnings.warn(`${outcome} ${errorClass}`, toRunLine(run), text);
       else log[level](toRunLine(run), text);

@@ -258,6 +258,7 @@ export class Dispatcher {
         error: outcome.error,
         updated: outcome.updated,
         failed: outcome.failed,
+        isExpected: outcome.isExpected ?? false,
       });
     } catch (error) {
       if (!isOutage(error) && !isContention(error)) {

@@ -61,6 +61,8 @@ export interface Ended {
   readonly delayMs: number;
   readonly countsAsAttempt: boolean;
   readonly blockedBy: string | null;
+  /** Goes on by itself in normal operation. */
+  readonly isExpected?: boolean;
   /** A person's word that a create may be sent again, which this send did not use up. */
   readonly keepsRetry: boolean;
   readonly durationMs: number;
@@ -242,6 +244,7 @@ function endingOfEnded(ended: Ended): Ending {
       error: ended.error,
       updated: { account: 0, tier: 0, pic: 0 },
       failed: ended.failed,
+      ...(ended.isExpected === true && { isExpected: true }),
     },
     settlement: {
       claim: ended.claim,
@@ -290,6 +293,8 @@ function endingOfAccepted(
   const mustRepeat = unwritten.length > 0 || isIncomplete || isAdopted;
   // A locked row is nobody's failure: it is free again in a moment, however often it takes.
   const countsAsAttempt = refused.length > 0 || (isIncomplete && unwritten.length === 0);
+  const isOnlyLocked =
+    unwritten.length > 0 && failed.length + conflicts.length === 0 && !isIncomplete && !isAdopted;
   const isParked = mustRepeat && countsAsAttempt && claim.attempts + 1 >= INCOMPLETE_TRIES;
 
   const outcome: Outcome = {
@@ -300,6 +305,7 @@ function endingOfAccepted(
     error: describe(rows, received),
     updated: updatedRows(attempt.sent, rows),
     failed: failedRows(rows, received),
+    ...(isOnlyLocked && { isExpected: true }),
     rows,
   };
   return {

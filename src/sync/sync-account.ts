@@ -21,7 +21,7 @@ import { fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
 import { matchIds, type ReceivedIds } from "./match-ids.ts";
 import type { Outcome } from "./outcome.ts";
 import { planRemoval } from "./removal.ts";
-import type { SyncParts, SyncPolicy } from "./sync-parts.ts";
+import type { ParentState, SyncParts, SyncPolicy } from "./sync-parts.ts";
 import { describeErrors, toValidationContext, validateCommand } from "./validate.ts";
 
 /**
@@ -315,18 +315,40 @@ async function waitForParent(
   parentId: string,
 ): Promise<Ending> {
   const cycle = await parts.findParentCycle(account.id);
-  return {
+  const blocked = {
     name: "blocked",
     blockedBy: parentId,
     delayMs: parts.policy.blockedRecheckMs,
-    errorClass: cycle === null ? null : "validation",
-    error:
-      cycle === null
-        ? `Waits for its parent ${parentId}, which has no external id yet.`
-        : parentId === account.id
-          ? `The account ${parentId} is its own parent, so it cannot be sent. Remove its parent.`
-          : `The accounts ${cycle.join(" -> ")} are each other's parents, so none of them can be sent first. Remove the parent of one of them.`,
+  } as const;
+  if (cycle !== null) {
+    const error =
+      parentId === account.id
+        ? `The account ${parentId} is its own parent, so it cannot be sent. Remove its parent.`
+        : `The accounts ${cycle.join(" -> ")} are each other's parents, so none of them can be sent first. Remove the parent of one of them.`;
+    return { ...blocked, errorClass: "validation", error };
+  }
+
+  const state = await parts.findParentState(parentId);
+  return {
+    ...blocked,
+    isExpected: state === "on its way",
+    error: `Waits for its parent ${parentId}, ${whyParentIsAwaited(parentId, state)}.`,
   };
+}
+
+function whyParentIsAwaited(parentId: string, state: ParentState): string {
+  switch (state) {
+    case "on its way":
+      return "which has no external id yet";
+    case "parked":
+      return `which is parked; account-sync status ${parentId} says why`;
+    case "not asked for":
+      return `which has no external id and is not in the queue; account-sync sync ${parentId} sends it`;
+    case "missing":
+      return "which is not in m_account; correct the parent of this account";
+    default:
+      return state satisfies never;
+  }
 }
 
 function hasAllIds(sent: SentRows): boolean {

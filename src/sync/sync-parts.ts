@@ -15,6 +15,8 @@ export interface SyncParts {
   readonly clock: Pick<Clock, "now">;
   readonly load: (accountId: string) => Promise<Loaded>;
   readonly findParentCycle: (accountId: string) => Promise<readonly string[] | null>;
+  /** Whether the parent that an account waits for gets its external id without a person. */
+  readonly findParentState: (parentId: string) => Promise<ParentState>;
   /** Where to send; an error text when the configuration that was asked for cannot be used. */
   readonly connection: (
     configId: string | null,
@@ -37,6 +39,8 @@ export interface SyncParts {
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
 }
+
+export type ParentState = "on its way" | "parked" | "not asked for" | "missing";
 
 export interface SyncPolicy {
   /** What to do with a create whose answer never came. */

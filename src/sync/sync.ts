@@ -31,7 +31,7 @@ import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, LATER, settleAll } from "./settle.ts";
 import { syncAccount } from "./sync-account.ts";
-import type { SyncParts, SyncPolicy } from "./sync-parts.ts";
+import type { ParentState, SyncParts, SyncPolicy } from "./sync-parts.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -121,6 +121,10 @@ export function createSync(options: SyncOptions): Sync {
     findParentCycle: async (accountId) => {
       const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
       return cycle?.members ?? null;
+    },
+    findParentState: async (parentId) => {
+      const [parent] = await db.run<{ state: ParentState }>("find_parent_state", [parentId]);
+      return parent?.state ?? "missing";
     },
     ownerOf: (externalId, accountId) => ownerBatch({ externalId, accountId }),
     connection: (configId) => options.connections.of(configId),

@@ -69,6 +69,17 @@ describe("a run", () => {
     expect(lines.map((line) => line.level)).toEqual([level]);
   });
 
+  test.each(["blocked", "partial"] as const)(
+    "that ended %s in normal operation is no warning",
+    (outcome) => {
+      const { observe } = createParts();
+
+      observe.ran(run({ outcome, isExpected: true }));
+
+      expect(lines.map((line) => line.level)).toEqual(["info"]);
+    },
+  );
+
   test("counts rows, runs, duration and lag", async () => {
     const { observe, read } = createParts();
 

@@ -1,0 +1,53 @@
+/** A start from nothing is normal operation from its first line to its last: no warning, and nothing on standard error. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { type RunningProcess, startProcess } from "../support/process.ts";
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "account-sync-test-first-"));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+});
+
+test.each(["json", "pretty"])(
+  "from nothing to three synced accounts, Ctrl-C and a second start, the %s log has no warning",
+  async (format) => {
+    const start = () =>
+      startProcess({
+        cwd: folder,
+        ownGroup: true,
+        env: { HTTP_PORT: "0", LOG_FORMAT: format, LOG_LEVEL: "info" },
+      });
+
+    const first = start();
+    await first.waitForLine(/^Ctrl-C stops/, 30_000);
+    await eventually(() =>
+      expect(first.stdout.filter((line) => line.includes("account synced"))).toHaveLength(3),
+    );
+    await stop(first);
+    const second = start();
+    await second.waitForLine(/^Ctrl-C stops/, 30_000);
+    await stop(second);
+
+    for (const { stdout, stderr } of [first, second]) {
+      expect(stdout.filter(isAboveInfo)).toEqual([]);
+      expect(stderr).toEqual([]);
+    }
+  },
+);
+
+async function stop(running: RunningProcess): Promise<void> {
+  running.signalGroup("SIGINT");
+  expect(await running.exit).toEqual({ code: 0, signal: null });
+}
+
+function isAboveInfo(line: string): boolean {
+  return /"level":"(?:warn|error|fatal)"|\b(?:WARN|ERROR|FATAL)\b/.test(line);
+}
