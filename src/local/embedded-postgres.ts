@@ -13,6 +13,7 @@
  *
  *     <dataDir>/cluster    PostgreSQL's own directory      <dataDir>/password   of the superuser, mode 0600
  *     <dataDir>/port       used again when it is free      <dataDir>/moved-to   where the cluster is when not here
+ *     <dataDir>/lock       one process at a time (see data-lock.ts)
  */
 import { type ChildProcessByStdio, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -22,7 +23,6 @@ import {
   chmod,
   chown,
   cp,
-  link,
   lstat,
   mkdir,
   mkdtemp,
@@ -41,6 +41,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { type DataLock, lockData } from "./data-lock.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Made when it is not there. What it holds is kept over restarts. */
@@ -66,33 +67,58 @@ export interface EmbeddedPostgres {
   restart(): Promise<void>;
 }
 
+/** @throws DataInUseError when another process has the data directory */
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
 ): Promise<EmbeddedPostgres> {
-  const { settings = {}, log = () => {} } = options;
   const dataDir = resolve(options.dataDir);
-
   await makeDataDir(dataDir);
+  const lock = await lockData(dataDir);
+  try {
+    return await startLocked(dataDir, options, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function startLocked(
+  dataDir: string,
+  { port: wantedPort = 0, settings = {}, log = () => {} }: EmbeddedPostgresOptions,
+  firstLock: DataLock,
+): Promise<EmbeddedPostgres> {
   const user = await chooseUser(dataDir);
   const binaries = await findBinaries(user, log);
   const home = await findHome(dataDir, user, log);
   const password = await readOrMakePassword(dataDir, home);
   const clusterDir = await ensureCluster({ home, user, binaries, password, settings, log });
-  await waitForPreviousServer(clusterDir, log);
 
   const launch = { binaries, clusterDir, user, settings, log };
-  let server = await startOnSomePort(launch, await portsToTry(dataDir, options.port ?? 0));
+  let lock = firstLock;
+  let server = await startAfterPrevious(launch, await portsToTry(dataDir, wantedPort));
   await writeFile(join(dataDir, "port"), `${server.port}\n`);
+  await lock.tell("running");
   const { port } = server;
 
   return {
     url: toUrl(port, password),
     clusterDir,
-    stop: () => server.stop(),
-    crash: () => server.crash(),
-    restart: async () => {
+    async stop() {
+      // The folder may be gone, removed while we ran.
+      await lock.tell("stopping").catch(() => {});
       await server.stop();
-      server = await startServer({ ...launch, port });
+      await lock.release();
+    },
+    async crash() {
+      await server.crash();
+      await lock.release();
+    },
+    async restart() {
+      await server.stop();
+      await lock.release();
+      lock = await lockData(dataDir);
+      server = await startAfterPrevious(launch, [port]);
+      await lock.tell("running");
     },
   };
 }
@@ -353,20 +379,22 @@ async function canReach(dir: string, user: User): Promise<boolean> {
 /** Random and kept, rather than trust on loopback: other users of the machine can reach the port. */
 async function readOrMakePassword(dataDir: string, home: string): Promise<string> {
   const file = join(dataDir, "password");
+  const kept = (await readFile(file, "utf8").catch(toEmptyWhenMissing)).trim();
+  if (kept !== "") return kept;
 
-  if ((await exists(join(home, "cluster"))) && !(await exists(file))) {
+  if (await exists(join(home, "cluster"))) {
     throw new Error(
-      `${file} is missing, and the database cannot be opened without it: remove ${home} to start afresh.`,
+      `${file} is missing or empty, and the database cannot be opened without it: remove ${home} to start afresh.`,
     );
   }
 
-  // By way of a link: it is whole from the first moment, and of two processes at once only one makes it.
-  const fresh = `${file}.${process.pid}`;
-  await writeFile(fresh, `${randomBytes(24).toString("base64url")}\n`, { mode: 0o600 });
-  await link(fresh, file).catch(() => {});
-  await rm(fresh);
-
-  return (await readFile(file, "utf8")).trim();
+  // On disk before a cluster is made with it: after a power cut there is no cluster without its password.
+  const password = randomBytes(24).toString("base64url");
+  const fresh = `${file}.fresh`;
+  await rm(fresh, { force: true });
+  await writeFile(fresh, `${password}\n`, { mode: 0o600, flush: true });
+  await rename(fresh, file);
+  return password;
 }
 
 async function ensureCluster(make: {
@@ -412,28 +440,24 @@ async function ensureCluster(make: {
   );
   await rm(passwordFile, { force: true });
   if (code !== 0) {
-    await rm(unfinished, { recursive: true, force: true });
+    await rm(unfinished, REMOVE_ALL);
     throw new Error(`initdb could not make a database in ${clusterDir}: ${stderr.trim()}`);
   }
 
-  await rename(unfinished, clusterDir).catch(async (error: unknown) => {
-    await rm(unfinished, { recursive: true, force: true });
-    // Another process made it meanwhile, with the same password.
-    if (!(await exists(clusterDir))) {
-      throw error;
-    }
-  });
+  await rename(unfinished, clusterDir);
   return clusterDir;
 }
 
+/** Whoever made them is gone, as we have the lock; its initdb may go on for a moment, and make files while we remove them. */
 async function removeUnfinished(home: string): Promise<void> {
   for (const name of await readdir(home)) {
-    const pid = /^cluster\.(\d+)/.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) {
-      await rm(join(home, name), { recursive: true, force: true });
+    if (/^cluster\.\d+/.test(name)) {
+      await rm(join(home, name), REMOVE_ALL);
     }
   }
 }
+
+const REMOVE_ALL = { recursive: true, force: true, maxRetries: 20, retryDelay: 100 } as const;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The server
@@ -452,7 +476,7 @@ interface Server {
   crash(): Promise<void>;
 }
 
-/** A server whose owner was killed is gone within a second; wait a little longer before calling it somebody else's. */
+/** A server whose owner was killed is gone within a second; wait a little longer before calling it another's. */
 const PREVIOUS_SERVER_GRACE_MS = 2_000;
 
 /** Recovery after a crash counts, too. */
@@ -462,8 +486,26 @@ const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 
 /**
- * `postmaster.pid` of a server that went down with the machine can name a process id that somebody else has now. PostgreSQL
- * then refuses to start when it is a process of the same user, which in a container it usually is. So look who it is.
+ * We have the lock, so a server that runs, or is only about to write its `postmaster.pid`, is one whose owner was killed: its supervisor
+ * ends it within a second.
+ */
+async function startAfterPrevious(launch: Launch, ports: readonly number[]): Promise<Server> {
+  const givesUpAt = performance.now() + PREVIOUS_SERVER_GRACE_MS;
+  for (;;) {
+    await waitForPreviousServer(launch.clusterDir, launch.log);
+    try {
+      return await startOnSomePort(launch, ports);
+    } catch (error) {
+      if (!(error instanceof AlreadyRunningError) || performance.now() >= givesUpAt) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+/**
+ * `postmaster.pid` of a server that went down with the machine can name a process id that another process has now. PostgreSQL
+ * then refuses to start when it is a process of the same user, which in a container it usually is. So look which one it is. An empty one
+ * is of a server that was cut off in its first moment, or that has only begun.
  */
 async function waitForPreviousServer(
   clusterDir: string,
@@ -473,20 +515,23 @@ async function waitForPreviousServer(
   const givesUpAt = performance.now() + PREVIOUS_SERVER_GRACE_MS;
 
   for (;;) {
+    const isThere = await exists(pidFile);
     const text = await readFile(pidFile, "utf8").catch(toEmptyWhenMissing);
     const pid = Number.parseInt(text, 10);
-    if (!(pid > 0 && isAlive(pid))) {
+    const isEmpty = isThere && text.trim() === "";
+    const isOver = performance.now() >= givesUpAt;
+    if (!isEmpty && !(pid > 0 && isAlive(pid))) {
       return;
     }
 
-    if (!(await commandLineOf(pid)).includes(clusterDir)) {
+    if (isEmpty ? isOver : !(await commandLineOf(pid)).includes(clusterDir)) {
       log(`removing the process id file of a server that is gone: ${pidFile}`);
       await rm(pidFile, { force: true });
       return;
     }
 
-    if (performance.now() >= givesUpAt) {
-      throw alreadyRunning(clusterDir, pid);
+    if (isOver) {
+      throw new AlreadyRunningError(clusterDir, pid);
     }
     await sleep(100);
   }
@@ -502,11 +547,13 @@ function toEmptyWhenMissing(error: NodeJS.ErrnoException): string {
   );
 }
 
-function alreadyRunning(clusterDir: string, pid: number): Error {
-  return new Error(
-    `A PostgreSQL (process ${pid}) already runs on ${clusterDir}: ` +
-      "another account-sync uses this data directory. Stop it first, or set DATABASE_URL to use its database.",
-  );
+class AlreadyRunningError extends Error {
+  constructor(clusterDir: string, pid: number | null) {
+    const process = pid === null ? "" : ` (process ${pid})`;
+    super(
+      `A PostgreSQL${process} already runs on ${clusterDir}, and no account-sync has started it: stop it first, or set DATABASE_URL to use its database.`,
+    );
+  }
 }
 
 async function commandLineOf(pid: number): Promise<string> {
@@ -708,7 +755,10 @@ function toStartError(error: unknown, output: string[], clusterDir: string, port
 
   const runningPid = /postmaster \(PID (\d+)\) running/.exec(text)?.[1];
   if (runningPid !== undefined) {
-    return alreadyRunning(clusterDir, Number(runningPid));
+    return new AlreadyRunningError(clusterDir, Number(runningPid));
+  }
+  if (/lock file "postmaster.pid" is empty/.test(text)) {
+    return new AlreadyRunningError(clusterDir, null);
   }
   if (/could not bind/.test(text)) {
     return new Error(`The embedded PostgreSQL could not bind 127.0.0.1:${port}: it is in use.`);

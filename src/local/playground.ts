@@ -17,6 +17,7 @@ import { OperatorError } from "../operator-error.ts";
 import type { Log } from "../ops/log.ts";
 import { createConnections } from "../sync/connections.ts";
 import { describeSource } from "../sync/source.ts";
+import { DataInUseError, readOwner } from "./data-lock.ts";
 import {
   findEmbeddedPostgres,
   isEmbeddedPostgresInstalled,
@@ -97,6 +98,12 @@ export async function findPlayground(
   const dataDir = resolve(DATA_DIRECTORY);
   const databaseUrl = await findEmbeddedPostgres(dataDir);
   if (databaseUrl === null) {
+    const owner = await readOwner(dataDir);
+    if (owner !== null) {
+      throw new OperatorError(new DataInUseError(dataDir, owner).message, {
+        hint: "Its database is not there at this moment: try again in a few seconds.",
+      });
+    }
     throw new OperatorError(
       `DATABASE_URL is not set, and no embedded database runs below ${dataDir}.`,
       { hint: "Set DATABASE_URL, or run `npm start` in this folder, in another terminal, first." },
@@ -121,6 +128,13 @@ async function startServer(dataDir: string, log: Log) {
     });
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
+    if (error instanceof DataInUseError) {
+      const process = error.pid === null ? "it" : `process ${error.pid}`;
+      throw new OperatorError(said, {
+        hint: `Use the one that is there: account-sync status. To start another, stop ${process} first, or start in another folder.`,
+        cause: error,
+      });
+    }
     throw new OperatorError(
       // What the system says knows nothing of us: a folder that cannot be written, for instance.
       errorCode(error) === null ? said : `The embedded PostgreSQL could not be started: ${said}`,
@@ -220,7 +234,9 @@ async function whySandbox(config: Config, databaseUrl: string): Promise<string |
 
 /** 0 when there was none. */
 async function readSandboxPort(dataDir: string): Promise<number> {
-  return Number(await readFile(join(dataDir, "sandbox-port"), "utf8").catch(() => 0));
+  const port = Number(await readFile(join(dataDir, "sandbox-port"), "utf8").catch(() => 0));
+  // Cut off by a crash, or edited: any other port will do.
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : 0;
 }
 
 function withSandbox(

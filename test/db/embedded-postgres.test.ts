@@ -54,7 +54,9 @@ test("a second start on the same directory is one clear error and leaves the fir
 
   const second = startEmbeddedPostgres({ dataDir });
 
-  await expect(second).rejects.toThrow(/already runs on .*another account-sync/);
+  await expect(second).rejects.toThrow(
+    `account-sync already runs on ${dataDir}, as process ${process.pid}.`,
+  );
   expect(await query(first.url, "select 1 as one")).toEqual([{ one: 1 }]);
 });
 

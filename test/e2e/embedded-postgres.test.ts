@@ -214,7 +214,9 @@ async function copyCheckout(
   const checkout = join(folder, name);
   const require = createRequire(source);
   await mkdir(join(checkout, "node_modules"), { recursive: true });
-  await cp(source, join(checkout, basename(source)));
+  for (const file of [basename(source), "data-lock.ts"]) {
+    await cp(join(dirname(source), file), join(checkout, file));
+  }
   await writeFile(join(checkout, "package.json"), '{ "type": "module" }');
   await symlink(dirname(require.resolve("pg/package.json")), join(checkout, "node_modules", "pg"));
 

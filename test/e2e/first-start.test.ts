@@ -1,5 +1,5 @@
 /** A start from nothing is normal operation from its first line to its last: no warning, and nothing on standard error. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -10,6 +10,8 @@ let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "account-sync-test-first-"));
+  // Started by root, the server is another user's.
+  await chmod(folder, 0o755);
 });
 
 afterEach(async () => {

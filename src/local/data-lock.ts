@@ -1,0 +1,144 @@
+/**
+ * One process at a time on a data directory, from before its first file is made until its server is gone. Knows nothing of PostgreSQL.
+ *
+ *     <dataDir>/lock     a SQLite database without content, in an exclusive transaction for as long as the lock is held
+ *     <dataDir>/owner    which process holds it and how far it is, for messages alone: nothing is decided by it
+ *
+ * SQLite, because it is the only way to a lock of the kernel that Node brings. A kernel's lock is gone with its process, after SIGKILL
+ * too: there is no stale lock file to judge by a process id that may be another's by now, and none to be taken over by two at once.
+ */
+import { chown, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface DataLock {
+  /** For the message of a process that comes second. */
+  tell(state: OwnerState): Promise<void>;
+  release(): Promise<void>;
+}
+
+export type OwnerState = "starting" | "running" | "stopping";
+
+export interface Owner {
+  readonly pid: number;
+  readonly state: OwnerState;
+}
+
+/** Another process holds the lock; its message is one sentence for a person. */
+export class DataInUseError extends Error {
+  override readonly name = "DataInUseError";
+  /** null when the holder is not visible from here, as in another container. */
+  readonly pid: number | null;
+
+  constructor(dataDir: string, owner: Owner | null) {
+    super(describeUse(dataDir, owner));
+    this.pid = owner?.pid ?? null;
+  }
+}
+
+/** From the lock to the owner file takes a moment; so long its process is looked for. */
+const OWNER_MS = 1_000;
+/** A server that is told to stop has ten seconds (see embedded-postgres.ts); a start that comes meanwhile waits for it. */
+const STOPPING_MS = 12_000;
+const LOOK_EVERY_MS = 50;
+
+/** @throws DataInUseError */
+export async function lockData(dataDir: string): Promise<DataLock> {
+  const file = join(dataDir, "lock");
+  const begunAt = performance.now();
+  let database = tryLock(file);
+  while (database === null) {
+    const owner = await readOwner(dataDir);
+    const patienceMs = owner === null ? OWNER_MS : owner.state === "stopping" ? STOPPING_MS : 0;
+    if (performance.now() - begunAt >= patienceMs) throw new DataInUseError(dataDir, owner);
+    await sleep(LOOK_EVERY_MS);
+    database = tryLock(file);
+  }
+
+  await leaveToOwnerOf(dataDir, file);
+  const held = database;
+  const tell = async (state: OwnerState) => {
+    if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state });
+  };
+  await tell("starting");
+  return {
+    tell,
+    async release() {
+      if (!held.isOpen) return;
+      // Before the lock is free: the next holder writes its own. The folder may be gone, removed while we ran.
+      await rm(join(dataDir, "owner"), { force: true }).catch(() => {});
+      held.close();
+    },
+  };
+}
+
+/** The process that holds, or is about to release, the lock; null when none that can be seen from here does. */
+export async function readOwner(dataDir: string): Promise<Owner | null> {
+  const text = await readFile(join(dataDir, "owner"), "utf8").catch(() => "");
+  try {
+    const owner = JSON.parse(text) as Owner;
+    return isAlive(owner.pid) ? owner : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Also when it belongs to another user. */
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** SQLite's result code for a lock that another connection holds. */
+const SQLITE_BUSY = 5;
+
+/** Null when another process, or another part of this one, holds it. */
+function tryLock(file: string): DatabaseSync | null {
+  let database: DatabaseSync | null = null;
+  try {
+    database = new DatabaseSync(file, { timeout: 0 });
+    // Nothing is ever written, so there is nothing to journal.
+    database.exec("pragma journal_mode = memory; begin exclusive");
+    return database;
+  } catch (error) {
+    database?.close();
+    const { errcode, message } = error as Error & { readonly errcode?: number };
+    if (errcode === SQLITE_BUSY) return null;
+    throw new Error(
+      `${file} cannot be locked (${message}): make its folder writable for this user, or remove the file if it is none of account-sync's.`,
+    );
+  }
+}
+
+/** Run once by root in an ordinary user's folder, it must not lock that user out. */
+async function leaveToOwnerOf(dataDir: string, file: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(dataDir);
+  await chown(file, uid, gid);
+}
+
+/** By way of a rename: it is whole whenever it is read. */
+async function writeOwner(dataDir: string, owner: Owner): Promise<void> {
+  const fresh = join(dataDir, `owner.${process.pid}`);
+  await writeFile(fresh, `${JSON.stringify(owner)}\n`);
+  await rename(fresh, join(dataDir, "owner"));
+}
+
+function describeUse(dataDir: string, owner: Owner | null): string {
+  if (owner === null) return `account-sync already runs on ${dataDir}, in another process.`;
+  const { pid, state } = owner;
+  switch (state) {
+    case "starting":
+      return `account-sync is being started on ${dataDir} by process ${pid}.`;
+    case "running":
+      return `account-sync already runs on ${dataDir}, as process ${pid}.`;
+    case "stopping":
+      return `account-sync is being stopped on ${dataDir} by process ${pid}.`;
+    default:
+      return state satisfies never;
+  }
+}
