@@ -31,7 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "ops/": ["operator-error.ts", "checks/names.ts"],
   "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
-  "local/": ["db/", "operator-error.ts", "sync/connections.ts", "sync/source.ts"],
+  "local/": ["db/", "invocation.ts", "operator-error.ts", "sync/connections.ts", "sync/source.ts"],
 };
 
 /** Pure: types, each other, and libraries that do no I/O. */

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Config, readConfig, unknownSettings } from "../config.ts";
+import { forPerson } from "../invocation.ts";
 import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
 import { version } from "../version.ts";
 import { printWarning } from "./output.ts";
@@ -36,6 +37,12 @@ export async function runCommandLine(
     if (!isHelp) throw error;
   }
   return exitCode;
+}
+
+/** As the command line knows them. */
+export function commandNames(): string[] {
+  const program = createProgram([], { environment: {}, leave: () => {} }, () => {});
+  return program.commands.map((command) => command.name());
 }
 
 /**
@@ -74,7 +81,10 @@ function createProgram(
     .version(version)
     // Errors are thrown to main.ts, which prints all of them in one way.
     .exitOverride()
-    .configureOutput({ outputError: () => {} })
+    .configureOutput({
+      writeOut: (text) => process.stdout.write(forPerson(text)),
+      outputError: () => {},
+    })
     .helpCommand("help [command]", "show what a command takes")
     .addHelpText(
       "after",
@@ -96,7 +106,7 @@ other commands use it while it runs.`,
   command(
     "start",
     "run the daemon until SIGTERM or Ctrl-C; migrates first (default)",
-    "account-sync",
+    "account-sync start",
   ).action(
     run(async () => {
       const { start } = await import("./start.ts");

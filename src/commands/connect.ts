@@ -1,6 +1,7 @@
 /** Commands' way to the database: which one it is, whether it is migrated, and the parts on it, closed at the end. */
 import type { Config } from "../config.ts";
 import { explained } from "../db/explained.ts";
+import { forPerson } from "../invocation.ts";
 import { createLog } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { createObserve, type Observe } from "../ops/observe.ts";
@@ -53,6 +54,7 @@ function createCommandObserve(config: Config, json: boolean): Observe {
       level: config.log.level === "info" ? "warn" : config.log.level,
       format: json ? "json" : "pretty",
       destination: process.stderr,
+      forPerson,
     }),
     // Nobody scrapes a command.
     metrics: createMetrics({

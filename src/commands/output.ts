@@ -1,19 +1,24 @@
 /** What commands print: text for people, JSON for programs, results on stdout and everything else on stderr. */
 import { CommanderError } from "commander";
+import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import { toLoggedError } from "../ops/log.ts";
 
+/** For people: commands that it names are named as they can be pasted here. */
 export function printLine(line = ""): void {
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${forPerson(line)}\n`);
 }
 
+/** For programs, which get the neutral names (see invocation.ts). */
 export function printJson(value: unknown): void {
-  printLine(JSON.stringify(value));
+  process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
 /** For what should be known and does not stop the command. */
 export function printWarning(warning: string, json: boolean): void {
-  process.stderr.write(`${json ? JSON.stringify({ warning }) : `warning: ${warning}`}\n`);
+  process.stderr.write(
+    `${json ? JSON.stringify({ warning }) : forPerson(`warning: ${warning}`)}\n`,
+  );
 }
 
 /** Says on stderr what went wrong and what to do. Returns the exit code. */
@@ -21,7 +26,11 @@ export function reportError(error: unknown, json: boolean): number {
   const { message, hint, exitCode, details } = describeError(error);
   const lines = json
     ? [JSON.stringify({ error: message, hint, ...(details === null ? {} : { details }) })]
-    : [`error: ${message}`, ...(details === null ? [] : [toText(details)]), `       ${hint}`];
+    : [
+        forPerson(`error: ${message}`),
+        ...(details === null ? [] : [toText(details)]),
+        forPerson(`       ${hint}`),
+      ];
   process.stderr.write(`${lines.join("\n")}\n`);
   return exitCode;
 }
@@ -39,7 +48,8 @@ export function describeError(error: unknown): Report {
   }
   if (error instanceof CommanderError) {
     return {
-      message: error.message.replace(/^error: /, ""),
+      // What it suggests is on a line of its own.
+      message: error.message.replace(/^error: /, "").replace("\n(", " ("),
       hint: "account-sync --help lists the commands, account-sync help <command> shows what one takes.",
       exitCode: 2,
       details: null,

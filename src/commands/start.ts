@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { startDaemon } from "../daemon.ts";
+import { forPerson } from "../invocation.ts";
 import { createLog, type Log } from "../ops/log.ts";
 import { onShutdownSignals } from "../ops/signals.ts";
 import { printLine } from "./output.ts";
@@ -18,7 +19,7 @@ export async function start(
   how: { readonly json: boolean; readonly leave: (exitCode: number) => void },
 ): Promise<number> {
   const format = how.json ? "json" : config.log.format;
-  const log = createLog({ level: config.log.level, format });
+  const log = createLog({ level: config.log.level, format, forPerson });
   const asked = Promise.withResolvers<NodeJS.Signals>();
   const signals = onShutdownSignals({
     first: asked.resolve,

@@ -8,11 +8,11 @@
  */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { Config } from "../config.ts";
 import { createDatabase, type Database, errorCode } from "../db/database.ts";
 import { migrate } from "../db/migrate.ts";
+import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Log } from "../ops/log.ts";
 import { createConnections } from "../sync/connections.ts";
@@ -106,7 +106,9 @@ export async function findPlayground(
     }
     throw new OperatorError(
       `DATABASE_URL is not set, and no embedded database runs below ${dataDir}.`,
-      { hint: "Set DATABASE_URL, or run `npm start` in this folder, in another terminal, first." },
+      {
+        hint: "Set DATABASE_URL, or run `account-sync start` in this folder, in another terminal, first.",
+      },
     );
   }
   if (!sends || (await whySandbox(config, databaseUrl)) === null) return { config, databaseUrl };
@@ -285,26 +287,13 @@ function toIntroduction(facts: PlaygroundFacts, daemonUrl: string): string[] {
     "Three things to try, in another terminal, in this folder:",
     "",
     "  Change an account, and see it go out to the API a second later:",
-    `    echo "${edit};" | ${toShellLine("sql", { silent: true })}`,
+    `    echo "${edit};" | ${forPerson("account-sync sql", { quietly: true })}`,
     "  Look at the queue and at what it has done:",
-    `    ${toShellLine("status", { silent: true })}`,
+    `    ${forPerson("account-sync status", { quietly: true })}`,
     "  Open a SQL prompt, for instance for: select * from account_sync.history;",
-    `    ${toShellLine("sql", { silent: false })}`,
+    "    account-sync sql",
     "",
     "Ctrl-C stops all of it. The data stays; remove .data/ to start afresh.",
     "",
   ];
-}
-
-/** A line that works where we were started: from the checkout by npm, from anywhere else by the script's path. */
-function toShellLine(command: "sql" | "status", { silent }: { readonly silent: boolean }): string {
-  const isCheckout = process.cwd() === resolve(fileURLToPath(new URL("../..", import.meta.url)));
-  if (!isCheckout) return [process.execPath, process.argv[1] ?? "", command].map(quote).join(" ");
-
-  const quietly = silent ? " --silent" : "";
-  return command === "sql" ? `npm run${quietly} sql` : `npm start${quietly} -- ${command}`;
-}
-
-function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -32,10 +32,15 @@ export function createLog(options: {
   readonly level: string;
   readonly format: "json" | "pretty";
   readonly destination?: Writable;
+  /** Applied to each line for people; what programs read stays as it is. */
+  readonly forPerson?: (line: string) => string;
 }): Log {
   const sink = createLineSink(options.destination ?? process.stdout);
-  const destination =
-    options.format === "json" ? sink : { write: toPretty(options.destination === undefined, sink) };
+  const { forPerson = (line) => line } = options;
+  const pretty = toPretty(options.destination === undefined, {
+    write: (line) => sink.write(forPerson(line)),
+  });
+  const destination = options.format === "json" ? sink : { write: pretty };
 
   const log: Logger = pino(
     {

@@ -63,7 +63,7 @@ describe("migrate and uninstall", () => {
     const again = await run(["uninstall", "--yes"]);
 
     expect(unsure).toMatchObject({ code: 2, stdout: "" });
-    expect(unsure.stderr).toContain("account-sync uninstall --yes");
+    expect(unsure.stderr).toContain("npm start -- uninstall --yes");
     expect(JSON.parse(sure.stdout)).toEqual({
       removed_schema: true,
       removed_triggers_from: expect.arrayContaining(["m_account", "m_bank"]),
@@ -363,7 +363,7 @@ describe("status, retry and backfill", () => {
     expect(detail.stdout).toMatch(/state +parked/);
     expect(detail.stdout).toContain("customer.name is missing");
     expect(JSON.parse(synced.stdout)).toMatchObject({ outcome: "parked", warnings: 1 });
-    expect(detail.stdout).toMatch(/warnings +1 at the last try: account-sync preview/);
+    expect(detail.stdout).toMatch(/warnings +1 at the last try: npm start -- preview/);
     expect(JSON.parse(json.stdout)).toMatchObject({
       account_id: SHOP,
       state: "parked",
@@ -560,7 +560,7 @@ describe("every mistake is one clear message with what to do", () => {
     const { code, stderr } = await run(["status", SHOP]);
 
     expect(code).toBe(1);
-    expect(stderr).toContain(`account-sync sync ${SHOP}`);
+    expect(stderr).toContain(`npm start -- sync ${SHOP}`);
   });
 });
 
@@ -576,7 +576,7 @@ test("every command explains itself, with an example", async () => {
     const { code, stdout: help } = await run([name, "--help"]);
     expect(code).toBe(0);
     expect(help).toContain("--json");
-    expect(help).toMatch(/Example:\n {2}account-sync/);
+    expect(help).toMatch(/Example:\n {2}npm start/);
   }
 });
 

@@ -337,7 +337,7 @@ test("a start on what the doctor finds is refused with all of it in one error", 
     expect(said).toMatch(
       new RegExp(`grant select.* trigger on public\\.${table} to ${poor.name};`),
     );
-  expect(said).toContain("account-sync doctor");
+  expect(said).toContain("npm start -- doctor");
 });
 
 async function run({

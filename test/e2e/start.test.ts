@@ -186,7 +186,7 @@ test("without a running start, commands say what to do", async () => {
   expect(status.stdout).toEqual([]);
   expect(JSON.parse(status.stderr.join("\n"))).toEqual({
     error: expect.stringContaining("DATABASE_URL is not set"),
-    hint: expect.stringContaining("npm start"),
+    hint: expect.stringContaining("account-sync start"),
   });
 });
 
