@@ -276,20 +276,16 @@ other commands use it while it runs.`,
       }),
     );
 
-  program
-    .command("sql", { hidden: true })
-    .description("a small SQL prompt, for machines without psql; reads statements from a pipe, too")
-    .option("--json", "errors as JSON")
-    .addHelpText(
-      "after",
-      `\nExample:\n  echo "select * from account_sync.status" | account-sync sql`,
-    )
-    .action(
-      run(async () => {
-        const { sql } = await import("./sql.ts");
-        return await sql(config());
-      }),
-    );
+  command(
+    "sql",
+    "a small SQL prompt, for machines without psql; reads statements from a pipe, too",
+    `echo "select * from account_sync.status" | account-sync sql`,
+  ).action(
+    run(async () => {
+      const { sql } = await import("./sql.ts");
+      return await sql(config());
+    }),
+  );
 
   return program;
 }

@@ -1,20 +1,39 @@
 /**
  * A small SQL prompt for machines without psql (the embedded PostgreSQL brings none). Statements end with `;` and may span
  * lines; values are shown as the server writes them. Knows nothing of account-sync.
+ *
+ *                               at a terminal                    in a pipe or from a file
+ *     an error                  is shown, the prompt goes on     ends it, with exit code 1; nothing after it runs
+ *     a statement without `;`   is left at Ctrl-D                is run at the end
+ *     an open quote             is shown by the prompt           ends it, with exit code 1; the statement is not run
+ *     Ctrl-C                    drops what was typed, or         cancels the statement that runs and ends it, with
+ *                               cancels what runs                exit code 1
  */
 import { createInterface, type Interface } from "node:readline";
 import pg from "pg";
+import { answerCommand } from "./sql-commands.ts";
+import { createStatementReader, type Piece } from "./sql-statements.ts";
 
 export interface SqlPromptOptions {
   readonly url: string;
-  /** A terminal gets prompts, and goes on after an error; from a pipe or file the first error ends it, as in a script. */
+  /** A terminal gets prompts. */
   readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   readonly output: NodeJS.WritableStream;
+  /** For errors, notices and the like of a pipe, whose output is for a program. Default: `output`. */
+  readonly errors?: NodeJS.WritableStream;
+  /** Aborted by Ctrl-C, where that is a signal: at a terminal that readline reads it is a key. */
+  readonly interrupted?: AbortSignal;
 }
 
-/** Resolves with the exit code: 0, or 1 after an error that ended it. */
-export async function runSqlPrompt({ url, input, output }: SqlPromptOptions): Promise<number> {
+type Rows = pg.QueryArrayResult<(string | null)[]>;
+
+/** Resolves with the exit code: 0, or 1 after an error or a signal that ended it. */
+export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
+  const { url, input, output, interrupted } = options;
+  const isTerminal = input.isTTY === true;
+  const errors = isTerminal ? output : (options.errors ?? output);
   const print = (line: string) => output.write(`${line}\n`);
+  const complain = (line: string) => errors.write(`${line}\n`);
   const client = new pg.Client({
     connectionString: url,
     application_name: "account-sync sql",
@@ -24,9 +43,9 @@ export async function runSqlPrompt({ url, input, output }: SqlPromptOptions): Pr
   let isConnected = true;
 
   client.on("notification", ({ channel, payload }) => print(`NOTIFY ${channel}, '${payload}'`));
-  client.on("notice", ({ severity, message }) => print(`${severity}: ${message}`));
+  client.on("notice", ({ severity, message }) => complain(`${severity}: ${message}`));
   client.on("error", (error) => {
-    print(`Connection lost: ${error.message}`);
+    complain(`Connection lost: ${error.message}`);
     isConnected = false;
     endInput();
   });
@@ -34,14 +53,20 @@ export async function runSqlPrompt({ url, input, output }: SqlPromptOptions): Pr
   try {
     await client.connect();
     // Not before: readline starts to read at once, and lines nobody waits for yet are lost.
-    const isTerminal = input.isTTY === true;
     const readline = createInterface({ input, output, terminal: isTerminal });
     endInput = () => readline.close();
+    const onInterrupted = () => {
+      endInput();
+      void cancel(client, url);
+    };
+    interrupted?.addEventListener("abort", onInterrupted);
+    if (interrupted?.aborted === true) onInterrupted();
 
-    const isFine = await answerLines({ client, readline, print, isTerminal });
-    return isFine && isConnected ? 0 : 1;
+    const isFine = await answerLines({ client, url, readline, print, complain, isTerminal });
+    interrupted?.removeEventListener("abort", onInterrupted);
+    return isFine && isConnected && interrupted?.aborted !== true ? 0 : 1;
   } catch (error) {
-    print(describeError(error));
+    complain(describeError(error));
     return 1;
   } finally {
     endInput();
@@ -49,67 +74,137 @@ export async function runSqlPrompt({ url, input, output }: SqlPromptOptions): Pr
   }
 }
 
+/** Ends what the client's session runs, if anything; the session goes on. */
+async function cancel(client: pg.Client, url: string): Promise<void> {
+  const { processID } = client as pg.Client & { readonly processID: number | null };
+  const other = new pg.Client({ connectionString: url, application_name: "account-sync sql" });
+  other.on("error", () => {});
+  try {
+    await other.connect();
+    await other.query("select pg_cancel_backend($1)", [processID]);
+  } catch {
+    // The server is gone, and with it what it ran.
+  } finally {
+    await other.end().catch(() => {});
+  }
+}
+
 interface Conversation {
   readonly client: pg.Client;
+  readonly url: string;
   readonly readline: Interface;
   readonly print: (line: string) => void;
+  readonly complain: (line: string) => void;
   readonly isTerminal: boolean;
 }
 
 /** False when an error ended it. */
 async function answerLines(conversation: Conversation): Promise<boolean> {
-  const { readline, print, isTerminal } = conversation;
-  let unfinished = "";
+  const { client, url, readline, print, complain, isTerminal } = conversation;
+  const reader = createStatementReader();
   let isOpen = true;
+  let isRunning = false;
 
   readline.on("close", () => {
     isOpen = false;
   });
   const prompt = () => {
     if (isTerminal && isOpen) {
-      readline.setPrompt(unfinished.trim() === "" ? "sql> " : "...> ");
+      readline.setPrompt(toPrompt(reader.open));
       readline.prompt();
     }
   };
   readline.on("SIGINT", () => {
-    unfinished = "";
     print("^C");
+    if (isRunning) return void cancel(client, url);
+    reader.clear();
     prompt();
   });
+  const answer = async (piece: Piece) => {
+    isRunning = true;
+    try {
+      return await answerPiece(piece, conversation);
+    } finally {
+      isRunning = false;
+    }
+  };
 
   if (isTerminal) {
-    print("Statements end with ;   \\q or Ctrl-D leaves.");
+    print("Statements end with ;   \\? lists commands, \\q or Ctrl-D leaves.");
   }
   prompt();
 
   for await (const line of readline) {
-    if (/^\s*\\q\s*$/.test(line)) {
-      return true;
-    }
-
-    const { statements, rest } = splitStatements(`${unfinished}${line}\n`);
-    unfinished = rest;
-    for (const statement of statements) {
-      const isFine = await runStatement(statement, conversation);
-      if (!isFine && !isTerminal) {
-        return false;
-      }
+    const pieces = reader.open === null ? toPieces(line) : null;
+    for (const piece of pieces ?? reader.feed(line)) {
+      const outcome = await answer(piece);
+      if (outcome === "left") return true;
+      if (outcome === "failed" && !isTerminal) return false;
     }
     prompt();
   }
 
-  // At the end of a script the last `;` may be missing; at a terminal Ctrl-D means: leave it.
-  return isTerminal || isBlank(unfinished) || runStatement(unfinished, conversation);
+  if (reader.open === null) return true;
+  if (isTerminal) {
+    print("\nThe unfinished statement was not run.");
+    return true;
+  }
+  if (reader.open !== ";") {
+    complain(
+      `ERROR: the input ends within ${describeOpen(reader.open)}: its statement was not run.`,
+    );
+    return false;
+  }
+  return (await answer({ kind: "statement", text: reader.rest })) !== "failed";
 }
 
-async function runStatement(statement: string, { client, print }: Conversation): Promise<boolean> {
+/** Words that stand for a command when they are all there is on a line, as in psql. */
+function toPieces(line: string): Piece[] | null {
+  switch (line.trim().toLowerCase()) {
+    case "exit":
+    case "quit":
+      return [{ kind: "command", text: "\\q" }];
+    case "help":
+      return [{ kind: "command", text: "\\?" }];
+    default:
+      return null;
+  }
+}
+
+function toPrompt(open: string | null): string {
+  if (open === null) return "sql> ";
+  return open === ";" ? "...> " : `${open}> `;
+}
+
+function describeOpen(open: string): string {
+  switch (open) {
+    case "'":
+      return "a string (')";
+    case '"':
+      return 'a quoted name (")';
+    case "/*":
+      return "a comment (/*)";
+    case "(":
+      return "parentheses";
+    default:
+      return `a dollar quote (${open})`;
+  }
+}
+
+async function answerPiece(
+  piece: Piece,
+  { client, print, complain }: Conversation,
+): Promise<"done" | "left" | "failed"> {
+  const query = (text: string, values: readonly unknown[] = []): Promise<Rows> =>
+    client.query<(string | null)[]>({ text, values: [...values], rowMode: "array" });
+  const show = (result: Rows) => print(describeResult(result));
   try {
-    const result = await client.query<(string | null)[]>({ text: statement, rowMode: "array" });
-    print(describeResult(result));
-    return true;
+    if (piece.kind === "command") return await answerCommand(piece.text, { query, print, show });
+    show(await client.query<(string | null)[]>({ text: piece.text, rowMode: "array" }));
+    return "done";
   } catch (error) {
-    print(describeError(error));
-    return false;
+    complain(describeError(error));
+    return "failed";
   }
 }
 
@@ -152,31 +247,4 @@ function describeError(error: unknown): string {
     ...(error.detail === undefined ? [] : [`DETAIL: ${error.detail}`]),
     ...(error.hint === undefined ? [] : [`HINT: ${error.hint}`]),
   ].join("\n");
-}
-
-/** What a `;` does not end a statement in: strings, quoted names, comments and dollar quotes. The last branch is any character. */
-const TOKEN =
-  /\b[eE]'(?:\\[\s\S]|''|[^'\\])*'|'(?:''|[^'])*'|"[^"]*"|--[^\n]*\n|\/\*[\s\S]*?\*\/|\$(\w*)\$[\s\S]*?\$\1\$|(?<open>'|"|--|\/\*|\$\w*\$)|[\s\S]/g;
-
-function splitStatements(text: string): { statements: string[]; rest: string } {
-  const statements: string[] = [];
-  let start = 0;
-
-  for (const token of text.matchAll(TOKEN)) {
-    if (token.groups?.["open"] !== undefined) {
-      break;
-    }
-    if (token[0] === ";") {
-      const statement = text.slice(start, token.index);
-      start = token.index + 1;
-      if (!isBlank(statement)) {
-        statements.push(statement);
-      }
-    }
-  }
-  return { statements, rest: text.slice(start) };
-}
-
-function isBlank(statement: string): boolean {
-  return statement.replaceAll(/--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\//g, "").trim() === "";
 }

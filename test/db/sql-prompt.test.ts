@@ -1,7 +1,8 @@
 /** The SQL prompt, fed by a pipe as in `echo "select 1;" | npm run sql`, and typed into as at a terminal. */
 import { PassThrough } from "node:stream";
-import { beforeAll, expect, test } from "vitest";
-import { runSqlPrompt } from "../../src/local/sql-prompt.ts";
+import { beforeAll, describe, expect, test } from "vitest";
+import { runSqlPrompt, type SqlPromptOptions } from "../../src/local/sql-prompt.ts";
+import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 
 let database: TestDatabase;
@@ -71,6 +72,137 @@ test("notifications are shown", async () => {
   expect(printed).toMatch("NOTIFY bell, 'ding'");
 });
 
+describe("a backslash command", () => {
+  beforeAll(async () => {
+    await database.query(`create schema shop; create table shop.m_item (
+      id uuid primary key, name text not null default 'x', parent uuid references shop.m_item)`);
+  });
+
+  test.each([
+    ["\\d", /shop +\| m_item +\| table/],
+    ["\\dt", /shop +\| m_item +\| table/],
+    ["\\dt shop.*", /shop +\| m_item +\| table/],
+    ["\\dt+ M_ITEM;", /shop +\| m_item +\| table/],
+    ["\\dt nowhere", /\(0 rows\)/],
+    ["\\dn", /^shop/m],
+    ["\\d m_item", /^shop\.m_item\n.*\n.*\nid +\| uuid +\| not null/m],
+    ["\\d shop.m_item", /name +\| text +\| not null +\| 'x'::text/],
+    ['\\d shop."m_item"', /index: CREATE UNIQUE INDEX m_item_pkey/],
+    ["\\d m_*", /constraint: m_item_parent_fkey FOREIGN KEY/],
+    ["\\?", /\\d <name>/],
+    ["help", /\\d <name>/],
+    ["select 1 as one; \\dn", /one[\s\S]*shop/],
+  ])("%s answers, in a pipe, too", async (line, answer) => {
+    const { code, printed } = await pipe(`${line}\nselect 'after' as word;`);
+
+    expect(printed).toMatch(answer);
+    expect(printed).toContain("after");
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    ["\\x", "ERROR: \\x is not known here: \\? lists what is, and psql has all the others."],
+    ["\\", "ERROR: \\ is not known here: \\? lists what is, and psql has all the others."],
+    ["\\copy t from 'f'", "ERROR: \\copy is not known here"],
+    ["select 1 \\g", "ERROR: \\g is not known here"],
+    ["\\d nowhere", "ERROR: There is no table or view nowhere: \\d lists them."],
+  ])("%s is one sentence: an error in a pipe, and no end at a terminal", async (line, sentence) => {
+    const piped = await pipe(`${line}\n;select 'after' as word;`);
+    const typed = await pipe(`${line}\n;select 'after' as word;\n`, { isTTY: true });
+
+    expect(piped.printed).toMatch(/^[^\n]+\n$/);
+    expect(piped.printed).toContain(sentence);
+    expect(piped.code).toBe(1);
+    expect(typed.printed).toContain(sentence);
+    expect(typed.printed).toMatch(/word\s+-+\s+after/);
+    expect(typed.code).toBe(0);
+  });
+
+  test.each(["\\q", "exit", "quit"])("%s leaves, and nothing after it runs", async (line) => {
+    const { code, printed } = await pipe(`${line}\nselect 'after';`);
+
+    expect({ code, printed }).toEqual({ code: 0, printed: "" });
+  });
+});
+
+describe("the end of the input", () => {
+  test.each([
+    ["select 'open", "a string (')"],
+    ['select "open', 'a quoted name (")'],
+    ["do $body$ begin", "a dollar quote ($body$)"],
+    ["select 1 /* open", "a comment (/*)"],
+    ["select (1", "parentheses"],
+  ])("%s: the statement is not run, and it says why", async (text, within) => {
+    const { code, printed } = await pipe(`select 1 as one;\n${text}; select 2 as two;\n`);
+
+    expect(printed).toContain("one");
+    expect(printed).not.toContain("two");
+    expect(printed).toContain(`ERROR: the input ends within ${within}: its statement was not run.`);
+    expect(code).toBe(1);
+  });
+
+  test("in a pipe runs a statement whose semicolon is missing; at a terminal it does not", async () => {
+    const piped = await pipe("create table from_pipe (id int)");
+    const typed = await pipe("create table typed (id int)", { isTTY: true });
+
+    expect(piped).toEqual({ code: 0, printed: "CREATE\n" });
+    expect(typed.printed).toContain("The unfinished statement was not run.");
+    expect(typed.code).toBe(0);
+    expect(await database.query("select to_regclass('typed') as typed")).toEqual([{ typed: null }]);
+  });
+});
+
+describe("Ctrl-C", () => {
+  const isRunning = () =>
+    eventually(async () =>
+      expect(
+        await database.query(
+          "select from pg_stat_activity where query like 'select pg_sleep(60)%'",
+        ),
+      ).toHaveLength(1),
+    );
+
+  test("at a terminal drops what was typed, and cancels what runs", async () => {
+    const terminal = open({ isTTY: true });
+    terminal.input.write("select 'never ends\n");
+    await eventually(() => expect(terminal.printed()).toContain("'> "));
+    terminal.input.write("\x03");
+    await eventually(() => expect(terminal.printed()).toContain("^C"));
+    terminal.input.write("select pg_sleep(60);\n");
+    await isRunning();
+
+    terminal.input.write("\x03");
+    await eventually(() => expect(terminal.printed()).toContain("ERROR 57014"));
+    terminal.input.end("select 6 * 7 as answer;\n");
+
+    expect(await terminal.code).toBe(0);
+    expect(terminal.printed()).toMatch(/answer\s+-+\s+42/);
+  });
+
+  test("in a pipe cancels the statement and ends it; nothing after it runs", async () => {
+    const interrupted = new AbortController();
+    const script = open({ interrupted: interrupted.signal });
+    script.input.write("select pg_sleep(60);\nselect 'after';\n");
+    await isRunning();
+
+    interrupted.abort();
+
+    expect(await script.code).toBe(1);
+    expect(script.printed()).toMatch(/^ERROR 57014: .*\n$/);
+  });
+});
+
+test("of a pipe, errors and notices go apart from what is for a program", async () => {
+  const errors = new PassThrough();
+  const script = open({ errors });
+
+  script.input.end("do $$ begin raise notice 'noticed'; end $$; select 1 as one; select 1/0;");
+
+  expect(await script.code).toBe(1);
+  expect(script.printed()).toMatch(/^DO\none\n-+\n1\n\(1 row\)\n$/);
+  expect(String(errors.read())).toMatch(/^NOTICE: noticed\nERROR 22012: division by zero\n$/);
+});
+
 test("a server that is not there is an error, not a stack", async () => {
   const { code, printed } = await pipe("select 1;", { url: "postgres://u:p@127.0.0.1:1/none" });
 
@@ -80,16 +212,23 @@ test("a server that is not there is an error, not a stack", async () => {
 
 async function pipe(
   text: string,
-  { isTTY = false, url = database.url }: { readonly isTTY?: boolean; readonly url?: string } = {},
+  options: { readonly isTTY?: boolean; readonly url?: string } = {},
 ): Promise<{ code: number; printed: string }> {
+  const prompt = open(options);
+  prompt.input.end(text);
+  return { code: await prompt.code, printed: prompt.printed() };
+}
+
+function open({
+  isTTY = false,
+  ...options
+}: Partial<SqlPromptOptions> & { readonly isTTY?: boolean }) {
   const input = Object.assign(new PassThrough(), { isTTY });
   const output = new PassThrough();
   let printed = "";
   output.on("data", (chunk) => {
     printed += chunk;
   });
-
-  input.end(text);
-  const code = await runSqlPrompt({ url, input, output });
-  return { code, printed };
+  const code = runSqlPrompt({ url: database.url, ...options, input, output });
+  return { input, code, printed: () => printed };
 }

@@ -570,13 +570,13 @@ test("every command explains itself, with an example", async () => {
 
   expect(commands).toEqual([
     ...["start", "migrate", "uninstall", "sync", "preview"],
-    ...["backfill", "reconcile", "status", "retry", "doctor", "sandbox", "help"],
+    ...["backfill", "reconcile", "status", "retry", "doctor", "sandbox", "sql", "help"],
   ]);
   for (const name of commands.slice(0, -1)) {
     const { code, stdout: help } = await run([name, "--help"]);
     expect(code).toBe(0);
     expect(help).toContain("--json");
-    expect(help).toMatch(/Example:\n {2}npm start/);
+    expect(help).toMatch(/Example:\n {2}.*npm (?:start|run)/);
   }
 });
 
