@@ -10,7 +10,7 @@ import { reportError } from "./commands/output.ts";
 /** What may keep the process up once a command is done: a connection that does not close, a terminal's input. */
 const STUCK_MS = 2_000;
 
-const json = isForJson(process.argv);
+const json = isForJson(process.argv, process.env);
 
 process.on("uncaughtException", (error) => {
   process.exit(reportError(error, json));

@@ -8,6 +8,7 @@ import { forPerson } from "../invocation.ts";
 import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
 import { version } from "../version.ts";
 import { printWarning } from "./output.ts";
+import { findSwallowedOption, swallowed } from "./swallowed-options.ts";
 
 export interface Surroundings {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -15,9 +16,15 @@ export interface Surroundings {
   readonly leave: (exitCode: number) => void;
 }
 
-/** Whether results and errors are for a program. Known before the rest is parsed, as parsing may fail, too. */
-export function isForJson(argv: readonly string[]): boolean {
-  return argv.includes("--json");
+/**
+ * Whether results and errors are for a program. Known before the rest is parsed, as parsing may fail, too. Also where npm took the option
+ * for itself (see swallowed-options.ts): it means the same there.
+ */
+export function isForJson(
+  argv: readonly string[],
+  environment: Surroundings["environment"],
+): boolean {
+  return argv.includes("--json") || findSwallowedOption(["--json"], argv, environment) !== null;
 }
 
 /** Resolves with the exit code of the command. Rejects with what went wrong. */
@@ -61,7 +68,7 @@ function createProgram(
   { environment, leave }: Surroundings,
   end: (exitCode: number) => void,
 ): Command {
-  const json = isForJson(argv);
+  const json = isForJson(argv, environment);
   /** Wraps what a command does: its exit code becomes the process's. */
   const run =
     <Arguments extends unknown[]>(work: (...args: Arguments) => Promise<number>) =>
@@ -93,6 +100,14 @@ Settings come from environment variables, every secret also from a file (NAME_FI
 Without DATABASE_URL, start runs everything on an embedded PostgreSQL below .data/ in this folder, and the
 other commands use it while it runs.`,
     );
+
+  program.hook("preAction", (_program, called) => {
+    const options = called.options.flatMap(({ long }) => long ?? []);
+    // --json is understood all the same.
+    const others = options.filter((option) => option !== "--json");
+    const option = findSwallowedOption(others, argv, environment);
+    if (option !== null) throw swallowed(option, called.name());
+  });
 
   const command = (nameAndArguments: string, description: string, example: string) => {
     const added = program

@@ -15,6 +15,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface DataLock {
   /** For the message of a process that comes second. */
   tell(state: OwnerState): Promise<void>;
+  /** False when the folder was removed, or made anew, while we run on what is gone. */
+  isStanding(): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -62,12 +64,15 @@ export async function lockData(dataDir: string): Promise<DataLock> {
     if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state });
   };
   await tell("starting");
+  const { ino } = await stat(file);
+  const isStanding = async () => (await stat(file).catch(() => null))?.ino === ino;
   return {
     tell,
+    isStanding,
     async release() {
       if (!held.isOpen) return;
-      // Before the lock is free: the next holder writes its own. The folder may be gone, removed while we ran.
-      await rm(join(dataDir, "owner"), { force: true }).catch(() => {});
+      // Before the lock is free: the next holder writes its own. In a folder that was made anew the file is another's.
+      if (await isStanding()) await rm(join(dataDir, "owner"), { force: true });
       held.close();
     },
   };

@@ -22,6 +22,7 @@ import {
   access,
   chmod,
   chown,
+  constants,
   cp,
   lstat,
   mkdir,
@@ -59,6 +60,8 @@ export interface EmbeddedPostgres {
   readonly url: string;
   /** PostgreSQL's own directory. */
   readonly clusterDir: string;
+  /** False when its folder was removed while it runs. */
+  isStanding(): Promise<boolean>;
   /** Ends sessions, writes everything down and resolves when the server is gone. Harmless when it is gone already. */
   stop(): Promise<void>;
   /** Stops as a power cut would: sessions are cut off, nothing is written down, the next start recovers. */
@@ -103,9 +106,9 @@ async function startLocked(
   return {
     url: toUrl(port, password),
     clusterDir,
+    isStanding: () => lock.isStanding(),
     async stop() {
-      // The folder may be gone, removed while we ran.
-      await lock.tell("stopping").catch(() => {});
+      if (await lock.isStanding()) await lock.tell("stopping");
       await server.stop();
       await lock.release();
     },
@@ -165,7 +168,14 @@ type User = { readonly name: string; readonly uid: number; readonly gid: number 
 const UNPRIVILEGED_USERS = ["postgres", "_postgres", "nobody"];
 
 async function makeDataDir(dataDir: string): Promise<void> {
-  await mkdir(dataDir, { recursive: true });
+  try {
+    await mkdir(dataDir, { recursive: true });
+    await access(dataDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new Error(
+      `The embedded database is kept in ${dataDir}, and this user cannot write there (${(error as NodeJS.ErrnoException).code}): start in a folder that it can write to.`,
+    );
+  }
 
   if (isRoot()) {
     const { mode } = await stat(dataDir);

@@ -19,6 +19,7 @@ import { createConnections } from "../sync/connections.ts";
 import { describeSource } from "../sync/source.ts";
 import { DataInUseError, readOwner } from "./data-lock.ts";
 import {
+  type EmbeddedPostgres,
   findEmbeddedPostgres,
   isEmbeddedPostgresInstalled,
   startEmbeddedPostgres,
@@ -60,6 +61,7 @@ export async function startPlayground(config: Config, log: Log): Promise<Playgro
     "DATABASE_URL is not set: starting an embedded PostgreSQL, sample accounts and a sandbox API",
   );
   const server = await startServer(dataDir, log);
+  const endWatch = watchFolder(server, dataDir, log);
   let sandbox: Sandbox | null = null;
   try {
     const isNew = await prepareDatabase(server.url, log);
@@ -75,11 +77,13 @@ export async function startPlayground(config: Config, log: Log): Promise<Playgro
       facts,
       introduction: (daemonUrl) => toIntroduction(facts, daemonUrl),
       async close() {
+        endWatch();
         await sandbox?.close();
         await server.stop();
       },
     };
   } catch (error) {
+    endWatch();
     await sandbox?.close();
     await server.stop();
     throw error;
@@ -146,6 +150,21 @@ async function startServer(dataDir: string, log: Log) {
       },
     );
   }
+}
+
+const LOOK_AT_FOLDER_EVERY_MS = 1_000;
+
+/** `rm -rf .data` while we run starts nothing afresh: the server goes on with files that have no name any more, until it notices. */
+function watchFolder(server: EmbeddedPostgres, dataDir: string, log: Log): () => void {
+  const timer = setInterval(async () => {
+    if (await server.isStanding()) return;
+    clearInterval(timer);
+    log.error(
+      { data_directory: dataDir },
+      "the folder of the embedded database was removed while it is in use: stop this process with Ctrl-C, then start again",
+    );
+  }, LOOK_AT_FOLDER_EVERY_MS);
+  return () => clearInterval(timer);
 }
 
 /** Resolves with whether the sample accounts were inserted: after the migration, so that they are captured like any others. */

@@ -1,5 +1,5 @@
 /** A start from nothing is normal operation from its first line to its last: no warning, and nothing on standard error. */
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -44,6 +44,49 @@ test.each(["json", "pretty"])(
     }
   },
 );
+
+test("a folder that cannot be written to is one sentence", async () => {
+  // A file where the folder would be: not even root can make it.
+  await writeFile(join(folder, ".data"), "");
+
+  const refused = startProcess({ cwd: folder, env: { HTTP_PORT: "0" } });
+
+  expect(await refused.exit).toEqual({ code: 1, signal: null });
+  expect(refused.stderr).toEqual([
+    expect.stringMatching(
+      /^error: The embedded database is kept in \S+, and this user cannot write there \(EEXIST\): start in a folder that it can write to\.$/,
+    ),
+    expect.stringContaining("DATABASE_URL"),
+  ]);
+});
+
+test("when the folder is removed while it runs, it says so, and what to do", async () => {
+  const running = startProcess({ cwd: folder, env: { HTTP_PORT: "0", LOG_FORMAT: "json" } });
+  await running.waitForLine(/^Ctrl-C stops/, 30_000);
+
+  await rm(join(folder, ".data"), { recursive: true, force: true, maxRetries: 20 });
+
+  await running.waitForLine(/"level":"error".*was removed while it is in use.*Ctrl-C/);
+  running.signal("SIGINT");
+  expect(await running.exit).toEqual({ code: 0, signal: null });
+  expect(await readdir(folder)).toEqual([]);
+});
+
+test("Ctrl-C while the first database is being made leaves nothing half-made", async () => {
+  const running = startProcess({ cwd: folder, ownGroup: true, env: { HTTP_PORT: "0" } });
+  await eventually(async () =>
+    expect(await readdir(join(folder, ".data"))).toContainEqual(
+      expect.stringMatching(/^cluster\.\d+$/),
+    ),
+  );
+
+  running.signalGroup("SIGINT");
+
+  expect(await running.exit).toEqual({ code: 0, signal: null });
+  expect(running.stderr).toEqual([]);
+  const left = await readdir(join(folder, ".data"));
+  expect(left.filter((name) => /^cluster\.|^owner/.test(name))).toEqual([]);
+});
 
 async function stop(running: RunningProcess): Promise<void> {
   running.signalGroup("SIGINT");

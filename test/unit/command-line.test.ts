@@ -34,10 +34,51 @@ test.each([
   expect(report.hint).toContain("account-sync");
 });
 
-test("--json counts wherever it stands", () => {
-  expect(isForJson(["node", "main.ts", "--json", "status"])).toBe(true);
-  expect(isForJson(["node", "main.ts", "status", "--json"])).toBe(true);
-  expect(isForJson(["node", "main.ts", "status"])).toBe(false);
+test("--json counts wherever it stands, and where npm took it", () => {
+  const byNpm = { npm_lifecycle_event: "start", npm_config_json: "true" };
+
+  expect(isForJson(["node", "main.ts", "--json", "status"], {})).toBe(true);
+  expect(isForJson(["node", "main.ts", "status", "--json"], {})).toBe(true);
+  expect(isForJson(["node", "main.ts", "status"], byNpm)).toBe(true);
+  expect(isForJson(["node", "main.ts", "status"], {})).toBe(false);
+  expect(isForJson(["node", "main.ts"], { npm_config_json: "true" })).toBe(false);
+});
+
+test.each([
+  ["reconcile --dry-run", ["reconcile"], { npm_config_dry_run: "true" }],
+  ["backfill --missing", ["backfill"], { npm_config_missing: "true" }],
+  ["retry --all", ["retry", "validation"], { npm_config_all: "true" }],
+  ["uninstall --yes", ["uninstall"], { npm_config_yes: "true" }],
+  ["sync --user", ["sync", "1", "budi"], { npm_config_user: "budi" }],
+  ["sandbox --port", ["sandbox"], { npm_config_port: "8080" }],
+])("npm start %s, which npm keeps for itself, does nothing but say so", async (call, args, npm) => {
+  const error = await runCommandLine(["node", "main.ts", ...args], {
+    environment: { npm_lifecycle_event: "start", ...npm },
+    leave: () => {},
+  }).then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+
+  const [, option] = call.split(" ");
+  expect(describeError(error)).toMatchObject({
+    exitCode: 2,
+    message: `npm took ${option} for itself, so that account-sync has not seen it.`,
+    hint: `Put -- before it: account-sync ${call}`,
+  });
+});
+
+test.each([
+  ["given after --", ["retry", "--all"], { npm_lifecycle_event: "start", npm_config_all: "true" }],
+  ["of a script that is not ours", ["retry"], { npm_lifecycle_event: "x", npm_config_all: "true" }],
+  ["switched off", ["retry"], { npm_lifecycle_event: "start", npm_config_all: "" }],
+])("an option %s is not taken for one that npm kept", async (_name, args, environment) => {
+  const error = await runCommandLine(["node", "main.ts", ...args, "--class", "odd"], {
+    environment,
+    leave: () => {},
+  }).catch((reason: unknown) => reason);
+
+  expect(describeError(error).message).toContain("Allowed choices are validation,");
 });
 
 test("an error that was not foreseen is described without what it says", () => {
