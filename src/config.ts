@@ -7,6 +7,13 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { OperatorError } from "./operator-error.ts";
 import { LANGUAGES } from "./sync/messages.ts";
+import {
+  type Environment,
+  findServiceLinkValues,
+  findUnknownSettings,
+  isUnset,
+  type UnknownSetting,
+} from "./unknown-settings.ts";
 
 export type Config = ReturnType<typeof readConfig>;
 
@@ -25,15 +32,9 @@ const SECRETS = [
 const MS_MAX = 2_147_483_647;
 
 /** @throws OperatorError (exit code 2) that names every problem */
-export function readConfig(environment: Readonly<Record<string, string | undefined>>) {
-  const { values, problems } = readSecretFiles(environment);
-  const parsed = settings.safeParse(values);
-  if (!parsed.success) {
-    problems.push(
-      ...parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`),
-    );
-  }
-  if (problems.length > 0 || !parsed.success) {
+export function readConfig(environment: Environment) {
+  const { values, problems } = readSettings(environment);
+  if (values === null) {
     throw new OperatorError(
       `The configuration has ${problems.length === 1 ? "a problem" : `${problems.length} problems`}:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
       {
@@ -42,19 +43,39 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       },
     );
   }
-  return toConfig(parsed.data);
+  return toConfig(values);
+}
+
+/** What each setting comes to, defaults included, or everything that is wrong. */
+function readSettings(
+  environment: Environment,
+):
+  | { readonly values: z.infer<typeof settings>; readonly problems: readonly [] }
+  | { readonly values: null; readonly problems: readonly string[] } {
+  const { values, problems } = readSecretFiles(environment);
+  for (const { name, problem } of findServiceLinkValues(environment, knownNames())) {
+    problems.push(problem);
+    delete values[name];
+  }
+  const parsed = settings.safeParse(values);
+  if (!parsed.success) {
+    problems.push(
+      ...parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`),
+    );
+  }
+  return problems.length > 0 || !parsed.success
+    ? { values: null, problems }
+    : { values: parsed.data, problems: [] };
 }
 
 /** Variables that look like ours and are not: most likely misspelled. */
-export function unknownSettings(
-  environment: Readonly<Record<string, string | undefined>>,
-): string[] {
-  const known = new Set(Object.keys(settings.shape));
-  return Object.keys(environment).filter(
-    (name) =>
-      /^(?:SYNC_|CUSTOMER_API_|LISTEN_DATABASE_)/.test(name) &&
-      !known.has(name.replace(/_FILE$/, "")),
-  );
+export function unknownSettings(environment: Environment): UnknownSetting[] {
+  return findUnknownSettings(environment, knownNames());
+}
+
+/** Every name that is read from the environment. */
+export function knownNames(): string[] {
+  return [...Object.keys(settings.shape), ...SECRETS.map((name) => `${name}_FILE`)];
 }
 
 function milliseconds(fallback: number, minimum = 0) {
@@ -332,12 +353,11 @@ function toAuth(values: z.infer<typeof settings>) {
   } as const;
 }
 
-function readSecretFiles(environment: Readonly<Record<string, string | undefined>>) {
+function readSecretFiles(environment: Environment) {
   const problems: string[] = [];
-  // An empty variable is how compose files and shells write "not set".
   const values: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
-    if (value !== undefined && value !== "") values[name] = value;
+    if (value !== undefined && !isUnset(value)) values[name] = value;
   }
   for (const name of SECRETS) {
     const file = values[`${name}_FILE`];

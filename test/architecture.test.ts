@@ -36,6 +36,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Pure: types, each other, and libraries that do no I/O. */
 const PURE = [
+  "edit-distance.ts",
+  "unknown-settings.ts",
   "checks/names.ts",
   "sync/command.ts",
   "sync/field-paths.ts",

@@ -6,6 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { type Config, readConfig, unknownSettings } from "../config.ts";
 import { forPerson } from "../invocation.ts";
 import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
+import { describeUnknownSetting } from "../unknown-settings.ts";
 import { version } from "../version.ts";
 import { printWarning } from "./output.ts";
 import { findSwallowedOption, swallowed } from "./swallowed-options.ts";
@@ -75,8 +76,8 @@ function createProgram(
     async (...args: Arguments) =>
       end(await work(...args));
   const config = (): Config => {
-    for (const name of unknownSettings(environment)) {
-      printWarning(`${name} is no setting of account-sync and is ignored: is it misspelled?`, json);
+    for (const unknown of unknownSettings(environment)) {
+      printWarning(describeUnknownSetting(unknown), json);
     }
     return readConfig(environment);
   };

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { readConfig, unknownSettings } from "../../src/config.ts";
+import { readConfig } from "../../src/config.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "account-sync-test-config-"));
@@ -187,17 +187,6 @@ test("client credentials ask below the base URL unless told otherwise", () => {
   });
 
   expect(api.auth).toMatchObject({ kind: "client_credentials", tokenUrl: "", style: "json" });
-});
-
-test("settings that look like ours and are not are pointed out", () => {
-  const unknown = unknownSettings({
-    SYNC_QUIT_PERIOD_MS: "1",
-    CUSTOMER_API_TOKEN_FILE: "/run/secrets/token",
-    CUSTOMER_API_URL: "https://api.example.com",
-    PATH: "/bin",
-  });
-
-  expect(unknown).toEqual(["SYNC_QUIT_PERIOD_MS"]);
 });
 
 function refusalOf(environment: Readonly<Record<string, string>>): OperatorError {
