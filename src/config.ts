@@ -8,6 +8,7 @@ import { z } from "zod";
 import { OperatorError } from "./operator-error.ts";
 import { LANGUAGES } from "./sync/messages.ts";
 import {
+  describeMissingDatabase,
   type Environment,
   findServiceLinkValues,
   findUnknownSettings,
@@ -31,9 +32,14 @@ const SECRETS = [
 /** setTimeout's ceiling, 24.8 days: beyond it Node would fire at once. */
 const MS_MAX = 2_147_483_647;
 
+export interface ReadOptions {
+  /** The caller never falls back to the embedded database, so settings of an API need no DATABASE_URL. */
+  readonly usesOwnDatabase?: boolean;
+}
+
 /** @throws OperatorError (exit code 2) that names every problem */
-export function readConfig(environment: Environment) {
-  const { values, problems } = readSettings(environment);
+export function readConfig(environment: Environment, options: ReadOptions = {}) {
+  const { values, problems } = readSettings(environment, options);
   if (values === null) {
     throw new OperatorError(
       `The configuration has ${problems.length === 1 ? "a problem" : `${problems.length} problems`}:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
@@ -49,6 +55,7 @@ export function readConfig(environment: Environment) {
 /** What each setting comes to, defaults included, or everything that is wrong. */
 function readSettings(
   environment: Environment,
+  { usesOwnDatabase = false }: ReadOptions = {},
 ):
   | { readonly values: z.infer<typeof settings>; readonly problems: readonly [] }
   | { readonly values: null; readonly problems: readonly string[] } {
@@ -57,6 +64,8 @@ function readSettings(
     problems.push(problem);
     delete values[name];
   }
+  const missing = usesOwnDatabase ? null : describeMissingDatabase(environment, knownNames());
+  if (missing !== null) problems.push(missing);
   const parsed = settings.safeParse(values);
   if (!parsed.success) {
     problems.push(

@@ -1,5 +1,5 @@
 /**
- * Environment variables that look like settings and are none. Pure.
+ * Environment variables that look like settings and are none, and what is missing because of them. Pure.
  *
  * A misspelled name does nothing, so nothing says that it is misspelled. Variables of other programs must not be reported: a warning that
  * is always there is not read.
@@ -50,15 +50,18 @@ function findNearest(name: string, known: readonly string[]) {
   const withoutFile = name.replace(/_FILE$/, "");
   if (known.includes(withoutFile)) return { nearest: withoutFile, distance: 1 };
 
+  const hasOurPrefix = OUR_PREFIXES.test(name);
   let nearest = "";
   let distance = Number.POSITIVE_INFINITY;
   for (const candidate of known) {
     // NODE_TLS_REJECT_UNAUTHORIZED is read, but it is Node's.
     if (NOT_OURS.test(candidate)) continue;
+    // Most variables are far from any setting, and every start compares all of them.
+    if (!hasOurPrefix && Math.abs(name.length - candidate.length) > SLIPS_MAX) continue;
     const candidateDistance = Math.min(
       editDistance(name, candidate),
       // Only below our prefixes: elsewhere a word more or less makes another name, as TOKEN is not HTTP_TOKEN.
-      OUR_PREFIXES.test(name) ? 1 + countDifferentWords(name, candidate) : Number.POSITIVE_INFINITY,
+      hasOurPrefix ? 1 + countDifferentWords(name, candidate) : Number.POSITIVE_INFINITY,
     );
     if (candidateDistance < distance) [nearest, distance] = [candidate, candidateDistance];
   }
@@ -71,6 +74,48 @@ function countDifferentWords(one: string, other: string): number {
   const isIn = (list: readonly string[]) => (word: string) => list.includes(word);
   const shared = words.filter(isIn(otherWords)).length;
   return words.length + otherWords.length - shared - otherWords.filter(isIn(words)).length;
+}
+
+/**
+ * Without a database of its own, account-sync runs on the embedded one, which holds invented accounts. None of those may go to a real API,
+ * so no setting of one is accepted. Null when nothing is missing.
+ */
+export function describeMissingDatabase(
+  environment: Environment,
+  known: readonly string[],
+): string | null {
+  if (!isUnset(environment["DATABASE_URL"]) || !isUnset(environment["DATABASE_URL_FILE"]))
+    return null;
+  const needing = Object.entries(environment)
+    .filter(
+      ([name, value]) =>
+        /^(?:CUSTOMER_API|LISTEN_DATABASE)_/.test(name) &&
+        !isUnset(value) &&
+        !isServiceLink(name, value),
+    )
+    .map(([name]) => name);
+  if (needing.length === 0) return null;
+
+  const likely = findLikelyDatabases(environment, known);
+  const guess =
+    likely.length === 0
+      ? ""
+      : ` ${enumerate(likely)} ${likely.length === 1 ? "is" : "are"} set: is DATABASE_URL meant?`;
+  return `DATABASE_URL is missing, and ${enumerate(needing)} ${needing.length === 1 ? "is" : "are"} for a database of your own: the accounts of the embedded one are invented, and are sent to the sandbox only. Set DATABASE_URL, or unset ${needing.length === 1 ? needing[0] : "the others"} to try account-sync out.${guess}`;
+}
+
+/** What may have been meant by DATABASE_URL: spelled like it, known from libpq and other programs, or holding such a URL. */
+function findLikelyDatabases(environment: Environment, known: readonly string[]): string[] {
+  return Object.entries(environment).flatMap(([name, value]) => {
+    if (isUnset(value) || known.includes(name) || isServiceLink(name, value)) return [];
+    const isSpelledLikeIt = ["DATABASE_URL", "DATABASE_URL_FILE"].some(
+      (wanted) => editDistance(name.toUpperCase(), wanted) <= SLIPS_MAX,
+    );
+    const isOfLibpq = /^PG(?:HOST|HOSTADDR|PORT|DATABASE|USER|SERVICE)$/.test(name);
+    const isDatabase = /^(?:DATABASE|DB)_(?:HOST|NAME|USER|DSN)$/.test(name);
+    const holdsUrl = /^postgres(?:ql)?:\/\//.test(value ?? "");
+    return isSpelledLikeIt || isOfLibpq || isDatabase || holdsUrl ? [name] : [];
+  });
 }
 
 /**
@@ -102,4 +147,10 @@ function isServiceLink(name: string, value: string | undefined): boolean {
 /** An empty variable is how compose files and shells write "not set". */
 export function isUnset(value: string | undefined): boolean {
   return value === undefined || value === "";
+}
+
+function enumerate(names: readonly string[]): string {
+  return names.length === 1
+    ? (names[0] ?? "")
+    : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }

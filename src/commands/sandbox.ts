@@ -54,7 +54,7 @@ function introduction(running: {
   readonly staticToken: string;
 }): string[] {
   return [
-    `Sandbox customer API on ${running.url}. To send to it:`,
+    `Sandbox customer API on ${running.url}. To send to it from a database of your own (DATABASE_URL):`,
     "",
     `  export CUSTOMER_API_URL=${running.url}`,
     `  export CUSTOMER_API_CLIENT_ID=${running.clientId}`,

@@ -42,7 +42,8 @@ export function toConfig(options: AccountSyncOptions, environment: Environment):
   if (userId !== undefined) told["SYNC_USER_ID"] = userId;
   if (messages !== undefined) told["MESSAGES"] = messages;
   if (concurrency !== undefined) told["SYNC_CONCURRENCY"] = String(concurrency);
-  return readConfig(told);
+  // The library never uses the embedded database; a pool is not in the settings.
+  return readConfig(told, { usesOwnDatabase: true });
 }
 
 function withoutApi(environment: Environment): Record<string, string | undefined> {

@@ -222,6 +222,10 @@ async function startSandboxIfNeeded(
   const portFile = join(dataDir, "sandbox-port");
   const reason = await whySandbox(config, databaseUrl);
   if (reason === null) {
+    log.warn(
+      {},
+      "a row of m_backend_ext_config says where to send: what the embedded database holds goes there, and not to a sandbox",
+    );
     // Commands look here for a sandbox.
     await rm(portFile, { force: true });
     return null;
@@ -243,9 +247,11 @@ async function startSandboxIfNeeded(
   return sandbox;
 }
 
-/** Null when the environment or a row of m_backend_ext_config says where to send. A row that was asked for by its id is no maybe. */
+/**
+ * Null when a row of m_backend_ext_config says where to send: it is put into the embedded database by hand only. The environment never
+ * says so, as the configuration refuses settings of an API without a DATABASE_URL.
+ */
 async function whySandbox(config: Config, databaseUrl: string): Promise<string | null> {
-  if (config.api.url !== null || config.api.configId !== null) return null;
   return await withDatabase(databaseUrl, async (db) => {
     const connections = createConnections(db, await describeSource(db), config.api);
     const connection = await connections.of(null);

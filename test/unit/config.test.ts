@@ -6,6 +6,9 @@ import { afterAll, expect, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 
+/** What every setting of an API needs beside itself. */
+const OURS = { DATABASE_URL: "postgres://account_sync:secret@db.example.com/crm" };
+
 const folder = mkdtempSync(join(tmpdir(), "account-sync-test-config-"));
 
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -62,6 +65,7 @@ test("an empty variable is one that is not set", () => {
 
 test("durations may be as small as tests and demonstrations want them", () => {
   const { sync, api } = readConfig({
+    ...OURS,
     SYNC_QUIET_PERIOD_MS: "0",
     SYNC_BACKOFF_MIN_MS: "50",
     SYNC_LEASE_MS: "1000",
@@ -109,7 +113,7 @@ test.each([
   ["LOG_LEVEL", "loud"],
   ["LOG_FORMAT", "xml"],
 ])("%s=%s is refused by name, with exit code 2", (name, value) => {
-  const error = refusalOf({ [name]: value });
+  const error = refusalOf({ ...OURS, [name]: value });
 
   expect(error.message).toContain(
     name === "CUSTOMER_API_CLIENT_ID" ? "CUSTOMER_API_CLIENT_SECRET is missing" : `${name} `,
@@ -141,11 +145,11 @@ test.each([
     "CUSTOMER_API_TOKEN and CUSTOMER_API_CLIENT_ID are both set",
   ],
 ])("settings that contradict each other are refused: %o", (environment, message) => {
-  expect(refusalOf(environment).message).toContain(message);
+  expect(refusalOf({ ...OURS, ...environment }).message).toContain(message);
 });
 
 test("lookup needs a path to look at, and takes both placeholders", () => {
-  const lookup = { CUSTOMER_API_UNKNOWN_OUTCOME: "lookup" };
+  const lookup = { ...OURS, CUSTOMER_API_UNKNOWN_OUTCOME: "lookup" };
   const path = "/api/customer/{account_id}?code={account_no}";
 
   expect(refusalOf(lookup).message).toContain("CUSTOMER_API_LOOKUP_PATH is missing");
@@ -156,7 +160,10 @@ test("lookup needs a path to look at, and takes both placeholders", () => {
 });
 
 test("a placeholder that nothing stands for is named", () => {
-  const { message } = refusalOf({ CUSTOMER_API_LOOKUP_PATH: "/x?code={account_no}&name={name}" });
+  const { message } = refusalOf({
+    ...OURS,
+    CUSTOMER_API_LOOKUP_PATH: "/x?code={account_no}&name={name}",
+  });
 
   expect(message).toContain("{name}, which nothing stands for");
 });
@@ -165,7 +172,7 @@ test("a secret may come from a file, without the line's end", () => {
   const file = join(folder, "token");
   writeFileSync(file, "from-a-file\n");
 
-  const { api } = readConfig({ CUSTOMER_API_TOKEN_FILE: file });
+  const { api } = readConfig({ ...OURS, CUSTOMER_API_TOKEN_FILE: file });
 
   expect(api.auth).toEqual({ kind: "static", token: "from-a-file" });
 });
@@ -181,6 +188,7 @@ test("a secret's file that is not there, or beside the secret itself, is refused
 
 test("client credentials ask below the base URL unless told otherwise", () => {
   const { api } = readConfig({
+    ...OURS,
     CUSTOMER_API_CLIENT_ID: "id",
     CUSTOMER_API_CLIENT_SECRET: "secret",
     CUSTOMER_API_TOKEN_STYLE: "json",

@@ -1,13 +1,21 @@
-/** Names that look like ours are told with what was meant, names of other programs are not. */
+/** Names that look like ours are told with what was meant, names of other programs are not; and no API is configured without a database. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { knownNames, readConfig, unknownSettings } from "../../src/config.ts";
 import { editDistance } from "../../src/edit-distance.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 import { describeUnknownSetting } from "../../src/unknown-settings.ts";
 
+const DATABASE = "postgres://account_sync:s3cret@db.example.com/crm";
 /** Read, but not ours: Node's own. */
 const ours = knownNames().filter((name) => !name.startsWith("NODE_"));
+
+const folder = mkdtempSync(join(tmpdir(), "account-sync-test-settings-"));
+
+afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("an unknown setting", () => {
   test.each([
@@ -118,6 +126,85 @@ test("an HTTP_PORT that Kubernetes has set is refused with the reason and the wa
   expect(message).toContain("has a problem:");
 });
 
+describe("without a database of one's own", () => {
+  const known = knownNames();
+
+  test.each(known.filter((name) => /^(?:CUSTOMER_API|LISTEN_DATABASE)_/.test(name)))(
+    "%s is refused",
+    (name) => {
+      expect(refusalOf({ [name]: "1" }).message).toContain(
+        `DATABASE_URL is missing, and ${name} is for a database of your own`,
+      );
+    },
+  );
+
+  test.each(known.filter((name) => /^(?:SYNC|HTTP|LOG)_/.test(name) && !name.endsWith("_FILE")))(
+    "%s is not refused for that",
+    (name) => {
+      expect(messageOf({ [name]: "1" })).not.toContain("DATABASE_URL");
+    },
+  );
+
+  test.each<[string, Record<string, string>]>([
+    ["empty", { DATABASE_URL: "" }],
+    ["empty, and its file too", { DATABASE_URL: "", DATABASE_URL_FILE: "" }],
+    ["blank", { DATABASE_URL: "  " }],
+    ["in a file that is empty", { DATABASE_URL_FILE: fileWith("") }],
+    ["in a file that is blank", { DATABASE_URL_FILE: fileWith(" \n") }],
+    ["in a file that is not there", { DATABASE_URL_FILE: join(folder, "none") }],
+    ["told for LISTEN only", { LISTEN_DATABASE_URL: DATABASE }],
+  ])("an API is refused when DATABASE_URL is %s", (_, environment) => {
+    const error = refusalOf({ CUSTOMER_API_URL: "https://api.example.com", ...environment });
+
+    expect(error.message).toContain("DATABASE_URL");
+    expect(error.exitCode).toBe(2);
+  });
+
+  test("a name of the API's that is not known, or a token in a file, is refused as well", () => {
+    const { message } = refusalOf({
+      CUSTOMER_API_URI: "https://api.example.com",
+      CUSTOMER_API_TOKEN_FILE: fileWith("token"),
+    });
+
+    expect(message).toContain("CUSTOMER_API_URI and CUSTOMER_API_TOKEN_FILE are for a database");
+  });
+
+  test.each([
+    ["DATABSE_URL", "app"],
+    ["DATABASE_URI", "app"],
+    ["DATABASE_URL_FIEL", "/run/secrets/database"],
+    ["PGDATABASE", "crm"],
+    ["PGHOST", "db.example.com"],
+    ["DATABASE_HOST", "db.example.com"],
+    ["DB_HOST", "db.example.com"],
+    ["POSTGRES_URL", DATABASE],
+    ["CRM_DB", DATABASE],
+  ])("%s is named as what may be meant", (name, value) => {
+    const { message } = refusalOf({ CUSTOMER_API_URL: "https://api.example.com", [name]: value });
+
+    expect(message).toContain(` ${name} is set: is DATABASE_URL meant?`);
+    expect(message).not.toContain("s3cret");
+  });
+
+  test("nothing is guessed where nothing is near", () => {
+    const { message } = refusalOf({ CUSTOMER_API_URL: "https://api.example.com", PATH: "/bin" });
+
+    expect(message).not.toContain("meant");
+  });
+
+  test("an empty setting of the API is none", () => {
+    expect(() => readConfig({ CUSTOMER_API_URL: "", CUSTOMER_API_TOKEN_FILE: "" })).not.toThrow();
+  });
+
+  test("a caller that brings a database may have an API", () => {
+    const environment = { CUSTOMER_API_URL: "https://api.example.com" };
+
+    expect(readConfig(environment, { usesOwnDatabase: true }).api.url).toBe(
+      environment.CUSTOMER_API_URL,
+    );
+  });
+});
+
 /** As https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables has them. */
 function serviceLinks(service: string): Record<string, string> {
   const name = service.toUpperCase().replaceAll("-", "_");
@@ -131,6 +218,21 @@ function serviceLinks(service: string): Record<string, string> {
     [`${name}_PORT_80_TCP_PORT`]: "80",
     [`${name}_PORT_80_TCP_ADDR`]: "10.96.0.7",
   };
+}
+
+function fileWith(text: string): string {
+  const file = join(mkdtempSync(join(folder, "file-")), "secret");
+  writeFileSync(file, text);
+  return file;
+}
+
+function messageOf(environment: Readonly<Record<string, string>>): string {
+  try {
+    readConfig(environment);
+    return "";
+  } catch (error) {
+    return error instanceof Error ? error.message : "";
+  }
 }
 
 function refusalOf(environment: Readonly<Record<string, string>>): OperatorError {

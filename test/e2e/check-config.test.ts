@@ -1,0 +1,97 @@
+/** The environment is checked as a whole before anything is connected to, and no command sends invented accounts to a real API. */
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { runCommandLine } from "../../src/commands/command-line.ts";
+import { reportError } from "../../src/commands/output.ts";
+import { startProcess } from "../support/process.ts";
+
+/** Counts who connects, and answers nothing. */
+let server: Server;
+let connections = 0;
+let url: string;
+/** Without a .data/ of a start. */
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "account-sync-test-check-config-"));
+  server = createServer((socket) => {
+    connections += 1;
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const address = server.address();
+  url = `127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
+});
+
+afterAll(async () => {
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("no command takes an API without a database, and none connects to it or starts an embedded one", async () => {
+  const help = await run(["--help"], {});
+  const commands = [...help.stdout.matchAll(/^ {2}([a-z][a-z-]+)(.*?)(?: {2}|$)/gm)].map(
+    ([, name = "", takes = ""]) => [
+      name,
+      ...[...takes.matchAll(/[<[](?!options)[^>\]]+[>\]]/g)].map(() => "1"),
+    ],
+  );
+  const names = commands.map(([name]) => name);
+  expect(names).toEqual(expect.arrayContaining(["start", "sync", "doctor"]));
+  // Neither reads the configuration.
+  const reading = commands.filter(([name = ""]) => !["help", "sandbox"].includes(name));
+
+  const environment = {
+    CUSTOMER_API_URL: `http://${url}`,
+    CUSTOMER_API_INSECURE: "true",
+    DATABSE_URL: `postgres://app:canary@${url}/crm`,
+  };
+  const ended = [];
+  for (const args of [...reading, ["sql"]]) {
+    const { code, said } = await runHere(args, environment);
+    ended.push({
+      args,
+      // As of anything else that doctor finds, its exit code is 1.
+      code: args[0] === "doctor" && code === 1 ? 2 : code,
+      isRefused: /DATABASE_URL is missing.* DATABSE_URL is set/.test(said),
+      hasLeaked: said.includes("canary"),
+    });
+  }
+
+  const refused = { code: 2, isRefused: true, hasLeaked: false };
+  expect(ended).toEqual(ended.map(({ args }) => ({ args, ...refused })));
+  expect(connections).toBe(0);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+/** In this process, which is quicker: a command that goes on would hang, and would connect. */
+async function runHere(args: readonly string[], environment: Readonly<Record<string, string>>) {
+  const said: string[] = [];
+  const write = (text: unknown) => said.push(String(text)) > 0;
+  const spies = [process.stdout, process.stderr].map((stream) =>
+    vi.spyOn(stream, "write").mockImplementation(write),
+  );
+  try {
+    const code = await runCommandLine(["node", "main.ts", ...args], {
+      environment,
+      leave: () => {},
+    }).catch((error: unknown) => reportError(error, false));
+    return { code, said: said.join("") };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+async function run(args: readonly string[], env: Readonly<Record<string, string>>) {
+  const running = startProcess({ args, env, cwd: folder });
+  const { code } = await running.exit;
+  const toText = (lines: readonly string[]) => lines.map((line) => `${line}\n`).join("");
+  return { code, stdout: toText(running.stdout), stderr: toText(running.stderr) };
+}
