@@ -53,7 +53,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}) 
 }
 
 /** What each setting comes to, defaults included, or everything that is wrong. */
-function readSettings(
+export function readSettings(
   environment: Environment,
   { usesOwnDatabase = false }: ReadOptions = {},
 ):
@@ -85,6 +85,11 @@ export function unknownSettings(environment: Environment): UnknownSetting[] {
 /** Every name that is read from the environment. */
 export function knownNames(): string[] {
   return [...Object.keys(settings.shape), ...SECRETS.map((name) => `${name}_FILE`)];
+}
+
+/** Whether its value is never shown. */
+export function isSecret(name: string): boolean {
+  return SECRETS.some((secret) => secret === name);
 }
 
 function milliseconds(fallback: number, minimum = 0) {

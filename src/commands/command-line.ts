@@ -274,6 +274,17 @@ other commands use it while it runs.`,
   );
 
   command(
+    "check-config",
+    "read the environment as start does, and say what is wrong with it; connects to nothing",
+    "account-sync check-config",
+  ).action(
+    run(async () => {
+      const { checkConfig } = await import("./check-config.ts");
+      return checkConfig(environment, { json });
+    }),
+  );
+
+  command(
     "sandbox",
     "run a stand-in customer API for trying things out; development only",
     "account-sync sandbox --port 8080 --data sandbox.json",

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runCommandLine } from "../../src/commands/command-line.ts";
 import { reportError } from "../../src/commands/output.ts";
 import { startProcess } from "../support/process.ts";
@@ -35,6 +35,96 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const SECRETS = {
+  CUSTOMER_API_CLIENT_ID: "canary-client",
+  CUSTOMER_API_CLIENT_SECRET: "canary-secret",
+  CUSTOMER_API_HEADERS: '{"X-Key":"canary-key"}',
+  HTTP_TOKEN: "canary-token",
+};
+
+function validEnvironment() {
+  return {
+    DATABASE_URL: `postgres://app:canary-password@${url}/crm?sslmode=disable&password=canary-other`,
+    CUSTOMER_API_URL: `http://canary-user:canary-password@${url}/v1?key=canary-query`,
+    SYNC_LEASE_MS: "5000",
+    ...SECRETS,
+  };
+}
+
+describe("check-config", () => {
+  test("says of a valid environment what it sets, without a secret and without connecting", async () => {
+    const { code, stdout, stderr } = await run(["check-config"], validEnvironment());
+
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^The configuration is valid\./);
+    expect(stdout).toMatch(new RegExp(`DATABASE_URL +postgres://${url}/crm +environment`));
+    expect(stdout).toMatch(/SYNC_LEASE_MS +5000 +environment/);
+    expect(stdout).not.toContain("canary");
+    expect(connections).toBe(0);
+  });
+
+  test("with --json lists every setting with where it comes from", async () => {
+    const { code, stdout } = await run(["check-config", "--json"], validEnvironment());
+
+    expect(code).toBe(0);
+    expect(stdout).not.toContain("canary");
+    const { settings, ...report } = JSON.parse(stdout);
+    expect(report).toEqual({ valid: true, problems: [], unknown: [] });
+    expect(settings).toEqual(
+      expect.arrayContaining([
+        { name: "CUSTOMER_API_URL", value: `http://${url}/v1`, from: "environment" },
+        { name: "HTTP_TOKEN", value: "(hidden)", from: "environment" },
+        { name: "HTTP_PORT", value: 9464, from: "default" },
+        { name: "CUSTOMER_API_TOKEN", value: null, from: "default" },
+      ]),
+    );
+  });
+
+  test("with nothing set has nothing to object to", async () => {
+    const { code, stdout } = await run(["check-config"], {});
+
+    expect(code).toBe(0);
+    expect(stdout).toContain("Every setting has its default");
+  });
+
+  test("lists every problem and every unknown variable, and ends with 2", async () => {
+    const environment = {
+      DATABASE_URL: "mysql://app:canary@host/app",
+      HTTP_TOKEN: "canary",
+      SNYC_LEASE_MS: "canary",
+      LOG_DIRECTORY: "canary",
+    };
+
+    const text = await run(["check-config"], environment);
+    const json = await run(["check-config", "--json"], environment);
+
+    expect([text.code, json.code]).toEqual([2, 2]);
+    expect(text.stdout.split("\n")).toEqual([
+      "The configuration has 4 problems:",
+      expect.stringContaining("DATABASE_URL must be a URL like"),
+      "  HTTP_TOKEN must have at least 8 characters",
+      expect.stringContaining("SNYC_LEASE_MS is no setting"),
+      expect.stringContaining("LOG_DIRECTORY is no setting"),
+      "The README lists every setting.",
+      "",
+    ]);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      valid: false,
+      problems: [expect.stringContaining("DATABASE_URL"), expect.stringContaining("HTTP_TOKEN")],
+      unknown: [{ name: "SNYC_LEASE_MS", nearest: "SYNC_LEASE_MS" }, { name: "LOG_DIRECTORY" }],
+      settings: [],
+    });
+    expect(text.stdout + json.stdout).not.toContain("canary");
+  });
+
+  test("an unknown variable alone is enough", async () => {
+    const { code, stdout } = await run(["check-config"], { DATABSE_URL: "postgres://host/app" });
+
+    expect(code).toBe(2);
+    expect(stdout).toContain("DATABSE_URL is no setting of account-sync and is ignored");
+  });
+});
+
 test("no command takes an API without a database, and none connects to it or starts an embedded one", async () => {
   const help = await run(["--help"], {});
   const commands = [...help.stdout.matchAll(/^ {2}([a-z][a-z-]+)(.*?)(?: {2}|$)/gm)].map(
@@ -44,7 +134,7 @@ test("no command takes an API without a database, and none connects to it or sta
     ],
   );
   const names = commands.map(([name]) => name);
-  expect(names).toEqual(expect.arrayContaining(["start", "sync", "doctor"]));
+  expect(names).toEqual(expect.arrayContaining(["start", "sync", "doctor", "check-config"]));
   // Neither reads the configuration.
   const reading = commands.filter(([name = ""]) => !["help", "sandbox"].includes(name));
 

@@ -1,0 +1,88 @@
+/** `check-config`: reads the environment as `start` does, and says what is wrong with it. Connects to nothing. */
+import { isSecret, knownNames, readSettings, unknownSettings } from "../config.ts";
+import { describeUnknownSetting, type Environment, isUnset } from "../unknown-settings.ts";
+import { counted, printJson, printLine, toTable } from "./output.ts";
+
+export function checkConfig(
+  environment: Environment,
+  { json }: { readonly json: boolean },
+): number {
+  const { values, problems } = readSettings(environment);
+  const unknown = unknownSettings(environment);
+  const isValid = problems.length === 0 && unknown.length === 0;
+  const settings = values === null ? [] : toEffectiveSettings(environment, values);
+
+  if (json) {
+    printJson({
+      valid: isValid,
+      problems,
+      unknown: unknown.map(({ name, nearest }) => ({ name, nearest })),
+      settings,
+    });
+  } else if (isValid) {
+    printEffectiveSettings(settings);
+  } else {
+    const found = [...problems, ...unknown.map(describeUnknownSetting)];
+    printLine(`The configuration has ${counted(found.length, "problem")}:`);
+    for (const problem of found) printLine(`  ${problem}`);
+    printLine("The README lists every setting.");
+  }
+  return isValid ? 0 : 2;
+}
+
+interface EffectiveSetting {
+  readonly name: string;
+  /** null: not set, and without a default. */
+  readonly value: unknown;
+  readonly from: "environment" | "file" | "default";
+}
+
+function toEffectiveSettings(
+  environment: Environment,
+  values: Readonly<Record<string, unknown>>,
+): EffectiveSetting[] {
+  return knownNames()
+    .filter((name) => name in values || !name.endsWith("_FILE"))
+    .map((name) => {
+      const from = !isUnset(environment[name])
+        ? "environment"
+        : !isUnset(environment[`${name}_FILE`])
+          ? "file"
+          : "default";
+      const value = values[name] ?? null;
+      return { name, value: from === "default" ? value : toShown(name, value), from };
+    });
+}
+
+const HIDDEN = "(hidden)";
+
+function toShown(name: string, value: unknown): unknown {
+  const url = typeof value === "string" ? URL.parse(value) : null;
+  // Where it leads to, without user, password and parameters.
+  if (name.endsWith("_URL") && url !== null) return `${url.protocol}//${url.host}${url.pathname}`;
+  return isSecret(name) || /(?:TOKEN|SECRET|PASSWORD|KEY|HEADERS|PARAMS)$/.test(name)
+    ? HIDDEN
+    : value;
+}
+
+function printEffectiveSettings(settings: readonly EffectiveSetting[]): void {
+  const given = settings.filter(({ from }) => from !== "default");
+  printLine(
+    "The configuration is valid. Run account-sync doctor to see whether the database and the API answer.",
+  );
+  if (given.length > 0) {
+    printLine();
+    const rows = given.map(({ name, value, from }) => [name, toText(value), from]);
+    for (const line of toTable([["setting", "value", "from"], ...rows])) printLine(line);
+  }
+  printLine();
+  printLine(
+    given.length === 0
+      ? "Every setting has its default; --json lists them."
+      : "Every other setting has its default; --json lists them all.",
+  );
+}
+
+function toText(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
