@@ -28,6 +28,7 @@ describe("deploy files", () => {
         "Dockerfile",
         "README.id.md",
         "README.md",
+        "deploy/postgres/account_sync_role.sql",
         "deploy/prometheus/prometheus.yml",
         "docker-compose.yml",
       ]),
@@ -151,6 +152,17 @@ describe("the table of settings", () => {
     expect(messageOf({ HTTP_TOKEN: "12345678" })).toBe("");
     expect(row?.meaning).toContain("at least 8 characters");
   });
+});
+
+test("the role of the deployment has the grants that are documented", () => {
+  const [, shown = ""] =
+    /^```sql\n(CREATE ROLE.*?)^```/ms.exec(documentWith(/^CREATE ROLE account_sync/m)) ?? [];
+  const [, created = ""] =
+    /^(CREATE ROLE.*)$/ms.exec(readRepositoryFile("deploy/postgres/account_sync_role.sql")) ?? [];
+  const withoutPassword = (sql: string) => sql.replace(/PASSWORD '[^']*'/, "PASSWORD").trim();
+
+  expect(shown).toContain("GRANT SELECT, TRIGGER");
+  expect(withoutPassword(created)).toBe(withoutPassword(shown));
 });
 
 function documentWith(text: RegExp): string {
