@@ -37,6 +37,9 @@ COPY --from=build /build/dist ./dist
 COPY sql ./sql
 COPY package.json ./
 
+# For the sandbox's file. A named volume that is mounted here takes over the owner.
+RUN mkdir /data && chown 1000:1000 /data
+
 # By number, so that Kubernetes can see that it is not root (runAsNonRoot).
 USER 1000:1000
 EXPOSE 9464

@@ -15,8 +15,10 @@ export interface DeployedEnvironment {
 
 interface ComposeService {
   readonly image: string;
+  readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string | number>>;
   readonly env_file?: unknown;
+  readonly volumes?: readonly string[];
 }
 
 /** Of a secret that a file only points to. */
@@ -58,6 +60,20 @@ export function environmentsOf(file: string): DeployedEnvironment[] {
 
 export function readRepositoryFile(file: string): string {
   return readFileSync(root + file, "utf8");
+}
+
+/** A service of docker-compose.yml with its whole environment, the image's included. */
+export function composeService(name: string) {
+  const service = composeServices("docker-compose.yml")[name];
+  if (service === undefined) throw new Error(`docker-compose.yml has no service ${name}`);
+  return {
+    command: service.command ?? [],
+    volumes: service.volumes ?? [],
+    environment: {
+      ...(service.image.startsWith("account-sync:") ? imageEnvironment("Dockerfile") : {}),
+      ...toStrings(service.environment ?? {}),
+    },
+  };
 }
 
 function readComposeFile(file: string): DeployedEnvironment[] {
