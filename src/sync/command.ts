@@ -215,10 +215,10 @@ export function toMsisdn(phoneNo: string | null, defaultCountry: string): string
 
   const [first, second] = possibleReadings(bare, isSupportedCountry(country) ? country : undefined);
   if (first === undefined) return bare;
-
-  return second !== undefined && !first.isValid() && isMobile(second)
-    ? second.number
-    : first.number;
+  if (first.isValid()) return first.number;
+  if (second !== undefined && isMobile(second)) return second.number;
+  // Of an unassigned number each reading may take a leading 0: read until it stays, so that what was sent reads as it was sent.
+  return first.number === bare ? bare : toMsisdn(first.number, defaultCountry);
 }
 
 /** Spaces, dashes, brackets, and the invisible direction marks that address books put around copied numbers. */

@@ -404,6 +404,12 @@ describe("phone numbers", () => {
     expect(toMsisdn(phoneNo, country)).toBe(msisdn);
   });
 
+  test("a number of zeros reads as it was sent", () => {
+    const msisdn = toMsisdn("000000000", "ID");
+
+    expect(toMsisdn(msisdn, "ID")).toBe(msisdn);
+  });
+
   test("no text makes it throw, and reading its result again changes nothing", () => {
     const phoneLike = fc.string({ unit: fc.constantFrom(..."0123456789+ -()/x.") });
 
