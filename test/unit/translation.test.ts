@@ -10,6 +10,7 @@ import { expect, test } from "vitest";
 const HEADINGS: readonly (readonly [english: string, indonesian: string])[] = [
   ["# account-sync", "# account-sync"],
   ["## Try it", "## Coba dulu"],
+  ["## Install", "## Pemasangan"],
   ["## Use it", "## Pakai"],
   ["### Commands", "### Perintah"],
   ["### What is checked before a send", "### Yang diperiksa sebelum dikirim"],
