@@ -6,7 +6,7 @@
  *
  * The database has to be migrated (`account-sync migrate`); daemons may run beside it.
  */
-import { openAccountSync } from "./library/account-sync.ts";
+import "./refuse-old-node.ts";
 import type { AccountSync, AccountSyncOptions } from "./library/contract.ts";
 
 /**
@@ -16,6 +16,8 @@ import type { AccountSync, AccountSyncOptions } from "./library/contract.ts";
  * @throws OperatorError with what to do (`hint`): options that are wrong, no database, one that is not migrated
  */
 export async function createAccountSync(options: AccountSyncOptions = {}): Promise<AccountSync> {
+  // Not at the top: an import that an old Node cannot link fails before refuse-old-node.ts can say why.
+  const { openAccountSync } = await import("./library/account-sync.ts");
   return await openAccountSync(options, process.env);
 }
 

@@ -3,13 +3,29 @@
  * The entry point of every command: runs it, prints what went wrong, maps it to an exit code. The only process.exit.
  *
  *     0  done          1  it failed, or the process was told twice to leave          2  bad configuration or usage
+ *
+ * Everything else is imported when this Node is known to be new enough for it: an import that an old Node cannot link would fail
+ * before the first line runs.
  */
-import { isForJson, runCommandLine } from "./commands/command-line.ts";
-import { reportError } from "./commands/output.ts";
+import { findNodeProblem } from "./node-version.ts";
 
 /** What may keep the process up once a command is done: a connection that does not close, a terminal's input. */
 const STUCK_MS = 2_000;
 
+const nodeProblem = findNodeProblem(process.versions.node);
+if (nodeProblem !== null) {
+  const { message, hint } = nodeProblem;
+  const isForProgram = process.argv.includes("--json");
+  process.stderr.write(
+    isForProgram
+      ? `${JSON.stringify({ error: message, hint })}\n`
+      : `error: ${message}\n       ${hint}\n`,
+  );
+  process.exit(2);
+}
+
+const { isForJson, runCommandLine } = await import("./commands/command-line.ts");
+const { reportError } = await import("./commands/output.ts");
 const json = isForJson(process.argv, process.env);
 
 process.on("uncaughtException", (error) => {

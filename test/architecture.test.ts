@@ -126,6 +126,22 @@ test("local/ is loaded by commands only, and never at the start of main", () => 
   expect(loaders.filter(({ from }) => !from.startsWith("commands/")).map(toText)).toEqual([]);
 });
 
+test("main.ts and index.ts say on any Node that it is too old: until then nothing is linked that may be missing", () => {
+  const linked = new Set(["main.ts", "index.ts"]);
+  for (const file of linked) {
+    for (const { from, to } of local) if (from === file) linked.add(to);
+  }
+
+  expect([...linked].sort()).toEqual([
+    "index.ts",
+    "main.ts",
+    "node-version.ts",
+    "operator-error.ts",
+    "refuse-old-node.ts",
+  ]);
+  expect(imports.filter(({ from, isLocal }) => linked.has(from) && !isLocal)).toEqual([]);
+});
+
 test.each(Object.entries(HOMES))("%s has one home: %s", (library, homes) => {
   const users = new Set(
     imports

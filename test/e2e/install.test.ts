@@ -1,5 +1,6 @@
 /**
- * How account-sync gets onto a machine: from a git repository.
+ * How account-sync gets onto a machine: from a git repository; and what a Node says that is
+ * too old for it. Real old Nodes, from npm's packages of their binaries.
  */
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -7,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { version } from "../../src/version.ts";
 
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
@@ -17,20 +18,66 @@ const folder = await mkdtemp(join(tmpdir(), "account-sync-install-"));
 /** A project that has the package, as `git+file://…` made it. */
 const project = join(folder, "project");
 const installed = join(project, "node_modules/account-sync");
-const printLibrary =
-  'import("account-sync").then((library) => console.log(typeof library.createAccountSync))';
-
-beforeAll(installFromGit, 240_000);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test("a git repository installs as a package with what was compiled of it", async () => {
   await withDependencies(async () => {
     const command = await run(process.execPath, [`${installed}/dist/main.js`, "--version"]);
-    const library = await run(process.execPath, ["-e", printLibrary], { cwd: project });
+    const library = await run(process.execPath, ["-e", printLibrary("import")], { cwd: project });
 
     expect(command).toEqual({ stdout: `${version}\n`, stderr: "" });
     expect(library).toEqual({ stdout: "function\n", stderr: "" });
+  });
+});
+
+/** 20.9 is the first of its line to be called stable; it lacks names of node: modules that later ones of 20 have. */
+const VERSIONS = ["20.9.0", "22.23.5"] as const;
+const [oldNodes] = await Promise.all([fetchOldNodes(), installFromGit()]).catch(async (error) => {
+  // No test runs now, so nothing is removed after them.
+  await rm(folder, { recursive: true, force: true });
+  throw error;
+});
+const skips = oldNodes === null;
+const missing = "the npm registry did not give old Nodes";
+if (skips) process.stderr.write(`install.test.ts: skipping the tests of old Nodes: ${missing}\n`);
+
+describe.skipIf(skips)(`a Node that is too old${skips ? ` [${missing}]` : ""}`, () => {
+  // Nothing that the package depends on is installed here: whatever is imported before the check fails.
+  test.each(VERSIONS)("Node %s ends every command with one sentence", async (old) => {
+    const lines = [[], ["start"], ["status"], ["--help"], ["--version"], ["nonsense"]];
+    const sentence = `account-sync needs Node 24 or newer, and this is Node ${old}.`;
+
+    const ends = await Promise.all(lines.map((args) => runOnOldNode(old, args)));
+    const json = await runOnOldNode(old, ["status", "--json"]);
+
+    for (const { code, stdout, stderr } of ends) {
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr.split("\n")).toEqual([
+        `error: ${sentence}`,
+        expect.stringMatching(/^ {7}Install Node 24 /),
+        "",
+      ]);
+    }
+    expect(json.code).toBe(2);
+    expect(JSON.parse(json.stderr)).toEqual({
+      error: sentence,
+      hint: expect.stringMatching(/^Install Node 24 /),
+    });
+  });
+
+  test.each<[old: (typeof VERSIONS)[number], how: "import" | "require"]>([
+    ["20.9.0", "import"],
+    ["22.23.5", "import"],
+    ["22.23.5", "require"],
+  ])("Node %s fails to %s the library with that sentence", async (old, how) => {
+    const end = await runNode(nodeOf(old), ["-e", printLibrary(how)]);
+
+    expect(end.code).toBe(1);
+    expect(end.stderr).toContain(
+      `OperatorError: account-sync needs Node 24 or newer, and this is Node ${old}.`,
+    );
+    expect(end.stderr).toContain("Install Node 24");
   });
 });
 
@@ -83,6 +130,59 @@ async function withDependencies(work: () => Promise<void>): Promise<void> {
   }
 }
 
+/** The files of their binaries; null where the registry cannot be reached. */
+async function fetchOldNodes(): Promise<Readonly<Record<string, string>> | null> {
+  const home = join(folder, "old-nodes");
+  await mkdir(home);
+  await writeFile(join(home, "package.json"), JSON.stringify({ private: true }));
+  const binaries = `node-${process.platform}-${process.arch}`;
+  const aliases = VERSIONS.map((old) => `node-${old}@npm:${binaries}@${old}`);
+  try {
+    await npm(["install", ...aliases, "--prefer-offline"], home);
+  } catch (error) {
+    if (process.env["CI"] === "true") throw error;
+    return null;
+  }
+  return Object.fromEntries(
+    VERSIONS.map((old) => [old, join(home, "node_modules", `node-${old}`, "bin/node")]),
+  );
+}
+
+function nodeOf(old: string): string {
+  return oldNodes?.[old] ?? "";
+}
+
 function npm(args: readonly string[], cwd: string) {
   return run("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], { cwd });
+}
+
+function printLibrary(how: "import" | "require"): string {
+  const print = "console.log(typeof library.createAccountSync)";
+  return how === "import"
+    ? `import("account-sync").then((library) => ${print})`
+    : `const library = require("account-sync"); ${print}`;
+}
+
+function runOnOldNode(old: string, args: readonly string[]): Promise<End> {
+  return runNode(nodeOf(old), [`${installed}/dist/main.js`, ...args]);
+}
+
+interface End {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Without the npm settings of the run that tests. */
+function runNode(
+  node: string,
+  args: readonly string[],
+  cwd = project,
+  env: Readonly<Record<string, string>> = {},
+): Promise<End> {
+  const { PATH = "", HOME = "" } = process.env;
+  return run(node, [...args], { cwd, env: { PATH, HOME, ...env } }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    (error: End) => ({ code: error.code, stdout: error.stdout, stderr: error.stderr }),
+  );
 }
