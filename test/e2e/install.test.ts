@@ -1,9 +1,19 @@
 /**
- * How account-sync gets onto a machine: from a git repository; and what a Node says that is
+ * How account-sync gets onto a machine: from a git repository, as a checkout; and what a Node says that is
  * too old for it. Real old Nodes, from npm's packages of their binaries.
  */
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -78,6 +88,38 @@ describe.skipIf(skips)(`a Node that is too old${skips ? ` [${missing}]` : ""}`, 
       `OperatorError: account-sync needs Node 24 or newer, and this is Node ${old}.`,
     );
     expect(end.stderr).toContain("Install Node 24");
+  });
+
+  test("npm ci in a checkout warns of nothing on an old Node", async () => {
+    const empty = join(folder, "checkout");
+    await mkdir(empty);
+    for (const file of ["package.json", "package-lock.json", ".npmrc"]) {
+      await copyFile(join(checkout, file), join(empty, file));
+    }
+    const PATH = `${join(nodeOf("22.23.5"), "..")}:${process.env["PATH"]}`;
+    const ci = (...options: string[]) =>
+      runNode("npm", ["ci", "--dry-run", "--ignore-scripts", "--no-audit", ...options], empty, {
+        PATH,
+      });
+
+    const quiet = await ci();
+    const loud = await ci("--loglevel=warn");
+
+    expect([quiet.code, quiet.stderr]).toEqual([0, ""]);
+    expect(loud.stderr).toContain("EBADENGINE");
+  });
+
+  test("npm ci without the Node of development says that Node 20 will not do", async () => {
+    const end = await runNode(
+      nodeOf("20.9.0"),
+      ["prepare.js"],
+      checkout,
+      // As npm sets it.
+      { npm_config_local_prefix: checkout },
+    );
+
+    expect([end.code, end.stdout]).toEqual([0, ""]);
+    expect(end.stderr).toMatch(/^warning: account-sync needs Node 24 or newer, .* 20\.9\.0\./);
   });
 });
 
