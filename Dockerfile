@@ -36,6 +36,8 @@ COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /build/dist ./dist
 COPY sql ./sql
 COPY package.json ./
+# For `docker exec <container> account-sync status`.
+RUN chmod 755 dist/main.js && ln -s /app/dist/main.js /usr/local/bin/account-sync
 
 # For the sandbox's file. A named volume that is mounted here takes over the owner.
 RUN mkdir /data && chown 1000:1000 /data

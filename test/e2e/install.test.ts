@@ -1,9 +1,10 @@
 /**
- * How account-sync gets onto a machine: from a git repository, as a checkout; and what a Node says that is
+ * How account-sync gets onto a machine: from a git repository, as a command of the image, as a checkout; and what a Node says that is
  * too old for it. Real old Nodes, from npm's packages of their binaries.
  */
 import { execFile } from "node:child_process";
 import {
+  chmod,
   copyFile,
   cp,
   mkdir,
@@ -18,6 +19,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { DockerfileParser } from "dockerfile-ast";
 import { afterAll, describe, expect, test } from "vitest";
 import { version } from "../../src/version.ts";
 
@@ -39,6 +41,17 @@ test("a git repository installs as a package with what was compiled of it", asyn
     expect(command).toEqual({ stdout: `${version}\n`, stderr: "" });
     expect(library).toEqual({ stdout: "function\n", stderr: "" });
   });
+});
+
+test("account-sync is a command in the image", async () => {
+  const bin = await replayImage();
+
+  const { stdout } = await run("account-sync", ["--version"], {
+    cwd: folder,
+    env: { PATH: `${bin}:${join(process.execPath, "..")}:/usr/bin:/bin` },
+  });
+
+  expect(stdout).toBe(`${version}\n`);
 });
 
 /** 20.9 is the first of its line to be called stable; it lacks names of node: modules that later ones of 20 have. */
@@ -170,6 +183,31 @@ async function withDependencies(work: () => Promise<void>): Promise<void> {
   } finally {
     await rm(dependencies);
   }
+}
+
+/** What the last stage of the Dockerfile copies and runs, below a folder of ours instead of the root. Returns its /usr/local/bin. */
+async function replayImage(): Promise<string> {
+  const app = join(folder, "image/app");
+  const bin = join(folder, "image/usr/local/bin");
+  await mkdir(bin, { recursive: true });
+  await cp(join(installed, "dist"), join(app, "dist"), { recursive: true });
+  // As the compiler leaves it; npm made the package's commands executable.
+  await chmod(join(app, "dist/main.js"), 0o644);
+  await copyFile(join(installed, "package.json"), join(app, "package.json"));
+  await symlink(join(checkout, "node_modules"), join(app, "node_modules"));
+
+  const dockerfile = DockerfileParser.parse(await readFile(join(checkout, "Dockerfile"), "utf8"));
+  const instructions = dockerfile.getInstructions();
+  const lastStage = instructions.slice(
+    instructions.findLastIndex((instruction) => instruction.getKeyword() === "FROM"),
+  );
+  for (const instruction of lastStage) {
+    const command = instruction.getArgumentsContent() ?? "";
+    if (instruction.getKeyword() !== "RUN" || !command.includes("/usr/local/bin")) continue;
+    const script = command.replaceAll(/(?<= )\/(?=app\/|usr\/)/g, `${folder}/image/`);
+    await run("sh", ["-ec", script], { cwd: app });
+  }
+  return bin;
 }
 
 /** The files of their binaries; null where the registry cannot be reached. */
