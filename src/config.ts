@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import { completeUrl, readConnectionUrl } from "./db/connection-url.ts";
 import { OperatorError } from "./operator-error.ts";
 import { LANGUAGES } from "./sync/messages.ts";
 import {
@@ -111,20 +112,8 @@ const flag = z
   .default(false);
 
 const databaseUrl = z.string().superRefine((text, context) => {
-  if (!URL.canParse(text) || !/^postgres(?:ql)?:$/.test(new URL(text).protocol)) {
-    context.addIssue({
-      code: "custom",
-      message: "must be a URL like postgres://user:password@host:5432/database",
-    });
-    return;
-  }
-  const mode = new URL(text).searchParams.get("sslmode");
-  if (mode !== null && mode !== "verify-full" && mode !== "disable") {
-    context.addIssue({
-      code: "custom",
-      message: `has sslmode=${mode}, which protects from nobody in the middle: use verify-full, or say disable`,
-    });
-  }
+  for (const message of readConnectionUrl(text).problems)
+    context.addIssue({ code: "custom", message });
 });
 
 const path = z.string().regex(/^\/\S*$/, "must be a path that begins with /");
@@ -387,6 +376,10 @@ function readSecretFiles(environment: Environment) {
         `${name}_FILE cannot be read: ${error instanceof Error && "code" in error ? error.code : "unknown error"}`,
       );
     }
+  }
+  // What a URL leaves out, libpq's own variables say.
+  for (const name of ["DATABASE_URL", "LISTEN_DATABASE_URL"]) {
+    if (values[name] !== undefined) values[name] = completeUrl(values[name], values);
   }
   return { values, problems };
 }

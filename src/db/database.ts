@@ -5,6 +5,7 @@
  * socket nobody answers; the first is the shorter one, or a statement would go on after we stopped listening.
  */
 import pg from "pg";
+import { parseConnectionUrl } from "./connection-url.ts";
 import { sqlOf } from "./queries.ts";
 
 export interface Queryable {
@@ -57,19 +58,23 @@ const GUARDS = [STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, SILENCE_TIMEOUT_MS];
 export function connectionOptions(
   options: Pick<DatabaseOptions, "url" | "applicationName" | "pooled" | "synchronousCommit">,
 ): pg.ClientConfig {
+  const { client, options: urlOptions } = parseConnectionUrl(options.url);
   return {
-    connectionString: options.url,
+    // Not the URL itself: what the driver finds in it would replace what is said here.
+    ...client,
     application_name: options.applicationName,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     connectionTimeoutMillis: 5_000,
     query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_GRACE_MS,
     ...(options.pooled
-      ? {}
+      ? { options: urlOptions }
       : {
           statement_timeout: STATEMENT_TIMEOUT_MS,
           idle_in_transaction_session_timeout: SILENCE_TIMEOUT_MS,
           options: [
+            // In front: of two settings of the same name the server takes the later one.
+            urlOptions,
             // A dead daemon's session, and the rows it locked, are gone within ten seconds.
             "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 -c tcp_user_timeout=10000",
             // Hidden rows become an error instead of looking deleted.
@@ -78,7 +83,9 @@ export function connectionOptions(
             "-c default_transaction_isolation=read\\ committed",
             `-c lock_timeout=${LOCK_TIMEOUT_MS}`,
             `-c synchronous_commit=${options.synchronousCommit}`,
-          ].join(" "),
+          ]
+            .join(" ")
+            .trim(),
         }),
   };
 }

@@ -10,6 +10,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import pg from "pg";
 import type { Config } from "../config.ts";
+import { parseConnectionUrl } from "../db/connection-url.ts";
 import { createDatabase, type Database, errorCode } from "../db/database.ts";
 import { migrate } from "../db/migrate.ts";
 import { forPerson } from "../invocation.ts";
@@ -169,7 +170,7 @@ function watchFolder(server: EmbeddedPostgres, dataDir: string, log: Log): () =>
 
 /** Resolves with whether the sample accounts were inserted: after the migration, so that they are captured like any others. */
 async function prepareDatabase(url: string, log: Log): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new pg.Client(parseConnectionUrl(url).client);
   client.on("error", () => {});
   await client.connect();
   try {

@@ -11,6 +11,9 @@
  */
 import { createInterface, type Interface } from "node:readline";
 import pg from "pg";
+import { parseConnectionUrl } from "../db/connection-url.ts";
+import { explained } from "../db/explained.ts";
+import { OperatorError } from "../operator-error.ts";
 import { answerCommand } from "./sql-commands.ts";
 import { createStatementReader, type Piece } from "./sql-statements.ts";
 
@@ -34,8 +37,10 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   const errors = isTerminal ? output : (options.errors ?? output);
   const print = (line: string) => output.write(`${line}\n`);
   const complain = (line: string) => errors.write(`${line}\n`);
+  const { client: connection, options: startupOptions } = parseConnectionUrl(url);
   const client = new pg.Client({
-    connectionString: url,
+    ...connection,
+    options: startupOptions,
     application_name: "account-sync sql",
     types: { getTypeParser: () => String },
   });
@@ -51,7 +56,9 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   });
 
   try {
-    await client.connect();
+    await client.connect().catch((error: unknown) => {
+      throw explained(error, url);
+    });
     // Not before: readline starts to read at once, and lines nobody waits for yet are lost.
     const readline = createInterface({ input, output, terminal: isTerminal });
     endInput = () => readline.close();
@@ -238,6 +245,7 @@ function toCell(value: string | null): string {
 }
 
 function describeError(error: unknown): string {
+  if (error instanceof OperatorError) return `ERROR: ${error.message}\nHINT: ${error.hint}`;
   if (!(error instanceof pg.DatabaseError)) {
     return `ERROR: ${error instanceof Error ? error.message : String(error)}`;
   }

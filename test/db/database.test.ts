@@ -13,6 +13,7 @@ import {
 } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { patiently } from "../../src/db/patience.ts";
+import { OWN_SETTINGS } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   createDatabase as createTestDatabase,
@@ -240,6 +241,81 @@ test.each([
   ["Cannot read properties of undefined (reading 'timeout')", false],
 ])('"%s" without a code: an outage is %s', (message, expected) => {
   expect(isOutage(new Error(message))).toBe(expected);
+});
+
+describe("what a URL says", () => {
+  /** By the server's word. */
+  const settingsWith = async (query: string) => {
+    const url = new URL(database.url);
+    url.search = query;
+    const options = { applicationName: "account-sync test", synchronousCommit: "off" } as const;
+    const client = new pg.Client(connectionOptions({ ...options, url: url.href, pooled: false }));
+    await client.connect();
+    const { rows } = await client.query<{ name: string; setting: string }>(
+      "select name, setting from pg_settings where name = any($1)",
+      [[...OWN_SETTINGS, "geqo", "search_path", "work_mem"]],
+    );
+    await client.end();
+    return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
+  };
+
+  test("takes none of a session's guards away, and adds the rest", async () => {
+    const bare = await settingsWith("");
+    const hostile = [...OWN_SETTINGS].map((name) => `-c ${name}=${HOSTILE[name] ?? "0"}`).join(" ");
+    const parameters = Object.entries(HOSTILE).map(([name, value]) => `${name}=${value}`);
+    const added = "-c geqo=off -c search_path=one,\\ two --work-mem=8MB";
+    const options = encodeURIComponent(`${hostile} ${added} ${hostile}`);
+
+    const settings = await settingsWith(
+      [...parameters, "query_timeout=1", "keepalives=0", `options=${options}`].join("&"),
+    );
+
+    expect(settings).toEqual({
+      ...bare,
+      geqo: "off",
+      search_path: "one, two",
+      work_mem: "8192",
+    });
+    expect(bare).toMatchObject({
+      row_security: "off",
+      lock_timeout: "10000",
+      statement_timeout: "15000",
+      idle_in_transaction_session_timeout: "5000",
+      tcp_keepalives_idle: "5",
+      tcp_user_timeout: "10000",
+      default_transaction_isolation: "read committed",
+      synchronous_commit: "off",
+    });
+    expect(Object.keys(bare)).toEqual(expect.arrayContaining([...OWN_SETTINGS]));
+  });
+
+  test("stands behind our own settings, should one of them slip through", async () => {
+    const { options } = connectionOptions({
+      url: database.url,
+      applicationName: "account-sync test",
+      pooled: false,
+      synchronousCommit: "on",
+    });
+    const client = new pg.Client({
+      connectionString: database.url,
+      options: `-c lock_timeout=1 -c row_security=on ${options}`,
+    });
+    await client.connect();
+    const { rows } = await client.query(
+      "select current_setting('lock_timeout') as lock, current_setting('row_security') as rows",
+    );
+    await client.end();
+
+    expect(rows).toEqual([{ lock: "10s", rows: "off" }]);
+  });
+
+  const HOSTILE: Readonly<Record<string, string>> = {
+    application_name: "mine",
+    client_encoding: "UTF8",
+    default_transaction_isolation: "serializable",
+    row_security: "on",
+    synchronous_commit: "on",
+  };
 });
 
 test("a server that is not there is an outage", async () => {

@@ -87,7 +87,8 @@ test.each([
   ["HTTP_TOKEN", "short"],
   ["DATABASE_URL", "mysql://localhost/app"],
   ["DATABASE_URL", "app"],
-  ["DATABASE_URL", "postgres://db/app?sslmode=require"],
+  ["DATABASE_URL", "postgres://db/app?sslmode=prefer"],
+  ["LISTEN_DATABASE_URL", "postgres://db/app?sslmode=verify-full&sslrootcert=/nowhere"],
   ["CUSTOMER_API_URL", "ftp://api.example.com"],
   ["CUSTOMER_API_URL", "api.example.com"],
   ["CUSTOMER_API_UPDATE_PATH", "/api/customer"],
@@ -119,6 +120,14 @@ test.each([
     name === "CUSTOMER_API_CLIENT_ID" ? "CUSTOMER_API_CLIENT_SECRET is missing" : `${name} `,
   );
   expect(error.exitCode).toBe(2);
+});
+
+test("a database's URL is taken in every form that libpq knows, and completed by its variables", () => {
+  const url = "postgres://u:p@/db?host=/cloudsql/project:region:instance";
+
+  const { database } = readConfig({ DATABASE_URL: url, PGSSLMODE: "verify-full", PGPORT: "5433" });
+
+  expect(database.url).toBe(`${url}&port=5433&sslmode=verify-full`);
 });
 
 test("every problem is listed, not the first one", () => {

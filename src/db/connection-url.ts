@@ -1,0 +1,213 @@
+/**
+ * A connection URL, as libpq reads it → what node-postgres gets, and what is wrong with it in sentences.
+ *
+ * node-postgres has a reader of its own, which is not used: what that one finds in a URL replaces what is given beside it, our
+ * timeouts and settings included, and it takes forms and modes for something else than libpq does. `new URL()` refuses some of the forms
+ * (`postgres://user:password@/database?host=/cloudsql/…`).
+ */
+import { isIP } from "node:net";
+import type { ClientConfig } from "pg";
+import { OperatorError } from "../operator-error.ts";
+import { readEncryption, type SslMode } from "./encryption.ts";
+import { readSessionOptions } from "./session-options.ts";
+import { decode, refusalOf, toParameters, whyIgnored } from "./url-parameters.ts";
+
+export interface ConnectionUrl {
+  /** Where to, as whom, and how encrypted. The rest is ours to say. */
+  readonly client: ClientConfig;
+  /** Of `options=`: goes in front of our own settings. */
+  readonly options: string;
+  /** For messages: `db.example.com:5432/crm`, without user and password. */
+  readonly place: string;
+  /** A socket of this machine, or its loopback: no network is between. */
+  readonly isLocal: boolean;
+  /** null: the URL says nothing, and the session is in clear text. */
+  readonly sslmode: SslMode | null;
+  /** Who answers is verified, not only encrypted to. */
+  readonly isVerified: boolean;
+  /** Predicates of a sentence about the URL: what it says and what does not count. */
+  readonly ignored: readonly string[];
+}
+
+export interface ReadUrl {
+  readonly connection: ConnectionUrl;
+  /** Predicates of a sentence about the URL, without its secrets: "has sslmode=prefer, …". */
+  readonly problems: readonly string[];
+}
+
+/** @throws OperatorError that names every problem: of a URL that did not go through the configuration, or a file that is gone since */
+export function parseConnectionUrl(text: string): ConnectionUrl {
+  const { connection, problems } = readConnectionUrl(text);
+  if (problems.length === 0) return connection;
+  throw new OperatorError(`The URL of the database ${problems.join("; it ")}.`, {
+    hint: "Correct DATABASE_URL, or LISTEN_DATABASE_URL where it is set; docs/database-connection.md lists what may stand in it.",
+    exitCode: 2,
+  });
+}
+
+export function readConnectionUrl(text: string): ReadUrl {
+  const parts = split(text);
+  if (typeof parts === "string") return { connection: NOWHERE, problems: [parts] };
+  const { parameters, problems: unread } = toParameters(parts.query);
+  const problems = [...unread];
+  const get = (name: string) => parameters.get(name);
+  const decoded = (name: string, raw: string | undefined) => {
+    const value = get(name) ?? (raw === undefined || raw === "" ? undefined : decode(raw));
+    if (value === null || value?.includes("\0"))
+      problems.push(`has a ${name} that is not percent-encoded text`);
+    return value ?? undefined;
+  };
+
+  const host = decoded("host", parts.host) ?? "localhost";
+  const port = decoded("port", parts.port) ?? "5432";
+  const user = decoded("user", parts.user);
+  const password = decoded("password", parts.password);
+  const database = decoded("dbname", parts.database);
+  const isSocket = host.startsWith("/");
+  problems.push(...problemsOfPlace(host, port));
+  for (const [name, value] of parameters) problems.push(...refusalOf(name, value));
+
+  const encryption = readEncryption(get);
+  const options = readSessionOptions(get("options") ?? "");
+  problems.push(...encryption.problems, ...options.problems);
+  const sslnegotiation = get("sslnegotiation");
+  if (sslnegotiation === "direct" && encryption.mode === "disable")
+    problems.push("has sslnegotiation=direct with sslmode=disable: use sslmode=verify-full");
+
+  const ssl = isSocket ? false : encryption.ssl;
+  return {
+    connection: {
+      client: {
+        host,
+        port: Number(port),
+        ...(user === undefined ? {} : { user }),
+        ...(password === undefined ? {} : { password }),
+        ...(database === undefined ? {} : { database }),
+        // In any case: where nothing is said, the driver reads the environment.
+        ssl,
+        sslnegotiation: ssl !== false && sslnegotiation === "direct" ? "direct" : "postgres",
+        enableChannelBinding: ssl !== false && get("channel_binding") === "prefer",
+      },
+      options: options.text,
+      place: toPlace({ host, port, database }),
+      isLocal: isSocket || isLoopback(host),
+      sslmode: encryption.mode,
+      isVerified: encryption.isVerified,
+      ignored: [...options.ignored, ...[...parameters.keys()].flatMap(whyIgnored)],
+    },
+    problems,
+  };
+}
+
+/** For what libpq looks up in the environment where the URL says nothing. */
+const ENVIRONMENT = [
+  ["host", "PGHOST"],
+  ["port", "PGPORT"],
+  ["user", "PGUSER"],
+  ["password", "PGPASSWORD"],
+  ["dbname", "PGDATABASE"],
+  ["options", "PGOPTIONS"],
+  ["sslmode", "PGSSLMODE"],
+  ["sslnegotiation", "PGSSLNEGOTIATION"],
+  ["sslrootcert", "PGSSLROOTCERT"],
+  ["sslcert", "PGSSLCERT"],
+  ["sslkey", "PGSSLKEY"],
+] as const;
+
+/** The URL with what it leaves out and libpq's variables say, so that no other place has to look at them. */
+export function completeUrl(
+  text: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): string {
+  const parts = split(text);
+  // The configuration says what is wrong with it.
+  if (typeof parts === "string") return text;
+  const { parameters } = toParameters(parts.query);
+  const has = (name: string) => {
+    const raw = name === "dbname" ? parts.database : parts[name as keyof Parts];
+    return parameters.has(name) || (raw !== undefined && raw !== "");
+  };
+  const saysMode =
+    has("sslmode") || has("ssl") || has("sslrootcert") || Boolean(environment["PGSSLMODE"]);
+  const added = ENVIRONMENT.flatMap(([name, variable]) => {
+    const value = environment[variable];
+    if (value === undefined || value === "" || has(name)) return [];
+    // A mode that the URL says by ssl= stands, and files without a mode are for connections other than this one.
+    if (name === "sslmode" ? has("ssl") : name.startsWith("ssl") && !saysMode) return [];
+    return [`${name}=${encodeURIComponent(value)}`];
+  });
+  if (added.length === 0) return text;
+  return `${text.trim()}${text.includes("?") ? "&" : "?"}${added.join("&")}`;
+}
+
+interface Parts {
+  readonly user: string | undefined;
+  readonly password: string | undefined;
+  readonly host: string | undefined;
+  readonly port: string | undefined;
+  readonly database: string | undefined;
+  readonly query: string;
+}
+
+/** Still percent-encoded. Secrets often come with the line's end. A string says what is wrong. */
+function split(text: string): Parts | string {
+  const [, authority, database, query = ""] =
+    /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/is.exec(text.trim()) ?? [];
+  if (authority === undefined)
+    return "must be a URL like postgres://user:password@host:5432/database";
+
+  // The last @: a password may have one that is not encoded.
+  const at = authority.lastIndexOf("@");
+  const [user, password] = at === -1 ? [] : cut(authority.slice(0, at), ":");
+  const place = authority.slice(at + 1);
+  if (place.includes(","))
+    return "names several hosts: name the primary, or the one address that leads to it";
+  const [, host, port] = /^(\[[^\]@]*\]|[^\s:[\]@#]*)(?::(\d*))?$/.exec(place) ?? [];
+  // Nothing of it is repeated: it may be a part of the password.
+  if (host === undefined)
+    return "has no host and port that can be read: in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25";
+  return { user, password, host: host.replace(/^\[(.*)\]$/, "$1"), port, database, query };
+}
+
+function cut(text: string, mark: string): [string, string | undefined] {
+  const position = text.indexOf(mark);
+  return position === -1
+    ? [text, undefined]
+    : [text.slice(0, position), text.slice(position + mark.length)];
+}
+
+function problemsOfPlace(host: string, port: string): string[] {
+  if (/,/.test(host + port))
+    return ["names several hosts: name the primary, or the one address that leads to it"];
+  return [
+    ...(/^(?:\/.*|[^\s/?#@[\]]+)$/.test(host) ? [] : ["has a host that is none"]),
+    ...(/^\d+$/.test(port) && Number(port) > 0 && Number(port) <= 65_535
+      ? []
+      : ["has a port that is none: it is a number from 1 to 65535"]),
+  ];
+}
+
+function toPlace(at: { host: string; port: string; database: string | undefined }): string {
+  const database = at.database === undefined ? "" : `/${at.database}`;
+  if (at.host.startsWith("/"))
+    return `${at.host}${database === "" ? "" : `, database ${at.database}`}`;
+  return `${isIP(at.host) === 6 ? `[${at.host}]` : at.host}:${at.port}${database}`;
+}
+
+function isLoopback(host: string): boolean {
+  return (
+    /^(?:.*\.)?localhost\.?$/i.test(host) ||
+    /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/i.test(host) ||
+    (isIP(host) === 6 && /^[0:]*:0*1$/.test(host))
+  );
+}
+
+const NOWHERE: ConnectionUrl = {
+  client: {},
+  options: "",
+  place: "DATABASE_URL",
+  isLocal: false,
+  sslmode: null,
+  isVerified: false,
+  ignored: [],
+};
