@@ -4,7 +4,7 @@
  * would stay on a session that the application gets next.
  */
 import pg from "pg";
-import { connectionOptions } from "../db/database.ts";
+import { connectionOptions, errorCode } from "../db/database.ts";
 import { findPooling } from "../db/pooling.ts";
 import { version } from "../version.ts";
 import type { Grounds } from "./check.ts";
@@ -30,6 +30,10 @@ export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
     await client.connect();
     await client.query("listen account_sync_check");
     return (await hearsItself(client, grounds)) ? [] : [deaf(grounds)];
+  } catch (error) {
+    // What a pooler or proxy says to settings it does not pass on, or to LISTEN.
+    if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [deaf(grounds)];
+    throw error;
   } finally {
     // Nobody waits for a server that does not say goodbye.
     void client.end().catch(() => {});

@@ -80,7 +80,9 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
 
     const results = [configuration, connection];
     for (const examination of [...databaseExaminations, apiToken(config)]) {
-      results.push(await examineOne(examination, grounds, databaseUrl));
+      // The place it speaks of is the one that it connects to.
+      const url = examination.name === "listen" ? config.database.listenUrl : null;
+      results.push(await examineOne(examination, grounds, url ?? databaseUrl));
     }
     return results;
   });

@@ -1,6 +1,7 @@
 /** `migrate`: installs or upgrades what the daemon needs in the database, and says what it did. */
 import type { Config } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
+import { explained } from "../db/explained.ts";
 import { latestMigration, migrate } from "../db/migrate.ts";
 import { requireSession } from "../db/pooling.ts";
 import { version } from "../version.ts";
@@ -37,6 +38,8 @@ export async function migrateDatabase(
       tables: installed?.tables ?? [],
       unqueued: unqueued?.count ?? 0,
     });
+  } catch (error) {
+    throw explained(error, url);
   } finally {
     await db.close();
   }

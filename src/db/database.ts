@@ -7,6 +7,7 @@
 import pg from "pg";
 import { parseConnectionUrl } from "./connection-url.ts";
 import { sqlOf } from "./queries.ts";
+import { isTlsFailure } from "./tls-failure.ts";
 
 export interface Queryable {
   /** Runs `sql/queries/<name>.sql`. */
@@ -204,18 +205,20 @@ export function isImpossibleValue(error: unknown): boolean {
 
 /**
  * The server or the way to it is gone, rather than this statement being wrong: classes 08 (connection), 57P (shutdown), 53
- * (resources), 58030 (its disk), 25006 (a standby), 25P03 (our session was ended), the system's own codes, and what the driver says
- * without a code.
+ * (resources), 58030 (its disk), 25006 (a standby), 25P03 (our session was ended), the system's own codes, a certificate that is not
+ * (or no longer) taken, and what the driver says without a code.
  */
 export function isOutage(error: unknown): boolean {
   const code = errorCode(error);
   if (code === null) return error instanceof Error && DRIVER_OUTAGE.test(error.message);
-  return /^(?:08...|57P0.|53...|58030|25006|25P03|EAI_[A-Z]+|E[A-Z]+)$/.test(code);
+  return (
+    /^(?:08...|57P0.|53...|58030|25006|25P03|EAI_[A-Z]+|E[A-Z]+)$/.test(code) || isTlsFailure(code)
+  );
 }
 
 /** Whole messages of pg and pg-pool: a poison account's error may contain "connection" or "timeout" too. */
 const DRIVER_OUTAGE =
-  /^(?:Connection terminated\b.*|Client (?:was closed|has encountered a connection error) and is not queryable|Query read timeout|timeout expired|timeout exceeded when trying to connect)$/;
+  /^(?:The server does not support SSL connections|There was an error establishing an SSL connection|Connection terminated\b.*|Client (?:was closed|has encountered a connection error) and is not queryable|Query read timeout|timeout expired|timeout exceeded when trying to connect)$/;
 
 /** Others were in the way, and will not be the next time: 40001 serialization, 40P01 deadlock, 55P03 lock not available. */
 export function isContention(error: unknown): boolean {

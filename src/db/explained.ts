@@ -1,6 +1,8 @@
 /** What the server, or the way to it, said: put into one sentence for a person, with what to do about it. */
 import { OperatorError } from "../operator-error.ts";
+import { type ConnectionUrl, readConnectionUrl } from "./connection-url.ts";
 import { errorCode, isOutage } from "./database.ts";
+import { explainTls } from "./tls-failure.ts";
 
 /** Turns what the server said into what to do about it. */
 export function explained(error: unknown, url: string): unknown {
@@ -11,7 +13,11 @@ export function explained(error: unknown, url: string): unknown {
       : error;
   const code = errorCode(cause);
   const said = cause instanceof Error ? cause.message : String(cause);
-  const place = placeOf(url);
+  const { connection } = readConnectionUrl(url);
+  const { place } = connection;
+  const encryption = explainTls({ code, said }, connection);
+  if (encryption !== null)
+    return new OperatorError(encryption.message, { hint: encryption.hint, cause });
 
   switch (code) {
     case "ECONNREFUSED":
@@ -23,14 +29,11 @@ export function explained(error: unknown, url: string): unknown {
         hint: "Check that the server runs and that DATABASE_URL names its host and port. Changes made meanwhile are kept in the database.",
         cause,
       });
+    case "0A000":
+      // A statement that is not supported has the same code.
+      return REFUSES_OPTIONS.test(said) ? explainRefusedOptions(connection, said, cause) : error;
     case "08P01":
-      return new OperatorError(
-        `What answers at ${place} does not take the settings of a session: ${said}.`,
-        {
-          hint: "If it is a transaction pooler, set LISTEN_DATABASE_URL to a direct connection to the same database.",
-          cause,
-        },
-      );
+      return explainRefusedOptions(connection, said, cause);
     case "28P01":
     case "28000":
       return new OperatorError(`PostgreSQL at ${place} refused the login: ${said}.`, {
@@ -87,11 +90,20 @@ export function explained(error: unknown, url: string): unknown {
   }
 }
 
-function placeOf(url: string): string {
-  try {
-    const { host, pathname } = new URL(url);
-    return `${host || "the default socket"}${pathname}`;
-  } catch {
-    return "DATABASE_URL";
-  }
+/** RDS Proxy: "currently doesn't support command-line options". */
+const REFUSES_OPTIONS = /command-line options|startup (?:options|parameter)/i;
+
+/** 08P01 and 0A000: what a pooler or proxy says to the settings that a session starts with. */
+function explainRefusedOptions(
+  { place, options }: ConnectionUrl,
+  said: string,
+  cause: unknown,
+): OperatorError {
+  return new OperatorError(
+    `What answers at ${place} does not take the settings of a session: ${said.replace(/\.$/, "")}.`,
+    {
+      hint: `If it is a transaction pooler or proxy, set LISTEN_DATABASE_URL to a direct connection to the same database${options === "" ? "" : ", and leave options= out of DATABASE_URL"}.`,
+      cause,
+    },
+  );
 }

@@ -4,6 +4,7 @@
  */
 import { readAnswer } from "../customer-api/schema.ts";
 import type { ConnectionPool } from "../db/database.ts";
+import { explained } from "../db/explained.ts";
 import { OperatorError } from "../operator-error.ts";
 import { createLog, type Log } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
@@ -66,7 +67,9 @@ export async function openAccountSync(
       exitCode: 2,
     });
   }
-  const parts = await openParts(config, database, observe);
+  const parts = await openParts(config, database, observe).catch((error: unknown) => {
+    throw typeof database === "string" ? explained(error, database) : error;
+  });
   await requireMigrated(parts).catch(async (error: unknown) => {
     await parts.close();
     throw error;

@@ -37,11 +37,8 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   const errors = isTerminal ? output : (options.errors ?? output);
   const print = (line: string) => output.write(`${line}\n`);
   const complain = (line: string) => errors.write(`${line}\n`);
-  const { client: connection, options: startupOptions } = parseConnectionUrl(url);
   const client = new pg.Client({
-    ...connection,
-    options: startupOptions,
-    application_name: "account-sync sql",
+    ...toConnection(url),
     types: { getTypeParser: () => String },
   });
   let endInput = () => {};
@@ -81,19 +78,33 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   }
 }
 
-/** Ends what the client's session runs, if anything; the session goes on. */
+function toConnection(url: string): pg.ClientConfig {
+  const { client, options } = parseConnectionUrl(url);
+  return { ...client, options, application_name: "account-sync sql" };
+}
+
+/**
+ * Ends what the client's session runs, if anything; the session goes on. Not behind a pooler, whose process ids are none of the server's:
+ * there the statement ends with the connection.
+ */
 async function cancel(client: pg.Client, url: string): Promise<void> {
-  const { processID } = client as pg.Client & { readonly processID: number | null };
-  const other = new pg.Client({ connectionString: url, application_name: "account-sync sql" });
+  const other = new pg.Client(toConnection(url));
   other.on("error", () => {});
   try {
     await other.connect();
-    await other.query("select pg_cancel_backend($1)", [processID]);
+    await other.query("select pg_cancel_backend($1) where pg_backend_pid() = $2", [
+      processOf(client),
+      processOf(other),
+    ]);
   } catch {
     // The server is gone, and with it what it ran.
   } finally {
     await other.end().catch(() => {});
   }
+}
+
+function processOf(client: pg.Client): number | null {
+  return (client as pg.Client & { readonly processID: number | null }).processID;
 }
 
 interface Conversation {
