@@ -1,6 +1,7 @@
 /** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
 import type { Grounds } from "./checks/check.ts";
 import type { Config } from "./config.ts";
+import { parseConnectionUrl } from "./db/connection-url.ts";
 import { createDatabase, type Queryable } from "./db/database.ts";
 import { isPooled } from "./db/pooling.ts";
 import { createConnections } from "./sync/connections.ts";
@@ -11,6 +12,17 @@ export function groundsOn(config: Config, databaseUrl: string, db: Queryable): G
   return {
     db,
     listenUrl: config.database.listenUrl ?? databaseUrl,
+    urls: [
+      { name: "DATABASE_URL", connection: parseConnectionUrl(databaseUrl) },
+      ...(config.database.listenUrl === null
+        ? []
+        : [
+            {
+              name: "LISTEN_DATABASE_URL",
+              connection: parseConnectionUrl(config.database.listenUrl),
+            },
+          ]),
+    ],
     hasListenUrl: config.database.listenUrl !== null,
     poolMax: config.database.poolMax,
     notify: config.sync.notify,

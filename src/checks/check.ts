@@ -1,4 +1,5 @@
 /** One check, and what it may look at. Checks only look: none of them changes or repairs anything. */
+import type { ConnectionUrl } from "../db/connection-url.ts";
 import type { Queryable } from "../db/database.ts";
 import type { CheckName, Finding } from "./names.ts";
 
@@ -16,6 +17,8 @@ export interface Grounds {
   /** LISTEN_DATABASE_URL, else DATABASE_URL: where the daemon's listener has its session. */
   readonly listenUrl: string;
   readonly hasListenUrl: boolean;
+  /** By the names of their settings: what sessions are opened by. */
+  readonly urls: readonly { readonly name: string; readonly connection: ConnectionUrl }[];
   readonly poolMax: number;
   readonly notify: "auto" | "always" | "off";
   /** Whether rows of m_backend_ext_config say where to send. */

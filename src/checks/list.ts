@@ -1,5 +1,6 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
 import type { Check, Grounds } from "./check.ts";
+import { lookAtEncryption, lookAtUrlParameters } from "./encryption.ts";
 import { lookAtListen } from "./listen.ts";
 import type { Finding } from "./names.ts";
 import {
@@ -89,6 +90,16 @@ export const CHECKS: readonly Check[] = [
     name: "clock",
     promise: "our clock and the database's agree",
     look: lookAtClock,
+  },
+  {
+    name: "encryption",
+    promise: "the way to another machine is encrypted and verified, or sslmode=disable is said",
+    look: async (grounds) => lookAtEncryption(grounds),
+  },
+  {
+    name: "url_parameters",
+    promise: "everything in the database's URL counts",
+    look: async (grounds) => lookAtUrlParameters(grounds),
   },
 ];
 

@@ -23,6 +23,8 @@ export const CHECK_EFFECTS = {
   prepared_transactions: "warns",
   connections: "warns",
   clock: "warns",
+  encryption: "warns",
+  url_parameters: "warns",
 } as const satisfies Readonly<Record<string, CheckEffect>>;
 
 export type CheckName = keyof typeof CHECK_EFFECTS;

@@ -38,6 +38,8 @@ const SERVER_CERT = write("server.pem", selfSigned.certificate);
 const clients = createAuthority("The clients' authority");
 const client = clients.issue({ commonName: "account-sync" });
 const CLIENT = `sslcert=${write("client.pem", client.certificate)}&sslkey=${write("client.key", client.key)}`;
+/** This machine too, by an address that is not its loopback's: what remote databases are told. */
+const REMOTE = "0.0.0.0";
 /** In the certificate is the name, and not the address. */
 const WRONG_NAME = "127.0.0.1";
 
@@ -216,6 +218,50 @@ describe("told by the commands", () => {
     expect(code).toBe(0);
   });
 
+  test("`doctor` warns of a remote database in clear text, of one that is not verified, and of what does not count", async () => {
+    const { code, stdout } = await run(["doctor", "--json"], {
+      DATABASE_URL: postgres.url("sslmode=require&pgbouncer=true", { host: REMOTE }),
+      LISTEN_DATABASE_URL: postgres.url("", { host: REMOTE, user: TLS_ONLY }),
+      CUSTOMER_API_URL: "http://127.0.0.1:9",
+    });
+
+    const found = findingsIn(stdout);
+    expect(found["encryption"]).toMatchObject({
+      status: "warning",
+      findings: [
+        {
+          problem: expect.stringMatching(
+            /is encrypted, but the server is not verified: with sslmode=require in DATABASE_URL/,
+          ),
+        },
+        { problem: expect.stringMatching(/is not encrypted: LISTEN_DATABASE_URL has no sslmode/) },
+      ],
+    });
+    expect(found["listen"]).toMatchObject({
+      status: "not_checked",
+      findings: [{ problem: expect.stringContaining("refused a session that is not encrypted") }],
+    });
+    expect(found["url_parameters"]).toMatchObject({
+      status: "warning",
+      findings: [{ problem: "DATABASE_URL has pgbouncer, which means nothing to account-sync." }],
+    });
+    // Nothing listens at port 9.
+    expect(code).toBe(1);
+  });
+
+  test("`doctor` finds nothing about a remote database that is verified", async () => {
+    const { stdout } = await run(["doctor", "--json"], {
+      DATABASE_URL: postgres.url(`sslmode=verify-ca&sslrootcert=${CA}`, { host: REMOTE }),
+    });
+
+    expect(findingsIn(stdout)).toMatchObject({
+      connection: { status: "ok" },
+      listen: { status: "ok" },
+      encryption: { status: "ok" },
+      url_parameters: { status: "ok" },
+    });
+  });
+
   test("the SQL prompt keeps to the mode, and says the same", async () => {
     const url = postgres.url(`sslmode=verify-full&sslrootcert=${CA}`, { host: WRONG_NAME });
 
@@ -282,6 +328,15 @@ describe("a daemon over TLS", () => {
       expect(await states()).toEqual([{ state: "clean", error_class: null }]),
     );
   });
+
+  test("says at its start that the way to a remote database is in clear text", async () => {
+    const product = await createProduct({ on: postgres.database });
+
+    const daemon = await product.start({ DATABASE_URL: postgres.url("", { host: REMOTE }) });
+
+    expect(daemon.log.join("\n")).toMatch(/is not encrypted: DATABASE_URL has no sslmode/);
+    expect(await daemon.metric("check_ok", { check: "encryption" })).toBe(0);
+  });
 });
 
 async function tryConnection(query: string, outcome: Outcome, place?: Place): Promise<void> {
@@ -322,6 +377,11 @@ async function run(args: readonly string[], environment: Readonly<Record<string,
   const { code } = await process.exit;
   const stdout = process.stdout.join("\n");
   return { code, stdout, said: [stdout, ...process.stderr].join("\n") };
+}
+
+function findingsIn(lines: string): Record<string, unknown> {
+  const results = lines.split("\n").map((line) => JSON.parse(line) as { check: string });
+  return Object.fromEntries(results.map((result) => [result.check, result]));
 }
 
 async function prompt(url: string): Promise<string> {
