@@ -29,6 +29,19 @@ export const OWN_SETTINGS: ReadonlySet<string> = new Set([
   "tcp_user_timeout",
 ]);
 
+/**
+ * What is right in an ordinary session, and wrong for our statements when it is changed: nulls in arrays would become the text NULL,
+ * amounts would be rounded, triggers would look altered or not fire, and sessions or migrations would be cut off.
+ */
+export const RELIED_ON: ReadonlySet<string> = new Set([
+  "array_nulls",
+  "extra_float_digits",
+  "idle_session_timeout",
+  "quote_all_identifiers",
+  "session_replication_role",
+  "transaction_timeout",
+]);
+
 export function readSessionOptions(text: string): SessionOptions {
   const words: string[] = [];
   const ignored: string[] = [];
@@ -36,10 +49,15 @@ export function readSessionOptions(text: string): SessionOptions {
   while (given.length > 0) {
     const setting = takeSetting(given);
     if (setting === null) return { text: "", problems: [NOT_UNDERSTOOD], ignored: [] };
-    if (!OWN_SETTINGS.has(setting.name)) words.push(...setting.words);
+    const why = OWN_SETTINGS.has(setting.name)
+      ? "sets itself"
+      : RELIED_ON.has(setting.name)
+        ? "relies on as it is"
+        : null;
+    if (why === null) words.push(...setting.words);
     else {
       ignored.push(
-        `sets ${setting.name} in options=, which account-sync sets itself: the one in the URL is not taken`,
+        `sets ${setting.name} in options=, which account-sync ${why}: the one in the URL is not taken`,
       );
     }
   }

@@ -13,7 +13,7 @@ import {
 } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { patiently } from "../../src/db/patience.ts";
-import { OWN_SETTINGS } from "../../src/db/session-options.ts";
+import { OWN_SETTINGS, RELIED_ON } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   createDatabase as createTestDatabase,
@@ -253,15 +253,17 @@ describe("what a URL says", () => {
     await client.connect();
     const { rows } = await client.query<{ name: string; setting: string }>(
       "select name, setting from pg_settings where name = any($1)",
-      [[...OWN_SETTINGS, "geqo", "search_path", "work_mem"]],
+      [[...OWN_SETTINGS, ...RELIED_ON, "geqo", "search_path", "work_mem"]],
     );
     await client.end();
     return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
   };
 
-  test("takes none of a session's guards away, and adds the rest", async () => {
+  test("takes none of a session's guards away, changes nothing that statements rely on, and adds the rest", async () => {
     const bare = await settingsWith("");
-    const hostile = [...OWN_SETTINGS].map((name) => `-c ${name}=${HOSTILE[name] ?? "0"}`).join(" ");
+    const hostile = [...OWN_SETTINGS, ...RELIED_ON]
+      .map((name) => `-c ${name}=${HOSTILE[name] ?? "0"}`)
+      .join(" ");
     const parameters = Object.entries(HOSTILE).map(([name, value]) => `${name}=${value}`);
     const added = "-c geqo=off -c search_path=one,\\ two --work-mem=8MB";
     const options = encodeURIComponent(`${hostile} ${added} ${hostile}`);
@@ -313,8 +315,12 @@ describe("what a URL says", () => {
     application_name: "mine",
     client_encoding: "UTF8",
     default_transaction_isolation: "serializable",
+    idle_session_timeout: "1000",
+    quote_all_identifiers: "on",
     row_security: "on",
+    session_replication_role: "replica",
     synchronous_commit: "on",
+    transaction_timeout: "1000",
   };
 });
 

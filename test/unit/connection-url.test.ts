@@ -232,6 +232,7 @@ describe("the other parameters", () => {
     ["connect_timeout=10", /connect_timeout/],
     ["keepalives=0", /keepalives/],
     ["pgbouncer=true", /pgbouncer, which means nothing to account-sync/],
+    ["options=-c%20array_nulls%3Doff", /sets array_nulls .* which account-sync relies on as it is/],
     ["options=-c%20lock_timeout%3D0", /sets lock_timeout in options=/],
   ])("%s does not count, and that is said", (query, sentence) => {
     const { connection, problems } = readConnectionUrl(`postgres://db/crm?${query}`);
