@@ -269,9 +269,11 @@ as $plan$
     case when event.name in ('update', 'delete') and not shape.by_row then 'old_rows' end::name,
     case when event.name in ('insert', 'update') and not shape.by_row then 'new_rows' end::name,
     format('capture_%s_%s', wanted_table, event.name),
-    -- Columns go, and change their types, while the application is upgraded and before the next migrate. Its statements must not fail
-    -- for that: a query that does not fit the table any more is found by planning it for no row at all, and replaced by one that
-    -- fits every table and is slow. The probe stands alone in its block, so that the subtransaction never needs an id of its own.
+    -- The application's statements must not fail for anything that is ours. Two things are found by planning the insert for no row at
+    -- all, in a block of its own, whose subtransaction never needs an id: a query that does not fit the table any more (columns go, and
+    -- change their types, while the application is upgraded and before the next migrate), which is replaced by one that fits every table
+    -- and is slow; and a change table that cannot be written to (restored without its tables, or given to an owner that is not the
+    -- function's), about which nothing can be done here but to say so: doctor finds it, and reconcile and backfill what was missed.
     -- The doorbell is read in the application's own statement: a look-up in a one-row table.
     format(
       $body$
@@ -283,10 +285,19 @@ as $plan$
         end if;
 
         begin
-          perform from (%2$s) as probe where false;
+          insert into account_sync.change (%1$s) select probe.* from (%2$s) as probe cross join account_sync.doorbell where false;
         exception when syntax_error_or_access_rule_violation then
           fits := false;
         end;
+        if not fits then
+          begin
+            insert into account_sync.change (%1$s) select probe.* from (%3$s) as probe cross join account_sync.doorbell where false;
+          exception when syntax_error_or_access_rule_violation then
+            raise warning 'account-sync could not capture a change of %%: %%', tg_relid::regclass, sqlerrm
+              using hint = 'The command doctor of account-sync says what to run.';
+            return null;
+          end;
+        end if;
 
         if fits then
           insert into account_sync.change (%1$s) %2$s;
@@ -295,7 +306,12 @@ as $plan$
         end if;
 
         if found and exists (select from account_sync.doorbell where wanted_until > clock_timestamp()) then
-          perform account_sync.ring();
+          begin
+            perform account_sync.ring();
+          exception when syntax_error_or_access_rule_violation then
+            -- Not ours to call, or gone: the sweep finds the change.
+            null;
+          end;
         end if;
         return null;
       end

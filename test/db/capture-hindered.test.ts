@@ -1,0 +1,44 @@
+/** A capture that cannot be written down fails no statement of the application, and says what it missed. */
+import { expect, test } from "vitest";
+import { migrate } from "../../src/db/migrate.ts";
+import { createDatabase } from "../support/postgres.ts";
+
+/** [what is not there, how it went, whether changes are missed then] */
+const GONE = [
+  ["change table", "drop table account_sync.change", true],
+  ["doorbell", "drop table account_sync.doorbell", true],
+  ["lane of a change", "drop type account_sync.lane cascade", false],
+] as const;
+
+test.each(GONE)("without the %s, statements of every kind go on", async (_, sql, isMissed) => {
+  const database = await createDatabase();
+  await migrate({ url: database.url, info: () => {} });
+  const client = await database.pool.connect();
+  const warnings: string[] = [];
+  client.on("notice", ({ message = "" }) => warnings.push(message));
+  await client.query("insert into m_account (account_no, name) values ('A-0', 'Before')");
+  await client.query(sql);
+
+  await client.query("insert into m_account (account_no, name) values ('A-1', 'One')");
+  await client.query("update m_account set name = 'Two'");
+  await client.query("delete from m_account where account_no = 'A-1'");
+  await client.query("truncate m_account cascade");
+  client.release(true);
+
+  const missed = warnings.filter((warning) =>
+    warning.startsWith("account-sync could not capture a change of"),
+  );
+  expect(missed.length > 0).toBe(isMissed);
+});
+
+test("a function that wakes the daemon and is gone costs only the wait for the sweep", async () => {
+  const database = await createDatabase();
+  await migrate({ url: database.url, info: () => {} });
+  await database.query(
+    "update account_sync.doorbell set wanted_until = 'infinity'; drop function account_sync.ring()",
+  );
+
+  await database.query("insert into m_account (account_no, name) values ('A-1', 'One')");
+
+  expect(await database.query("select from account_sync.change")).toHaveLength(1);
+});
