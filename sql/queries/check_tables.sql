@@ -3,7 +3,13 @@
 select
   wanted.name as "table",
   c.relkind as "kind",
-  to_regprocedure(format('account_sync.%I()', 'capture_' || wanted.name || '_insert')) is not null as "isCaptured",
+  -- By the catalog: to_regprocedure fails where we may not use the schema.
+  exists (
+    select
+    from pg_proc f
+    join pg_namespace n on n.oid = f.pronamespace
+    where n.nspname = 'account_sync' and f.proname = 'capture_' || wanted.name || '_insert'
+  ) as "isCaptured",
   coalesce(pg_has_role(c.relowner, 'USAGE'), false) as "isOurs",
   coalesce(row_security_active(c.oid), false) as "hidesRows",
   coalesce(c.relrowsecurity, false) as "hasRowSecurity",

@@ -1,5 +1,6 @@
 /** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
 import { errorCode } from "../db/database.ts";
+import { findHollowSchema, type Installation } from "../db/installation.ts";
 import { latestMigration, OLDEST_POSTGRESQL } from "../db/migrate.ts";
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
@@ -55,6 +56,9 @@ export async function lookAtSchemaVersion({ db }: Grounds): Promise<Finding[]> {
   const installed = await readSchemaVersion(db);
   const known = latestMigration();
   if (installed === known) return [];
+  const [installation] = await db.run<Installation>("check_installation");
+  const hollow = findHollowSchema(installation, installed ?? 0);
+  if (hollow !== null) return [hollow];
   if (installed === null) {
     return [
       {

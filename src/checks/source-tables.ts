@@ -3,6 +3,7 @@
  * no more.
  */
 import { errorCode } from "../db/database.ts";
+import { findForeignOwner, type Installation } from "../db/installation.ts";
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
 
@@ -167,13 +168,9 @@ interface Role {
   readonly createsDatabases: boolean;
   readonly replicates: boolean;
   readonly bypassesRowSecurity: boolean;
-  readonly database: string;
   readonly createsSchemas: boolean;
   readonly usesPublic: boolean;
   readonly hasSchema: boolean;
-  readonly ownsSchema: boolean;
-  readonly createsInSchema: boolean;
-  readonly foreignFunctions: readonly string[];
 }
 
 export async function lookAtSourceTables(grounds: Grounds): Promise<Finding[]> {
@@ -305,9 +302,15 @@ export async function lookAtRowSecurity(grounds: Grounds): Promise<Finding[]> {
 }
 
 export async function lookAtRights(grounds: Grounds): Promise<Finding[]> {
-  const [tables, role] = await Promise.all([readTables(grounds), readRole(grounds)]);
+  const [tables, role, [installation]] = await Promise.all([
+    readTables(grounds),
+    readRole(grounds),
+    grounds.db.run<Installation>("check_installation"),
+  ]);
+  const foreignOwner = findForeignOwner(installation);
   return [
     ...findMissingSchemaRights(role),
+    ...(foreignOwner === null ? [] : [foreignOwner]),
     ...tables.flatMap((pair) => findMissingTableRights(pair, role)),
   ];
 }
@@ -323,19 +326,7 @@ function findMissingSchemaRights(role: Role): Finding[] {
   if (!role.hasSchema && !role.createsSchemas) {
     findings.push({
       problem: `Role ${role.name} may not create schema account_sync.`,
-      remedy: `grant create on database ${quoted(role.database)} to ${quoted(role.name)}; or create schema account_sync authorization ${quoted(role.name)};`,
-    });
-  }
-  if (role.hasSchema && !role.ownsSchema) {
-    findings.push({
-      problem: `Role ${role.name} does not own schema account_sync.`,
-      remedy: `Use the role that ran the first migrate, or: alter schema account_sync owner to ${quoted(role.name)}; and give it the tables and functions in there, too.`,
-    });
-  }
-  if (role.foreignFunctions.length > 0) {
-    findings.push({
-      problem: `Role ${role.name} does not own ${role.foreignFunctions.slice(0, 3).join(", ")}${role.foreignFunctions.length > 3 ? ` and ${role.foreignFunctions.length - 3} other functions` : ""} of schema account_sync, and cannot upgrade them.`,
-      remedy: `Use the role that ran the first migrate, or for each of them: alter function … owner to ${quoted(role.name)};`,
+      remedy: `create schema account_sync authorization ${quoted(role.name)};`,
     });
   }
   return findings;

@@ -47,7 +47,7 @@ export function explained(error: unknown, url: string): unknown {
       });
     case "42501":
       return new OperatorError(`The database role lacks a right: ${said}.`, {
-        hint: "The role in DATABASE_URL must own the source tables (or have TRIGGER, SELECT and UPDATE on them) and may create a schema: grant create on database … to …; grant trigger, select, update on … to …;",
+        hint: "The role in DATABASE_URL must own the source tables (or have TRIGGER, SELECT and UPDATE on them) and may create a schema: grant create on database … to …; grant trigger, select, update on … to …; Where schema account_sync came with a restore and belongs to another role, the check `rights` of `account-sync doctor` prints the change of owner to run.",
         cause,
       });
     case "22P05":

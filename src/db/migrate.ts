@@ -13,6 +13,7 @@ import { migrate as runMigrations } from "postgres-migrations";
 import { OperatorError } from "../operator-error.ts";
 import { connectionOptions, errorCode } from "./database.ts";
 import { explained } from "./explained.ts";
+import { requireSoundSchema } from "./installation.ts";
 import { describeHolder, type Wanted } from "./lock-holder.ts";
 import { sqlDirectory } from "./queries.ts";
 
@@ -37,6 +38,7 @@ export async function migrate(
   return await withClient(options.url, async (client) => {
     await refuseOldServer(client);
     await requireSourceTables(client);
+    await requireSoundSchema(client);
     const done = await transact(client, options, UPGRADE, async () => {
       const createdSchema = await createSchema(client);
       const installed = await refuseNewerSchema(client);

@@ -202,7 +202,7 @@ describe("with the least rights", () => {
       "alter function account_sync.install_capture(text) owner to %role",
       "rights",
       /does not own account_sync\.install_capture\(text\)/,
-      /owner to ordinary_/,
+      /owner to %I', object, 'ordinary_\w+'\);/,
     ],
     [
       "a role that may create roles and databases",

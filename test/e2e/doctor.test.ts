@@ -97,7 +97,7 @@ test("an unmigrated database is told to migrate, and a role that cannot is told 
   expect(said.map(({ remedy }) => remedy)).toEqual(
     expect.arrayContaining([
       expect.stringContaining("account-sync migrate"),
-      expect.stringContaining(`grant create on database ${unmigrated.name} to ${poor.name};`),
+      `create schema account_sync authorization ${poor.name};`,
       expect.stringContaining(
         `grant select, update (uuid_be, branch_uuid_be, updated_by, updated_at), trigger on public.m_account to ${poor.name};`,
       ),
