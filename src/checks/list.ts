@@ -1,5 +1,6 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
 import type { Check, Grounds } from "./check.ts";
+import { lookAtDumpRights } from "./dump-rights.ts";
 import { lookAtEncryption, lookAtUrlParameters } from "./encryption.ts";
 import { lookAtListen } from "./listen.ts";
 import type { Finding } from "./names.ts";
@@ -85,6 +86,11 @@ export const CHECKS: readonly Check[] = [
     name: "connections",
     promise: "there are enough connections for DATABASE_POOL_MAX",
     look: lookAtConnections,
+  },
+  {
+    name: "dump_rights",
+    promise: "the owners of the source tables can dump the database",
+    look: lookAtDumpRights,
   },
   {
     name: "clock",

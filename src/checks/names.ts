@@ -22,6 +22,7 @@ export const CHECK_EFFECTS = {
   notification_queue: "warns",
   prepared_transactions: "warns",
   connections: "warns",
+  dump_rights: "warns",
   clock: "warns",
   encryption: "warns",
   url_parameters: "warns",

@@ -13,6 +13,7 @@ import { migrate as runMigrations } from "postgres-migrations";
 import { OperatorError } from "../operator-error.ts";
 import { connectionOptions, errorCode } from "./database.ts";
 import { explained } from "./explained.ts";
+import { grantDump } from "./grant-dump.ts";
 import { requireSoundSchema } from "./installation.ts";
 import { describeHolder, type Wanted } from "./lock-holder.ts";
 import { sqlDirectory } from "./queries.ts";
@@ -55,6 +56,9 @@ export async function migrate(
         await client.query("select account_sync.install_capture($1)", [table]);
       });
     }
+    await withShortLocks(client, options, "let the tables' owners dump", async () => {
+      for (const message of await grantDump(client)) options.info(message);
+    });
     await tellDisabledTriggers(client, options);
     return done;
   });

@@ -40,12 +40,12 @@ test("where all is well every check is ok, for people and for programs, and the 
 
   expect(forPeople).toMatchObject({ code: 0, stderr: "" });
   expect(forPeople.stdout).toMatch(/^ok +triggers +the capture triggers are present/m);
-  expect(forPeople.stdout).toMatch(/19 checks: none failed\.\n$/);
+  expect(forPeople.stdout).toMatch(/20 checks: none failed\.\n$/);
   expect(forPrograms).toMatchObject({ code: 0, stderr: "" });
   expect(toResults(forPrograms.stdout).map(({ check, status }) => `${check} ${status}`)).toEqual(
     [
       "configuration connection server_version server_writable schema_version source_tables triggers row_security rights",
-      "excess_rights listen api_configuration notification_queue prepared_transactions connections clock encryption url_parameters api_token",
+      "excess_rights listen api_configuration notification_queue prepared_transactions connections dump_rights clock encryption url_parameters api_token",
     ].flatMap((names) => names.split(" ").map((name) => `${name} ok`)),
   );
 });
@@ -120,7 +120,7 @@ describe("what cannot be reached", () => {
       status: "failed",
       findings: [{ problem: expect.stringContaining("ECONNREFUSED") }],
     });
-    expect(others).toHaveLength(17);
+    expect(others).toHaveLength(18);
     expect(others.every(({ status }) => status === "not_checked")).toBe(true);
   });
 
