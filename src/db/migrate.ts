@@ -56,9 +56,9 @@ export async function migrate(
         await client.query("select account_sync.install_capture($1)", [table]);
       });
     }
-    await withShortLocks(client, options, "let the tables' owners dump", async () => {
-      for (const message of await grantDump(client)) options.info(message);
-    });
+    const grant = { ...UPGRADE, doing: "let the owners of the source tables dump the schema" };
+    const granted = await transact(client, options, grant, async () => await grantDump(client));
+    for (const message of granted) options.info(message);
     await tellDisabledTriggers(client, options);
     return done;
   });
