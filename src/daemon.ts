@@ -32,7 +32,7 @@ import { createObserve, type Observe } from "./ops/observe.ts";
 import { findSending, openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
-import { StopNotice } from "./queue/stop-notice.ts";
+import { type NotedStop, StopNotice } from "./queue/stop-notice.ts";
 import { findDrift } from "./sync/drift.ts";
 import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
@@ -86,7 +86,7 @@ export async function startDaemon(
         : []),
       ...(watch?.reasons() ?? []),
       ...(now === null ? [] : [toReason(now.error)]),
-      ...(notice?.current()?.by === "unauthorized" ? [REFUSED] : []),
+      ...(isRefused(notice?.current() ?? null) ? [REFUSED] : []),
     ];
   };
   const about = { version, readiness, health: () => observe.health() };
@@ -192,8 +192,12 @@ export async function startDaemon(
       leaseMs: opened.queue.leaseMs,
       findStop: () => {
         const now = trouble();
-        if (now === null) return opened.connections.stop() ?? opened.api.stop();
-        return { by: "queue_trouble", reason: toReason(now.error), forMs: null };
+        if (now !== null) {
+          const reason = toReason(now.error);
+          return { by: "queue_trouble", reason, forMs: null, isDefault: true };
+        }
+        const { connections, api } = opened;
+        return connections.stop() ?? api.stop(connections.defaultConfigId());
       },
       onTrouble: (error) => observe.databaseTrouble({ doing: "noting what stops us", error }),
     });
@@ -264,6 +268,11 @@ export async function startDaemon(
  */
 const REFUSED =
   "the API refuses our credentials: correct them (`account-sync doctor` tries them); sends are tried again by themselves";
+
+/** Not a row of m_backend_ext_config that somebody asked to be used for some accounts: that is not this deployment's doing. */
+function isRefused(stop: NotedStop | null): boolean {
+  return stop !== null && stop.by === "unauthorized" && stop.isDefault;
+}
 
 /** A migrate stops at the first right or column that is missing; whoever has to repair it wants to know all of them. */
 async function findReasons(

@@ -72,8 +72,8 @@ export interface CustomerApiClient extends CustomerApi {
   available(): number;
   /** How many sends make sense now: after an outage one goes ahead and tries. */
   slots(): number;
-  /** What stops all sends just now; null for nothing. */
-  stop(): Stop | null;
+  /** What stops the sends just now; null for nothing. `undefined`: the default configuration is not known. */
+  stop(defaultConfigId: string | null | undefined): Stop | null;
   /** Breaks off what is still in flight. */
   close(): Promise<void>;
 }
@@ -135,7 +135,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     hold: (connection, forMs) => limits.hold(connection, forMs),
     available: () => limits.available(),
     slots: () => limits.slots(),
-    stop: () => limits.stop(),
+    stop: (defaultConfigId) => limits.stop(defaultConfigId),
     close,
   };
 }

@@ -39,8 +39,11 @@ export interface Limits {
   available(): number;
   /** How many sends make sense now: none while all wait, one where only a probe would get through, any number else. */
   slots(): number;
-  /** What stops all connections used lately, the worst of it; null as soon as one is open to sends. */
-  stop(): Stop | null;
+  /**
+   * What stops the connection that is used by default; or else all that were used lately, the worst of it, as nothing is claimed then. null
+   * as soon as one of them is open to sends.
+   */
+  stop(defaultConfigId: string | null | undefined): Stop | null;
 }
 
 interface GuardedSend {
@@ -134,13 +137,19 @@ export function createLimits(options: LimitsOptions): Limits {
       return onlyProbes ? 1 : Number.POSITIVE_INFINITY;
     },
 
-    stop() {
+    stop(defaultConfigId) {
       forgetIdle();
+      const ofDefault =
+        defaultConfigId === undefined ? null : circuits.get(defaultConfigId)?.circuit.stop();
+      if (ofDefault) return { ...ofDefault, isDefault: true };
+
       const stops = [...circuits.values()].map(({ circuit }) => circuit.stop());
       const worstFirst = stops
         .filter((stop) => stop !== null)
         .toSorted((a, b) => WORST_FIRST.indexOf(a.by) - WORST_FIRST.indexOf(b.by));
-      return worstFirst.length < stops.length ? null : (worstFirst[0] ?? null);
+      const [worst] = worstFirst;
+      if (worst === undefined || worstFirst.length < stops.length) return null;
+      return { ...worst, isDefault: false };
     },
   };
 }
@@ -166,7 +175,7 @@ interface Circuit {
   hold(forMs: number): void;
   waitMs(): number;
   view(): CircuitView;
-  stop(): Stop | null;
+  stop(): Omit<Stop, "isDefault"> | null;
 }
 
 function createCircuit(
@@ -283,7 +292,7 @@ function createCircuit(
     return { state: policy.state === CircuitState.HalfOpen ? "half_open" : "open", reason };
   }
 
-  function stop(): Stop | null {
+  function stop(): Omit<Stop, "isDefault"> | null {
     if (policy.state === CircuitState.Closed) {
       const forMs = throttledUntil - now();
       return forMs > 0

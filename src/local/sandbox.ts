@@ -8,6 +8,7 @@
  *     POST   /api/customer/command              create
  *     PUT    /api/customer/command/{id}         update; PATCH /api/customer/{id} does the same; DELETE on both
  *     GET    /api/customer?code=…               the customer of an account number
+ *     GET    on the paths of commands           401 with a wrong token, else 405: what `doctor` tries credentials with
  *     GET    /sandbox/requests?limit=…          what came in
  *     GET    /sandbox/customers                 what it knows
  *     POST   /sandbox/faults                    e.g. {"next":[{"status":503,"retryAfter":1}]}; DELETE switches all off

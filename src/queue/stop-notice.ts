@@ -21,6 +21,7 @@ export interface NotedStop {
   readonly reason: string;
   readonly since: Date;
   readonly until: Date | null;
+  readonly isDefault: boolean;
 }
 
 /** In monotonic milliseconds: the wall clock may jump, and the row is told how long ago and for how long. */
@@ -29,6 +30,7 @@ interface Found {
   readonly reason: string;
   readonly sinceMs: number;
   readonly untilMs: number | null;
+  readonly isDefault: boolean;
 }
 
 const LOOK_EVERY_MS = 500;
@@ -71,10 +73,10 @@ export class StopNotice {
   current(): NotedStop | null {
     const found = this.#look();
     if (found === null) return null;
-    const { by, reason, sinceMs, untilMs } = found;
+    const { by, reason, sinceMs, untilMs, isDefault } = found;
     const toDate = (ms: number) => new Date(Date.now() + ms - performance.now());
     const until = untilMs === null ? null : toDate(untilMs);
-    return { by, reason, since: toDate(sinceMs), until };
+    return { by, reason, since: toDate(sinceMs), until, isDefault };
   }
 
   #look(): Found | null {
@@ -90,6 +92,7 @@ export class StopNotice {
       reason: stop.reason.slice(0, REASON_MAX) || stop.by,
       sinceMs: before?.by === stop.by ? before.sinceMs : now,
       untilMs: stop.forMs === null ? null : now + stop.forMs,
+      isDefault: stop.isDefault,
     };
     if (!isSame(before, found)) this.#found = found;
     return this.#found;
@@ -123,6 +126,7 @@ function isSame(a: Found | null, b: Found | null): boolean {
   return (
     a.by === b.by &&
     a.reason === b.reason &&
+    a.isDefault === b.isDefault &&
     a.sinceMs === b.sinceMs &&
     Math.abs((a.untilMs ?? 0) - (b.untilMs ?? 0)) < SAME_END_MS
   );

@@ -23,4 +23,6 @@ export interface Stop {
   readonly reason: string;
   /** Milliseconds until it is tried again, negative while it is being tried; null when that is not known. */
   readonly forMs: number | null;
+  /** It stops what is sent by default; false: only accounts that were asked to go elsewhere. */
+  readonly isDefault: boolean;
 }

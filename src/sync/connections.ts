@@ -41,6 +41,8 @@ export interface Connections {
   slots(): number;
   /** The default configuration cannot be used; null when it can, or nobody tried lately. */
   stop(): Stop | null;
+  /** Id of the row that was used by default last, null for the environment; undefined when none was. */
+  defaultConfigId(): string | null | undefined;
   /** Where customers are sent by default; null when that is not known. */
   defaultBaseUrl(): Promise<string | null>;
 }
@@ -72,6 +74,7 @@ export function createConnections(
   onUsable: (error: string | null) => void = () => {},
 ): Connections {
   let unusable: { readonly error: string; readonly until: number } | null = null;
+  let defaultConfigId: string | null | undefined;
   let rows: { readonly at: number; readonly configs: Promise<Config[]> } | null = null;
 
   const readAll = async () =>
@@ -119,7 +122,10 @@ export function createConnections(
   return {
     async of(requestedId) {
       const found = await find(requestedId ?? settings.configId);
-      if (requestedId === null) noteDefault("error" in found ? found.error : null);
+      if (requestedId === null) {
+        noteDefault("error" in found ? found.error : null);
+        if (!("error" in found)) defaultConfigId = found.configId;
+      }
       return found;
     },
     async list() {
@@ -153,8 +159,9 @@ export function createConnections(
       const forMs = unusable.until - performance.now();
       return forMs < -UNTRIED_MAX_MS
         ? null
-        : { by: "configuration", reason: unusable.error, forMs };
+        : { by: "configuration", reason: unusable.error, forMs, isDefault: true };
     },
+    defaultConfigId: () => defaultConfigId,
     async defaultBaseUrl() {
       const found = await find(settings.configId);
       return "error" in found ? null : found.baseUrl;

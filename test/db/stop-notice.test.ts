@@ -12,7 +12,12 @@ import { eventually } from "../support/eventually.ts";
 
 const REPLICA = 7;
 const API = "https://api.example";
-const REFUSED: Stop = { by: "unauthorized", reason: "create answered 401", forMs: 60_000 };
+const REFUSED: Stop = {
+  by: "unauthorized",
+  reason: "create answered 401",
+  forMs: 60_000,
+  isDefault: true,
+};
 
 let engine: Engine;
 let db: Database;
@@ -99,7 +104,7 @@ test("what has not changed is not written again", async () => {
   let looks = 0;
   notice(() => {
     looks += 1;
-    return { by, reason: "503", forMs: until - Date.now() };
+    return { by, reason: "503", forMs: until - Date.now(), isDefault: true };
   }, counting);
 
   await eventually(() => expect(looks).toBeGreaterThan(3));

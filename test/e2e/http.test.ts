@@ -78,6 +78,7 @@ test("readiness says what stops the sending and until when, ready or not, and no
     reason: "create answered 503 to Budi",
     since: new Date("2026-11-01T09:50:00Z"),
     until: new Date("2026-11-01T10:05:00Z"),
+    isDefault: true,
   };
   const ready = await start({ stop });
   const notReady = await start({ stop: { ...stop, until: null }, reasons: ["draining"] });

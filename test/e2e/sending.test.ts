@@ -68,6 +68,31 @@ test.each([
   },
 );
 
+test("a row that was asked for and is refused is no reason to stop a rollout", async () => {
+  const product = await createProduct();
+  const daemon = await product.start();
+  const [row] = await product.database.query<{ id: string }>(
+    "insert into m_backend_ext_config (name, base_url, client_id, client_secret, url) values ('Elsewhere', $1, 'other', 'wrong-secret', '/api/customer/command') returning id::text",
+    [product.sandbox.url],
+  );
+  const id = await insertAccount(product.database);
+  await eventually(() => expect(product.sandbox.customers()).toHaveLength(1));
+
+  await fetch(`${daemon.url}/api/accounts/${id}/sync`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ config_id: row?.id }),
+  });
+  await eventually(async () =>
+    expect(
+      await product.database.query("select state, error_class from account_sync.status"),
+    ).toEqual([{ state: "retrying", error_class: "unauthorized" }]),
+  );
+
+  const ready = await fetch(`${daemon.url}/readyz`);
+  expect([ready.status, await ready.json()]).toEqual([200, { status: "ready" }]);
+});
+
 test("an API that is down: ready, with when it is tried again, until it is back", async () => {
   const product = await createProduct();
   const daemon = await product.start({ SYNC_BACKOFF_MIN_MS: "1000", SYNC_BACKOFF_MAX_MS: "3000" });

@@ -231,6 +231,7 @@ describe("a default configuration that cannot be used", () => {
     const rows: Row[] = [{ ...EMPTY_ROW, baseUrl: null }];
     const connections = connectionsOn({}, rows);
     const before = connections.stop();
+    const unknown = connections.defaultConfigId();
 
     await connections.of(null);
     const stopped = connections.stop();
@@ -243,9 +244,11 @@ describe("a default configuration that cannot be used", () => {
       by: "configuration",
       reason: expect.stringContaining("has no base_url"),
       forMs: 5_000,
+      isDefault: true,
     });
     expect(connections.stop()).toBeNull();
     expect(await connections.defaultBaseUrl()).toBe(OURS);
+    expect([unknown, connections.defaultConfigId()]).toEqual([undefined, EMPTY_ROW.id]);
   });
 
   test("is no stop any more where nobody tried for a minute after its time, and asking for its URL is no try", async () => {

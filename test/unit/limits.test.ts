@@ -373,22 +373,22 @@ describe("a wait that concerns all replicas", () => {
 describe("what stops the sending", () => {
   test("nothing, an open circuit, the probe on its way, nothing again", async () => {
     const api = setUp();
-    const seen: unknown[] = [api.limits.stop()];
+    const seen: unknown[] = [api.limits.stop(null)];
 
     await api.open();
-    seen.push(api.limits.stop());
+    seen.push(api.limits.stop(null));
     api.advance(1_000);
     const probe = Promise.withResolvers<ApiResult>();
     const probing = api.send(probe.promise);
-    seen.push(api.limits.stop());
+    seen.push(api.limits.stop(null));
     probe.resolve(ok());
     await probing;
-    seen.push(api.limits.stop());
+    seen.push(api.limits.stop(null));
 
     expect(seen).toEqual([
       null,
-      { by: "circuit_open", reason: "it failed", forMs: 1_000 },
-      { by: "circuit_open", reason: "it failed", forMs: 0 },
+      { by: "circuit_open", reason: "it failed", forMs: 1_000, isDefault: true },
+      { by: "circuit_open", reason: "it failed", forMs: 0, isDefault: true },
       null,
     ]);
   });
@@ -397,23 +397,23 @@ describe("what stops the sending", () => {
     const api = setUp();
 
     await api.send(failure({ errorClass: "unauthorized", message: "401" }));
-    const refused = api.limits.stop();
+    const refused = api.limits.stop(null);
     api.advance(1_000);
     await api.send(ok());
 
-    expect(refused).toEqual({ by: "unauthorized", reason: "401", forMs: 1_000 });
-    expect(api.limits.stop()).toBeNull();
+    expect(refused).toEqual({ by: "unauthorized", reason: "401", forMs: 1_000, isDefault: true });
+    expect(api.limits.stop(null)).toBeNull();
   });
 
   test("a wait that the API asked for, or another replica was told", async () => {
     const api = setUp();
 
     api.limits.hold(connection, 3_000);
-    const held = api.limits.stop();
+    const held = api.limits.stop(null);
     api.advance(3_000);
 
     expect(held).toMatchObject({ by: "retry_after", forMs: 3_000 });
-    expect(api.limits.stop()).toBeNull();
+    expect(api.limits.stop(null)).toBeNull();
   });
 
   test("an open circuit that nobody probes is no stop any more a minute after its time", async () => {
@@ -421,26 +421,36 @@ describe("what stops the sending", () => {
 
     await api.open();
     api.advance(61_000);
-    const before = api.limits.stop();
+    const before = api.limits.stop(null);
     api.advance(1);
 
     expect(before).toMatchObject({ by: "circuit_open" });
-    expect(api.limits.stop()).toBeNull();
+    expect(api.limits.stop(null)).toBeNull();
     // The next send is a probe all the same.
     expect(api.limits.slots()).toBe(1);
   });
 
-  test("of several connections nothing, as long as one is open to sends; of all of them the worst", async () => {
+  test("the default connection, whatever others do; another one only where nothing else is open to sends", async () => {
     const api = setUp();
     const other = { ...connection, configId: "other" };
 
-    await api.open();
-    await api.send(ok(), { connection: other });
-    const oneIsOpen = api.limits.stop();
     await api.send(failure({ errorClass: "unauthorized" }), { connection: other });
+    const otherAlone = [api.limits.stop(null), api.limits.stop(undefined)];
+    await api.send(ok());
+    const defaultSends = api.limits.stop(null);
+    await api.open();
+    api.advance(1_000);
+    await api.send(ok(), { connection: other });
+    const otherSends = [
+      api.limits.stop(null),
+      api.limits.stop("other"),
+      api.limits.stop(undefined),
+    ];
 
-    expect(oneIsOpen).toBeNull();
-    expect(api.limits.stop()).toMatchObject({ by: "unauthorized" });
+    const refused = { by: "unauthorized", isDefault: false };
+    expect(otherAlone).toMatchObject([refused, refused]);
+    expect(defaultSends).toBeNull();
+    expect(otherSends).toMatchObject([{ by: "circuit_open", isDefault: true }, null, null]);
   });
 });
 
