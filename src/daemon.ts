@@ -263,13 +263,13 @@ export async function startDaemon(
 }
 
 /**
- * This deployment's own fault, unlike an API that is down, so a rollout stops here (docs/adr/0017-what-ready-means.md). Open to everybody who
- * asks, so none of the API's words are in it.
+ * This deployment's own fault, unlike an API that is down, so a rollout stops here (docs/adr/0017-what-ready-means.md). /readyz is open to
+ * every caller, so none of the API's words are in it.
  */
 const REFUSED =
   "the API refuses our credentials: correct them (`account-sync doctor` tries them); sends are tried again by themselves";
 
-/** Not a row of m_backend_ext_config that somebody asked to be used for some accounts: that is not this deployment's doing. */
+/** Not a row of m_backend_ext_config that was asked for, for some accounts: that is not this deployment's doing. */
 function isRefused(stop: NotedStop | null): boolean {
   return stop !== null && stop.by === "unauthorized" && stop.isDefault;
 }

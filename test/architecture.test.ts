@@ -39,6 +39,8 @@ const PURE = [
   "edit-distance.ts",
   "unknown-settings.ts",
   "checks/names.ts",
+  "commands/account-advice.ts",
+  "commands/api-findings.ts",
   "sync/command.ts",
   "sync/field-paths.ts",
   "sync/field-paths.ts",

@@ -58,7 +58,7 @@ const OUTAGES_TO_OPEN = 5;
 /** Longer than a request may take by default, shorter than an outage that hurts. */
 const FORGET_AFTER_MS = 5 * 60_000;
 
-/** An open circuit that nobody has probed for so long after its time: there was nothing to send, so it says nothing any more. */
+/** An open circuit that has not been probed for so long after its time: there was nothing to send, so it says nothing any more. */
 const UNPROBED_MAX_MS = 60_000;
 
 export function createLimits(options: LimitsOptions): Limits {
@@ -296,7 +296,7 @@ function createCircuit(
     if (policy.state === CircuitState.Closed) {
       const forMs = throttledUntil - now();
       return forMs > 0
-        ? { by: "retry_after", reason: "the API asked everybody to wait", forMs }
+        ? { by: "retry_after", reason: "the API asked all daemons to wait", forMs }
         : null;
     }
     const forMs = Math.max(openUntil, throttledUntil) - now();

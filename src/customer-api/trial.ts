@@ -93,7 +93,7 @@ async function giveToken(
   }
 }
 
-/** A customer that cannot exist: nothing of anybody's data comes back. */
+/** A customer that cannot exist: no data of a real one comes back. */
 function withoutCustomer(path: string): string {
   const nothing = `account-sync-doctor-${randomBytes(8).toString("hex")}`;
   return path.replaceAll(/\{account_(?:no|id)\}/g, nothing);

@@ -80,7 +80,7 @@ export async function startHttpServer(options: {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** Why we are not ready; empty means ready. Shown to everybody who asks. */
   readonly readiness: () => readonly string[];
-  /** What stops this process from sending, whether it is ready or not; null for nothing. Shown to everybody who asks, too. */
+  /** What stops this process from sending, whether it is ready or not; null for nothing. Shown to every caller, too. */
   readonly stop?: () => ShownStop | null;
   readonly console: readonly Route[];
   /** A bug in a handler: the caller learns only that it was one. */

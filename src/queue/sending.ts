@@ -73,7 +73,7 @@ export function toSending(rows: readonly SendingRow[]): Sending {
     : { ...common, daemonsStopped: stops.length, stop: null, partialStop: worst };
 }
 
-const WAIT_ASKED_FOR = "the API asked everybody to wait";
+const WAIT_ASKED_FOR = "the API asked all daemons to wait";
 
 function toStop({ stoppedBy, since, until, reason }: SendingRow): SendingStop | null {
   return stoppedBy === null ? null : { by: stoppedBy, since, until, reason: reason ?? stoppedBy };

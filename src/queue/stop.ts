@@ -10,7 +10,7 @@ export const STOPPED_BY = [
   "queue_trouble",
   /** The API does not answer as it should: the circuit breaker is open. */
   "circuit_open",
-  /** The API asked everybody to wait. */
+  /** The API asked all daemons to wait. */
   "retry_after",
 ] as const;
 

@@ -39,7 +39,7 @@ export interface Connections {
   available(): number;
   /** How many claims make sense now: one, to try, while the default configuration cannot be used; any number else. */
   slots(): number;
-  /** The default configuration cannot be used; null when it can, or nobody tried lately. */
+  /** The default configuration cannot be used; null when it can, or was not tried lately. */
   stop(): Stop | null;
   /** Id of the row that was used by default last, null for the environment; undefined when none was. */
   defaultConfigId(): string | null | undefined;

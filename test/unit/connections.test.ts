@@ -251,7 +251,7 @@ describe("a default configuration that cannot be used", () => {
     expect([unknown, connections.defaultConfigId()]).toEqual([undefined, EMPTY_ROW.id]);
   });
 
-  test("is no stop any more where nobody tried for a minute after its time, and asking for its URL is no try", async () => {
+  test("is no stop any more when it is not tried for a minute after its time, and asking for its URL is no try", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     const connections = connectionsOn({}, [{ ...EMPTY_ROW, baseUrl: null }]);
 

@@ -416,7 +416,7 @@ describe("what stops the sending", () => {
     expect(api.limits.stop(null)).toBeNull();
   });
 
-  test("an open circuit that nobody probes is no stop any more a minute after its time", async () => {
+  test("an open circuit that is not probed is no stop any more a minute after its time", async () => {
     const api = setUp();
 
     await api.open();
