@@ -4,7 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -188,6 +188,20 @@ test("without a running start, commands say what to do", async () => {
     error: expect.stringContaining("DATABASE_URL is not set"),
     hint: expect.stringContaining("account-sync start"),
   });
+});
+
+test("while a start is under way, commands say so", async () => {
+  const folder = await emptyFolder();
+  await mkdir(join(folder, ".data"));
+  await writeFile(join(folder, ".data/owner"), `{"pid":${process.pid},"state":"starting"}\n`);
+
+  const status = startProcess({ args: ["status"], cwd: folder });
+
+  expect(await status.exit).toEqual({ code: 1, signal: null });
+  expect(status.stderr).toEqual([
+    `error: account-sync is being started on ${join(folder, ".data")} by process ${process.pid}.`,
+    "       Its database is not there at this moment: try again in a few seconds.",
+  ]);
 });
 
 async function emptyFolder(): Promise<string> {

@@ -45,6 +45,20 @@ test("the pretty format is one readable line", async () => {
   );
 });
 
+test.each([
+  ["pretty", "npm start -- retry"],
+  ["json", "account-sync retry"],
+] as const)("in the %s format commands are named %s", async (format, name) => {
+  const destination = new PassThrough();
+  const forPerson = (line: string) => line.replace("account-sync", "npm start --");
+  const log = createLog({ level: "info", format, destination, forPerson });
+
+  log.warn({ remedy: "account-sync retry" }, "parked");
+  destination.end();
+
+  expect(await text(destination)).toContain(name);
+});
+
 test("an error of PostgreSQL is named without the values it quotes", async () => {
   const error = Object.assign(new Error('duplicate key: (email)=("budi@example.com")'), {
     name: "error",
