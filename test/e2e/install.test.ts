@@ -22,6 +22,7 @@ import { promisify } from "node:util";
 import { DockerfileParser } from "dockerfile-ast";
 import { afterAll, describe, expect, test } from "vitest";
 import { version } from "../../src/version.ts";
+import { installPackages } from "../support/registry.ts";
 
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
@@ -213,16 +214,9 @@ async function replayImage(): Promise<string> {
 /** The files of their binaries; null where the registry cannot be reached. */
 async function fetchOldNodes(): Promise<Readonly<Record<string, string>> | null> {
   const home = join(folder, "old-nodes");
-  await mkdir(home);
-  await writeFile(join(home, "package.json"), JSON.stringify({ private: true }));
   const binaries = `node-${process.platform}-${process.arch}`;
   const aliases = VERSIONS.map((old) => `node-${old}@npm:${binaries}@${old}`);
-  try {
-    await npm(["install", ...aliases, "--prefer-offline"], home);
-  } catch (error) {
-    if (process.env["CI"] === "true") throw error;
-    return null;
-  }
+  if (!(await installPackages(home, aliases))) return null;
   return Object.fromEntries(
     VERSIONS.map((old) => [old, join(home, "node_modules", `node-${old}`, "bin/node")]),
   );

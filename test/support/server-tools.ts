@@ -95,14 +95,18 @@ export async function startToolServer(tools: string): Promise<ToolServer> {
   };
 }
 
-/** PostgreSQL refuses to run as root; Debian's package makes a user for it. */
+/** PostgreSQL refuses to run as root; Debian's package makes a user for it, and every system has `nobody`. */
 function unprivilegedUser():
   | { readonly uid: number; readonly gid: number }
   | Record<string, never> {
   if (process.getuid?.() !== 0) return {};
-  const id = (option: string) =>
-    Number(execFileSync("id", [option, "postgres"], { encoding: "utf8" }));
-  return { uid: id("-u"), gid: id("-g") };
+  const idOf = (option: string) =>
+    Number(
+      execFileSync("sh", ["-c", `id ${option} postgres 2>/dev/null || id ${option} nobody`], {
+        encoding: "utf8",
+      }),
+    );
+  return { uid: idOf("-u"), gid: idOf("-g") };
 }
 
 async function freePort(): Promise<number> {
