@@ -42,9 +42,6 @@ RUN chmod 755 dist/main.js && ln -s /app/dist/main.js /usr/local/bin/account-syn
 # For the sandbox's file. A named volume that is mounted here takes over the owner.
 RUN mkdir /data && chown 1000:1000 /data
 
-# Hints name the commands as account-sync <command>: in a container, too, they can be pasted.
-RUN chmod 755 dist/main.js && ln -s /app/dist/main.js /usr/local/bin/account-sync
-
 # By number, so that Kubernetes can see that it is not root (runAsNonRoot).
 USER 1000:1000
 EXPOSE 9464
