@@ -98,15 +98,14 @@ function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
+/** Looked at once, at the start: later the folder may have been removed, and could not be named any more. */
+const OWN = findInvocation({
+  module: import.meta.url,
+  cwd: process.cwd(),
+  node: process.execPath,
+});
+
 /** For a person who sits where this process was started. */
 export function forPerson(text: string, how?: { readonly quietly?: boolean }): string {
-  return toPasteable(text, ownInvocation(), how);
-}
-
-function ownInvocation(): Invocation {
-  return findInvocation({
-    module: import.meta.url,
-    cwd: process.cwd(),
-    node: process.execPath,
-  });
+  return toPasteable(text, OWN, how);
 }
