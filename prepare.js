@@ -7,7 +7,7 @@
  * Plain JavaScript, as an old Node may run it.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync, realpathSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync } from "node:fs";
 
 // The project that npm was started for: this checkout, or the project that is to get us as a dependency.
 const project = process.env.npm_config_local_prefix;
@@ -15,6 +15,11 @@ const isCheckout = project !== undefined && realpathSync(project) === realpathSy
 
 if (isCheckout) {
   warnOfOldNode();
+} else if (!existsSync("node_modules/.bin/tsc")) {
+  process.stderr.write(
+    "error: npm has not installed the compiler, so account-sync cannot be built: with --global, npm cannot build a git repository (https://github.com/npm/cli/issues/8440).\n       Run npm pack in a checkout and install the file that it makes, or install without --global.\n",
+  );
+  process.exitCode = 1;
 } else {
   const { status } = spawnSync("npm run --silent build", { shell: true, stdio: "inherit" });
   process.exitCode = status ?? 1;

@@ -44,6 +44,16 @@ test("a git repository installs as a package with what was compiled of it", asyn
   });
 });
 
+test("where npm brings no compiler, as with --global, it says what to install instead", async () => {
+  const clone = join(folder, "clone");
+  await mkdir(clone);
+
+  const end = await runNode(process.execPath, [join(checkout, "prepare.js")], clone);
+
+  expect(end.code).toBe(1);
+  expect(end.stderr).toMatch(/^error: .*--global.*\n {7}Run npm pack .*\n$/);
+});
+
 test("account-sync is a command in the image", async () => {
   const bin = await replayImage();
 
