@@ -269,16 +269,16 @@ as $plan$
     case when event.name in ('update', 'delete') and not shape.by_row then 'old_rows' end::name,
     case when event.name in ('insert', 'update') and not shape.by_row then 'new_rows' end::name,
     format('capture_%s_%s', wanted_table, event.name),
-    -- The application's statements must not fail for anything that is ours. Two things are found by planning the insert for no row at
-    -- all, in a block of its own, whose subtransaction never needs an id: a query that does not fit the table any more (columns go, and
-    -- change their types, while the application is upgraded and before the next migrate), which is replaced by one that fits every table
-    -- and is slow; and a change table that cannot be written to (restored without its tables, or given to an owner that is not the
-    -- function's), about which nothing can be done here but to say so: doctor finds it, and reconcile and backfill what was missed.
-    -- The doorbell is read in the application's own statement: a look-up in a one-row table.
+    -- The application's statements must not fail because of us. The first probe inserts no row, in a block of its own, whose subtransaction
+    -- never needs an id. If it fails, the other probes find out why: the table's columns changed before the next migrate (use the slow query
+    -- that fits any table), the doorbell is gone or not ours to read (the sweep finds the change), or the change table cannot be written
+    -- (warn and skip: doctor reports it, reconcile and backfill recover what was missed).
     format(
       $body$
       declare
+        is_sound boolean := true;
         fits boolean := true;
+        has_doorbell boolean := true;
       begin
         if current_setting('account_sync.skip_capture', true) = pg_current_xact_id_if_assigned()::text then
           return null;
@@ -287,15 +287,27 @@ as $plan$
         begin
           insert into account_sync.change (%1$s) select probe.* from (%2$s) as probe cross join account_sync.doorbell where false;
         exception when syntax_error_or_access_rule_violation then
-          fits := false;
+          is_sound := false;
         end;
-        if not fits then
+        if not is_sound then
           begin
-            insert into account_sync.change (%1$s) select probe.* from (%3$s) as probe cross join account_sync.doorbell where false;
+            insert into account_sync.change (%1$s) select probe.* from (%2$s) as probe where false;
           exception when syntax_error_or_access_rule_violation then
-            raise warning 'account-sync could not capture a change of %%: %%', tg_relid::regclass, sqlerrm
-              using hint = 'The command doctor of account-sync says what to run.';
-            return null;
+            fits := false;
+          end;
+          if not fits then
+            begin
+              insert into account_sync.change (%1$s) select probe.* from (%3$s) as probe where false;
+            exception when syntax_error_or_access_rule_violation then
+              raise warning 'account-sync could not capture a change of %%: %%', tg_relid::regclass, sqlerrm
+                using hint = 'The command doctor of account-sync says what to run.';
+              return null;
+            end;
+          end if;
+          begin
+            perform from account_sync.doorbell where false;
+          exception when syntax_error_or_access_rule_violation then
+            has_doorbell := false;
           end;
         end if;
 
@@ -305,13 +317,16 @@ as $plan$
           insert into account_sync.change (%1$s) %3$s;
         end if;
 
-        if found and exists (select from account_sync.doorbell where wanted_until > clock_timestamp()) then
-          begin
-            perform account_sync.ring();
-          exception when syntax_error_or_access_rule_violation then
-            -- Not ours to call, or gone: the sweep finds the change.
-            null;
-          end;
+        -- One condition would be planned as a whole, with or without a doorbell.
+        if found and has_doorbell then
+          if exists (select from account_sync.doorbell where wanted_until > clock_timestamp()) then
+            begin
+              perform account_sync.ring();
+            exception when syntax_error_or_access_rule_violation then
+              -- Not ours to call, or gone: the sweep finds the change.
+              null;
+            end;
+          end if;
         end if;
         return null;
       end

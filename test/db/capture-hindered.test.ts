@@ -6,7 +6,7 @@ import { createDatabase } from "../support/postgres.ts";
 /** [what is not there, how it went, whether changes are missed then] */
 const GONE = [
   ["change table", "drop table account_sync.change", true],
-  ["doorbell", "drop table account_sync.doorbell", true],
+  ["doorbell", "drop table account_sync.doorbell", false],
   ["lane of a change", "drop type account_sync.lane cascade", false],
 ] as const;
 
@@ -29,6 +29,17 @@ test.each(GONE)("without the %s, statements of every kind go on", async (_, sql,
     warning.startsWith("account-sync could not capture a change of"),
   );
   expect(missed.length > 0).toBe(isMissed);
+});
+
+test("a doorbell that is gone costs only the wait for the sweep", async () => {
+  const database = await createDatabase();
+  await migrate({ url: database.url, info: () => {} });
+  await database.query("drop table account_sync.doorbell");
+
+  await database.query("insert into m_account (account_no, name) values ('A-1', 'One')");
+  await database.query("update m_account set name = 'Two'");
+
+  expect(await database.query("select from account_sync.change")).toHaveLength(2);
 });
 
 test("a function that wakes the daemon and is gone costs only the wait for the sweep", async () => {
