@@ -1,5 +1,5 @@
 -- Which transaction holds an advisory lock, or is in the way on one of these tables; the oldest one.
--- $1 key of the advisory lock, or null   $2 tables, with their schemas
+-- $1 key of the advisory lock, or null   $2 tables, with their schemas   $3 whether any table of schema account_sync counts
 --
 -- A writer before a reader: most locks are wanted for a trigger, which readers do not hinder.
 select
@@ -20,6 +20,15 @@ where l.granted
       and ((l.classid::int8 << 32) | l.objid::int8) = $1::int8
     )
     or l.relation in (select to_regclass(name) from unnest($2::text[]) as wanted (name))
+    or (
+      $3::boolean
+      and l.relation in (
+        select c.oid
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'account_sync'
+      )
+    )
   )
 order by
   l.mode in ('AccessShareLock', 'RowShareLock'),

@@ -2,12 +2,10 @@
 import type { ClientBase } from "pg";
 import { sqlOf } from "./queries.ts";
 
-export interface Wanted {
-  /** Key of an advisory lock; null when only tables are wanted. */
-  readonly advisoryLock: string | null;
-  /** With their schemas. Those that do not exist are held by nothing. */
-  readonly relations: readonly string[];
-}
+export type Wanted =
+  | { readonly advisoryLock: string }
+  /** Those of schema account_sync, or these, with their schemas; what does not exist is held by nothing. */
+  | { readonly relations: "ours" | readonly string[] };
 
 interface Holder {
   /** null: a prepared transaction, which has no process. */
@@ -22,11 +20,12 @@ interface Holder {
 /** The one whose transaction is the oldest; it may have ended meanwhile. */
 export async function describeHolder(client: ClientBase, wanted: Wanted): Promise<string> {
   const { rows } = await client.query<Holder>(sqlOf("find_lock_holder"), [
-    wanted.advisoryLock,
-    wanted.relations,
+    "advisoryLock" in wanted ? wanted.advisoryLock : null,
+    "relations" in wanted && wanted.relations !== "ours" ? wanted.relations : [],
+    "relations" in wanted && wanted.relations === "ours",
   ]);
   const [holder] = rows;
-  if (holder === undefined) return "a transaction that has just ended";
+  if (holder === undefined) return "another transaction";
   const { pid, role, applicationName, state, since } = holder;
   if (pid === null) return "a prepared transaction (see pg_prepared_xacts)";
   const facts = [

@@ -3,8 +3,8 @@
  * at once.
  *
  * Everything runs in transactions that bring their settings and locks along and end them: what a session keeps would be handed on by a
- * pooler, and a process that dies leaves nothing half-done. The schema, its migrations and its functions are one transaction; the
- * triggers one per source table, since a second table's lock must not be waited for while the first one is held.
+ * pooler, and a process that dies leaves nothing half-done. A new schema is one transaction; later each migration, and the triggers of
+ * each source table, since a second lock must not be waited for while the first one is held.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -40,12 +40,17 @@ export async function migrate(
     await refuseOldServer(client);
     await requireSourceTables(client);
     await requireSoundSchema(client);
-    const done = await transact(client, options, UPGRADE, async () => {
-      const createdSchema = await createSchema(client);
-      const installed = await refuseNewerSchema(client);
-      await upgrade(client);
+    const { createdSchema, version } = await transact(client, options, UPGRADE, async () => {
+      const isNew = await createSchema(client);
+      const found = await refuseNewerSchema(client);
+      // Nothing uses a new schema yet, so all of it can be one transaction: half of it never stands.
+      if (isNew) await runMissingMigrations(client, "all");
+      return { createdSchema: isNew, version: found };
+    });
+    // What daemons and the application use is locked by one migration at a time.
+    while (await transact(client, options, UPGRADE, () => runMissingMigrations(client, "next")));
+    await transact(client, options, UPGRADE, async () => {
       await client.query(readFileSync(`${sqlDirectory}capture/install_capture.sql`, "utf8"));
-      return { migrations: latestMigration() - installed, createdSchema };
     });
     for (const table of await capturedTables(client)) {
       const doing = {
@@ -60,7 +65,7 @@ export async function migrate(
     const granted = await transact(client, options, grant, async () => await grantDump(client));
     for (const message of granted) options.info(message);
     await tellDisabledTriggers(client, options);
-    return done;
+    return { migrations: latestMigration() - version, createdSchema };
   });
 }
 
@@ -173,22 +178,29 @@ async function refuseNewerSchema(client: pg.Client): Promise<number> {
   );
 }
 
-/** What is locked for it: a migration may change tables that the application's triggers write to. */
-const UPGRADE: Doing = {
-  doing: "install or upgrade schema account_sync",
-  relations: ["account_sync.change", "account_sync.doorbell"],
-};
+const UPGRADE: Doing = { doing: "install or upgrade schema account_sync", relations: "ours" };
 
-/** The package looks for its table in any schema and might take an application's own for ours: search_path holds ours alone. */
-async function upgrade(client: pg.Client): Promise<void> {
+/**
+ * Resolves with whether one has run and others may be left. The package looks for its table in any schema and might take an application's
+ * own for ours: search_path holds ours alone.
+ */
+async function runMissingMigrations(client: pg.Client, which: "all" | "next"): Promise<boolean> {
   await client.query("set local search_path = account_sync");
+  let begun = 0;
   // The package's own errors say nothing of the server's code.
   let refusal: unknown = null;
   const query = async (statement: unknown) => {
+    if (statement === "START TRANSACTION") {
+      begun += 1;
+      if (which === "next" && begun > 1) {
+        refusal = ENOUGH;
+        throw ENOUGH;
+      }
+    }
     if (typeof statement === "string" && SESSION_STATEMENTS.test(statement))
       return { rows: [{ pg_try_advisory_lock: true }] };
     // Comments of the first migrations hold characters that a server with another encoding does not take. A file's hash is kept.
-    const text = typeof statement === "string" ? toAscii(statement) : statement;
+    const text = typeof statement === "string" ? replaceNonAscii(statement) : statement;
     try {
       return await client.query(text as string);
     } catch (error) {
@@ -199,16 +211,20 @@ async function upgrade(client: pg.Client): Promise<void> {
   try {
     await runMigrations({ client: { query } as pg.Client }, `${sqlDirectory}migrations`);
   } catch (error) {
-    throw refusal ?? error;
+    if (refusal !== ENOUGH) throw refusal ?? error;
   }
   await client.query("set local search_path to default");
+  return begun > 0;
 }
+
+/** Ends the package's run before its second migration. */
+const ENOUGH = new Error("one migration was asked for");
 
 /** With these postgres-migrations takes a lock of the session and a transaction per file; our transaction has both. */
 const SESSION_STATEMENTS =
   /^(?:select pg_(?:try_advisory_lock|advisory_unlock)\b.*|start transaction|commit|rollback)$/i;
 
-function toAscii(sql: string): string {
+function replaceNonAscii(sql: string): string {
   return sql.replaceAll(/[^\p{ASCII}]/gu, "?");
 }
 
@@ -242,7 +258,9 @@ async function tellDisabledTriggers(client: pg.Client, options: MigrateOptions):
   }
 }
 
-interface Doing extends Pick<Wanted, "relations"> {
+interface Doing {
+  /** Tables whose locks may be waited for: those of schema account_sync, or these. */
+  readonly relations: "ours" | readonly string[];
   /** As in "could not …". */
   readonly doing: string;
 }
@@ -259,14 +277,14 @@ async function transact<T>(
 ): Promise<T> {
   const deadline = performance.now() + INSTALL_DEADLINE_MS;
   for (let attempt = 1; ; attempt += 1) {
-    let wanted: Wanted = { advisoryLock: ADVISORY_LOCK, relations: [] };
+    let wanted: Wanted = { advisoryLock: ADVISORY_LOCK };
     try {
       // The role's own limits are meant for the application's statements.
       await client.query(
         `begin isolation level read committed; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; set local lock_timeout = ${LOCK_TIMEOUT_MS}`,
       );
       await client.query(`select pg_advisory_xact_lock(${ADVISORY_LOCK})`);
-      wanted = { advisoryLock: null, relations };
+      wanted = { relations };
       const result = await work();
       await client.query("commit");
       return result;
@@ -300,7 +318,7 @@ async function waitForLock(
     const holder = await describeHolder(client, wanted);
     if (isOver) {
       throw new OperatorError(
-        `Could not ${doing}: ${holder} has held the lock for ${INSTALL_DEADLINE_MS / 1000} s.`,
+        `Could not ${doing} within ${INSTALL_DEADLINE_MS / 1000} s: ${holder} holds the lock.`,
         {
           hint: "Let it finish, or end it with: select pg_terminate_backend(<pid>); then run `account-sync migrate` again. What was installed so far stays and is harmless.",
           cause: error,

@@ -31,7 +31,7 @@ const HALVES: readonly (readonly [what: string, sql: string, captured: number])[
     "alter table account_sync.change owner to %other",
     0,
   ],
-  ["the doorbell alone has another owner", "alter table account_sync.doorbell owner to %other", 0],
+  ["the doorbell alone has another owner", "alter table account_sync.doorbell owner to %other", 1],
   [
     "the function that wakes the daemon has another owner",
     "alter function account_sync.ring() owner to %other; update account_sync.doorbell set wanted_until = 'infinity'",
