@@ -48,8 +48,8 @@ export async function withGrounds<T>(
   const db = createDatabase({
     url: databaseUrl,
     applicationName: `account-sync ${version} check`,
-    // Where there is no connection, the first query says so.
-    pooled: await isPooled(databaseUrl).catch(() => false),
+    // Where there is no connection, the first query says so; where a full pooler kept the answer back, nothing is set on its session.
+    pooled: await isPooled(databaseUrl).catch(() => true),
     max: 1,
     synchronousCommit: "on",
     onError: () => {},

@@ -217,7 +217,8 @@ export function toMsisdn(phoneNo: string | null, defaultCountry: string): string
   if (first === undefined) return bare;
   if (first.isValid()) return first.number;
   if (second !== undefined && isMobile(second)) return second.number;
-  // Of an unassigned number each reading may take a leading 0: read until it stays, so that what was sent reads as it was sent.
+  // Each reading of an unassigned number may remove a leading 0, so it is repeated until the number no longer changes: a number that was
+  // sent is then read back as it was sent. Each repetition shortens it.
   return first.number === bare ? bare : toMsisdn(first.number, defaultCountry);
 }
 
