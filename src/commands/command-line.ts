@@ -310,7 +310,7 @@ other commands use it while it runs.`,
   ).action(
     run(async () => {
       const { sql } = await import("./sql.ts");
-      return await sql(config());
+      return await sql(config(), { leave });
     }),
   );
 

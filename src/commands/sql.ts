@@ -3,11 +3,22 @@ import type { Config } from "../config.ts";
 import { runSqlPrompt } from "../local/sql-prompt.ts";
 import { locateDatabase } from "./connect.ts";
 
-export async function sql(config: Config): Promise<number> {
+/** A signal that comes so long after the first is a second one. */
+const AGAIN_MS = 500;
+
+export async function sql(
+  config: Config,
+  { leave }: { readonly leave: (exitCode: number) => void },
+): Promise<number> {
   const { databaseUrl } = await locateDatabase(config);
   const interrupted = new AbortController();
-  // Every time: under npm one Ctrl-C comes twice, and the second would end us before the statement is cancelled.
-  const onSignal = () => interrupted.abort();
+  let interruptedAt = Number.POSITIVE_INFINITY;
+  const onSignal = () => {
+    // Under npm one Ctrl-C comes twice at once, and the second must not end us before the statement is cancelled.
+    if (performance.now() - interruptedAt > AGAIN_MS) leave(1);
+    interruptedAt = Math.min(interruptedAt, performance.now());
+    interrupted.abort();
+  };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   try {

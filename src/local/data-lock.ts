@@ -13,6 +13,8 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export interface DataLock {
+  /** Until `release()`. */
+  isHeld(): boolean;
   /** For the message of a process that comes second. */
   tell(state: OwnerState): Promise<void>;
   /** False when the folder was removed, or made anew, while we run on what is gone. */
@@ -58,15 +60,19 @@ export async function lockData(dataDir: string): Promise<DataLock> {
     database = tryLock(file);
   }
 
-  await leaveToOwnerOf(dataDir, file);
   const held = database;
+  const ino = await prepareLockFile(dataDir, file).catch((error: unknown) => {
+    held.close();
+    throw error;
+  });
   const tell = async (state: OwnerState) => {
-    if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state });
+    // For messages alone: a full disk, or a folder that is gone, must not keep a server from being stopped.
+    if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state }).catch(() => {});
   };
   await tell("starting");
-  const { ino } = await stat(file);
   const isStanding = async () => (await stat(file).catch(() => null))?.ino === ino;
   return {
+    isHeld: () => held.isOpen,
     tell,
     isStanding,
     async release() {
@@ -119,11 +125,13 @@ function tryLock(file: string): DatabaseSync | null {
   }
 }
 
-/** Run once by root in an ordinary user's folder, it must not lock that user out. */
-async function leaveToOwnerOf(dataDir: string, file: string): Promise<void> {
-  if (process.getuid?.() !== 0) return;
-  const { uid, gid } = await stat(dataDir);
-  await chown(file, uid, gid);
+/** Resolves with the file's inode. Run once by root in an ordinary user's folder, it must not lock that user out. */
+async function prepareLockFile(dataDir: string, file: string): Promise<number> {
+  if (process.getuid?.() === 0) {
+    const { uid, gid } = await stat(dataDir);
+    await chown(file, uid, gid);
+  }
+  return (await stat(file)).ino;
 }
 
 /** By way of a rename: it is whole whenever it is read. */

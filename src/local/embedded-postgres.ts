@@ -99,9 +99,14 @@ async function startLocked(
   const launch = { binaries, clusterDir, user, settings, log };
   let lock = firstLock;
   let server = await startAfterPrevious(launch, await portsToTry(dataDir, wantedPort));
-  await writeFile(join(dataDir, "port"), `${server.port}\n`);
-  await lock.tell("running");
   const { port } = server;
+  try {
+    await writeFile(join(dataDir, "port"), `${port}\n`);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  await lock.tell("running");
 
   return {
     url: toUrl(port, password),
@@ -109,8 +114,11 @@ async function startLocked(
     isStanding: () => lock.isStanding(),
     async stop() {
       if (await lock.isStanding()) await lock.tell("stopping");
-      await server.stop();
-      await lock.release();
+      try {
+        await server.stop();
+      } finally {
+        await lock.release();
+      }
     },
     async crash() {
       await server.crash();
@@ -118,8 +126,7 @@ async function startLocked(
     },
     async restart() {
       await server.stop();
-      await lock.release();
-      lock = await lockData(dataDir);
+      if (!lock.isHeld()) lock = await lockData(dataDir);
       server = await startAfterPrevious(launch, [port]);
       await lock.tell("running");
     },

@@ -78,9 +78,17 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   }
 }
 
+const CONNECT_WITHIN_MS = 5_000;
+
 function toConnection(url: string): pg.ClientConfig {
   const { client, options } = parseConnectionUrl(url);
-  return { ...client, options, application_name: "account-sync sql" };
+  return {
+    ...client,
+    options,
+    application_name: "account-sync sql",
+    // What accepts and never answers would keep the prompt, and a Ctrl-C, waiting.
+    connectionTimeoutMillis: CONNECT_WITHIN_MS,
+  };
 }
 
 /**

@@ -1,4 +1,6 @@
 /** The SQL prompt, fed by a pipe as in `echo "select 1;" | npm run sql`, and typed into as at a terminal. */
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { PassThrough } from "node:stream";
 import { beforeAll, describe, expect, test } from "vitest";
 import { runSqlPrompt, type SqlPromptOptions } from "../../src/local/sql-prompt.ts";
@@ -207,6 +209,18 @@ test("a server that is not there is an error, not a stack", async () => {
   const { code, printed } = await pipe("select 1;", { url: "postgres://u:p@127.0.0.1:1/none" });
 
   expect(printed).toMatch(/^ERROR: .*ECONNREFUSED/);
+  expect(code).toBe(1);
+});
+
+test("a server that accepts and never answers is given up", async () => {
+  const silent = createServer(() => {}).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+
+  const { code, printed } = await pipe("select 1;", { url: `postgres://u:p@127.0.0.1:${port}/x` });
+  silent.close();
+
+  expect(printed).toMatch(/^ERROR: .*does not answer/);
   expect(code).toBe(1);
 });
 
