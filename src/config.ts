@@ -93,6 +93,16 @@ export function isSecret(name: string): boolean {
   return SECRETS.some((secret) => secret === name);
 }
 
+/** Where a session of our own is had: for LISTEN, for migrations. */
+export function directDatabase(
+  { database }: Pick<Config, "database">,
+  databaseUrl: string,
+): { readonly url: string; readonly setting: "DATABASE_URL" | "LISTEN_DATABASE_URL" } {
+  return database.listenUrl === null
+    ? { url: databaseUrl, setting: "DATABASE_URL" }
+    : { url: database.listenUrl, setting: "LISTEN_DATABASE_URL" };
+}
+
 function milliseconds(fallback: number, minimum = 0) {
   return wholeNumber(minimum, MS_MAX, "milliseconds").default(fallback);
 }

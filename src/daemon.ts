@@ -11,7 +11,7 @@ import { Doorbell } from "./capture/doorbell.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
 import { findRefusal, Watch } from "./checks/watch.ts";
-import type { Config } from "./config.ts";
+import { type Config, directDatabase } from "./config.ts";
 import {
   type AccountStatus,
   apiRoutes,
@@ -110,12 +110,9 @@ export async function startDaemon(
   started.defer(() => http.close());
 
   try {
-    const directUrl = config.database.listenUrl ?? databaseUrl;
-    const pooling = await requireSession(
-      directUrl,
-      config.database.listenUrl === null ? "DATABASE_URL" : "LISTEN_DATABASE_URL",
-    );
-    await migrate({ url: directUrl, info: (message) => observe.info(message) }).catch(
+    const direct = directDatabase(config, databaseUrl);
+    const pooling = await requireSession(direct.url, direct.setting);
+    await migrate({ ...direct, info: (message) => observe.info(message) }).catch(
       async (error: unknown) => {
         throw (await findReasons(error, config, databaseUrl)) ?? error;
       },
@@ -156,7 +153,7 @@ export async function startDaemon(
     });
     const directConnection = (role: string) =>
       connectionOptions({
-        url: directUrl,
+        url: direct.url,
         applicationName: `account-sync ${version} ${role}`,
         pooled: pooling !== "none",
         synchronousCommit: "on",

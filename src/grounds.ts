@@ -1,6 +1,6 @@
 /** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
 import type { Grounds } from "./checks/check.ts";
-import type { Config } from "./config.ts";
+import { type Config, directDatabase } from "./config.ts";
 import { parseConnectionUrl } from "./db/connection-url.ts";
 import { createDatabase, type Queryable } from "./db/database.ts";
 import { isPooled } from "./db/pooling.ts";
@@ -11,7 +11,7 @@ import { version } from "./version.ts";
 export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
   return {
     db,
-    listenUrl: config.database.listenUrl ?? databaseUrl,
+    listenUrl: directDatabase(config, databaseUrl).url,
     urls: [
       { name: "DATABASE_URL", connection: parseConnectionUrl(databaseUrl) },
       ...(config.database.listenUrl === null

@@ -3,7 +3,7 @@
  * no more.
  */
 import { errorCode } from "../db/database.ts";
-import { findForeignOwner, type Installation } from "../db/installation.ts";
+import { findForeignOwner, type Installation, quoted } from "../db/installation.ts";
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
 
@@ -435,11 +435,6 @@ async function readRole({ db }: Grounds): Promise<Role> {
   const [role] = await db.run<Role>("check_role");
   if (role === undefined) throw new Error("the server does not know our role");
   return role;
-}
-
-/** As an identifier, ready to be pasted. */
-function quoted(name: string): string {
-  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }
 
 function words(text: string): readonly string[] {

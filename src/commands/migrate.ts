@@ -1,5 +1,5 @@
 /** `migrate`: installs or upgrades what the daemon needs in the database, and says what it did. */
-import type { Config } from "../config.ts";
+import { type Config, directDatabase } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { latestMigration, migrate } from "../db/migrate.ts";
@@ -13,12 +13,9 @@ export async function migrateDatabase(
   { json }: { readonly json: boolean },
 ): Promise<number> {
   const { databaseUrl } = await locateDatabase(config);
-  const url = config.database.listenUrl ?? databaseUrl;
-  const pooling = await requireSession(
-    url,
-    config.database.listenUrl === null ? "DATABASE_URL" : "LISTEN_DATABASE_URL",
-  );
-  const migrated = await migrate({ url, info: (message) => printWarning(message, json) });
+  const { url, setting } = directDatabase(config, databaseUrl);
+  const pooling = await requireSession(url, setting);
+  const migrated = await migrate({ url, setting, info: (message) => printWarning(message, json) });
 
   const db = createDatabase({
     url,
@@ -39,7 +36,7 @@ export async function migrateDatabase(
       unqueued: unqueued?.count ?? 0,
     });
   } catch (error) {
-    throw explained(error, url);
+    throw explained(error, url, setting);
   } finally {
     await db.close();
   }

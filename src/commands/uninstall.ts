@@ -1,6 +1,6 @@
 /** `uninstall`: removes triggers and schema, once somebody has said that this is what is wanted. */
 import { createInterface } from "node:readline/promises";
-import type { Config } from "../config.ts";
+import { type Config, directDatabase } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { uninstall } from "../db/migrate.ts";
@@ -15,14 +15,17 @@ export async function uninstallFromDatabase(
   { json, isSure }: { readonly json: boolean; readonly isSure: boolean },
 ): Promise<number> {
   const { databaseUrl } = await locateDatabase(config);
-  const url = config.database.listenUrl ?? databaseUrl;
-  const found = await findInstalled(url);
+  const { url, setting } = directDatabase(config, databaseUrl);
+  const found = await findInstalled(url).catch((error: unknown) => {
+    throw explained(error, url, setting);
+  });
   if (found.hasSchema && !isSure && !(await isConfirmed(json))) {
     printLine("Nothing was removed.");
     return 1;
   }
 
-  if (found.hasSchema) await uninstall({ url, info: (message) => printWarning(message, json) });
+  if (found.hasSchema)
+    await uninstall({ url, setting, info: (message) => printWarning(message, json) });
 
   if (json) {
     printJson({ removed_schema: found.hasSchema, removed_triggers_from: found.tables });
@@ -44,23 +47,19 @@ interface Installed {
 }
 
 async function findInstalled(url: string): Promise<Installed> {
+  const db = createDatabase({
+    url,
+    applicationName: `account-sync ${version} uninstall`,
+    max: 1,
+    synchronousCommit: "on",
+    pooled: await isPooled(url),
+    onError: () => {},
+  });
   try {
-    const db = createDatabase({
-      url,
-      applicationName: `account-sync ${version} uninstall`,
-      max: 1,
-      synchronousCommit: "on",
-      pooled: await isPooled(url),
-      onError: () => {},
-    });
-    try {
-      const [installed] = await db.run<Installed>("installed_capture");
-      return installed ?? { hasSchema: false, tables: [] };
-    } finally {
-      await db.close();
-    }
-  } catch (error) {
-    throw explained(error, url);
+    const [installed] = await db.run<Installed>("installed_capture");
+    return installed ?? { hasSchema: false, tables: [] };
+  } finally {
+    await db.close();
   }
 }
 

@@ -4,8 +4,15 @@ import { type ConnectionUrl, readConnectionUrl } from "./connection-url.ts";
 import { errorCode, isOutage } from "./database.ts";
 import { explainTls } from "./tls-failure.ts";
 
+/** The settings that hold a connection URL. */
+export type UrlSetting = "DATABASE_URL" | "LISTEN_DATABASE_URL";
+
 /** Turns what the server said into what to do about it. */
-export function explained(error: unknown, url: string): unknown {
+export function explained(
+  error: unknown,
+  url: string,
+  setting: UrlSetting = "DATABASE_URL",
+): unknown {
   if (error instanceof OperatorError) return error;
   const cause =
     error instanceof Error && error.cause instanceof Error && errorCode(error) === null
@@ -26,7 +33,7 @@ export function explained(error: unknown, url: string): unknown {
     case "ETIMEDOUT":
     case "EHOSTUNREACH":
       return new OperatorError(`Could not connect to PostgreSQL at ${place}: ${code}.`, {
-        hint: "Check that the server runs and that DATABASE_URL names its host and port. Changes made meanwhile are kept in the database.",
+        hint: `Check that the server runs and that ${setting} names its host and port. Changes made meanwhile are kept in the database.`,
         cause,
       });
     case "0A000":
@@ -37,17 +44,17 @@ export function explained(error: unknown, url: string): unknown {
     case "28P01":
     case "28000":
       return new OperatorError(`PostgreSQL at ${place} refused the login: ${said}.`, {
-        hint: "Check user and password in DATABASE_URL (or DATABASE_URL_FILE).",
+        hint: `Check user and password in ${setting} (or ${setting}_FILE).`,
         cause,
       });
     case "3D000":
       return new OperatorError(`PostgreSQL at ${place} has no such database: ${said}.`, {
-        hint: "Check the database name at the end of DATABASE_URL.",
+        hint: `Check the database name at the end of ${setting}.`,
         cause,
       });
     case "42501":
       return new OperatorError(`The database role lacks a right: ${said}.`, {
-        hint: "The role in DATABASE_URL must own the source tables (or have TRIGGER, SELECT and UPDATE on them) and may create a schema: grant create on database … to …; grant trigger, select, update on … to …; Where schema account_sync came with a restore and belongs to another role, the check `rights` of `account-sync doctor` prints the change of owner to run.",
+        hint: `The role in ${setting} must own the source tables (or have TRIGGER, SELECT and UPDATE on them) and may create a schema: grant create on database … to …; grant trigger, select, update on … to …; Where schema account_sync came with a restore and belongs to another role, the check \`rights\` of \`account-sync doctor\` prints the change of owner to run.`,
         cause,
       });
     case "22P05":
@@ -60,7 +67,7 @@ export function explained(error: unknown, url: string): unknown {
       );
     case "42703":
       return new OperatorError(`The source tables are not as expected: ${said}.`, {
-        hint: "account-sync goes beside the database of the application that keeps its accounts there: check DATABASE_URL, and run the application's own migrations first.",
+        hint: `account-sync goes beside the database of the application that keeps its accounts there: check ${setting}, and run the application's own migrations first.`,
         cause,
       });
     case "55P03":
@@ -70,7 +77,7 @@ export function explained(error: unknown, url: string): unknown {
       });
     case "25006":
       return new OperatorError(`PostgreSQL at ${place} is read-only: ${said}.`, {
-        hint: "DATABASE_URL must point to the primary, not to a standby.",
+        hint: `${setting} must point to the primary, not to a standby.`,
         cause,
       });
     default:

@@ -12,7 +12,7 @@ import pg from "pg";
 import { migrate as runMigrations } from "postgres-migrations";
 import { OperatorError } from "../operator-error.ts";
 import { connectionOptions, errorCode } from "./database.ts";
-import { explained } from "./explained.ts";
+import { explained, type UrlSetting } from "./explained.ts";
 import { grantDump } from "./grant-dump.ts";
 import { requireSoundSchema } from "./installation.ts";
 import { describeHolder, type Wanted } from "./lock-holder.ts";
@@ -29,6 +29,8 @@ const ADVISORY_LOCK = "7017561974736057439";
 
 export interface MigrateOptions {
   readonly url: string;
+  /** Where `url` stands. Default DATABASE_URL. */
+  readonly setting?: UrlSetting;
   readonly info: (message: string) => void;
 }
 
@@ -36,7 +38,7 @@ export interface MigrateOptions {
 export async function migrate(
   options: MigrateOptions,
 ): Promise<{ migrations: number; createdSchema: boolean }> {
-  return await withClient(options.url, async (client) => {
+  return await withClient(options, async (client) => {
     await refuseOldServer(client);
     await requireSourceTables(client);
     await requireSoundSchema(client);
@@ -71,7 +73,7 @@ export async function migrate(
 
 /** Leaves the source tables as they were. External ids that were written stay. */
 export async function uninstall(options: MigrateOptions): Promise<void> {
-  await withClient(options.url, async (client) => {
+  await withClient(options, async (client) => {
     // One table at a time: dropping a trigger locks readers out too, until the transaction ends.
     const tables = (await isCaptureInstalled(client)) ? await capturedTables(client) : [];
     for (const table of tables) {
@@ -94,7 +96,10 @@ export function latestMigration(): number {
   return readdirSync(`${sqlDirectory}migrations`).filter((file) => file.endsWith(".sql")).length;
 }
 
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+async function withClient<T>(
+  { url, setting }: MigrateOptions,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   const client = new pg.Client({
     ...connectionOptions({
       url,
@@ -111,7 +116,7 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
     await client.connect();
     return await work(client);
   } catch (error) {
-    throw explained(error, url);
+    throw explained(error, url, setting);
   } finally {
     await client.end().catch(() => {});
   }

@@ -8,7 +8,7 @@
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
 import { connectionOptions, errorCode } from "./database.ts";
-import { explained } from "./explained.ts";
+import { explained, type UrlSetting } from "./explained.ts";
 
 /**
  * none: a session of the server's own. session: a proxy or pooler that keeps one server session for each client, and may refuse the
@@ -43,10 +43,10 @@ export async function findPooling(url: string): Promise<Pooling> {
  */
 export async function requireSession(
   url: string,
-  setting: "DATABASE_URL" | "LISTEN_DATABASE_URL",
+  setting: UrlSetting,
 ): Promise<Exclude<Pooling, "transaction">> {
   const pooling = await findPooling(url).catch((error: unknown) => {
-    throw explained(error, url);
+    throw explained(error, url, setting);
   });
   if (pooling !== "transaction") return pooling;
   throw new OperatorError(

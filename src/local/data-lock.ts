@@ -95,8 +95,8 @@ export async function readOwner(dataDir: string): Promise<Owner | null> {
   }
 }
 
-/** Also when it belongs to another user. */
-function isAlive(pid: number): boolean {
+/** Whether the process runs, also when it belongs to another user. */
+export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {

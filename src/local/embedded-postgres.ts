@@ -42,7 +42,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { type DataLock, lockData } from "./data-lock.ts";
+import { type DataLock, isAlive, lockData } from "./data-lock.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Made when it is not there. What it holds is kept over restarts. */
@@ -819,16 +819,6 @@ async function run(
 
 function asUser(user: User): { uid?: number; gid?: number } {
   return user === null ? {} : { uid: user.uid, gid: user.gid };
-}
-
-/** Also when it belongs to somebody else. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

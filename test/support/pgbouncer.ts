@@ -6,11 +6,11 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { eventually } from "./eventually.ts";
+import { freePort } from "./machine.ts";
 import { withClient } from "./postgres.ts";
 
 const PROGRAM = "/usr/sbin/pgbouncer";
@@ -54,7 +54,7 @@ export async function startPgBouncer(
   const { hostname, port, username, password, pathname } = new URL(databaseUrl);
   const directory = await mkdtemp(join(tmpdir(), "account-sync-pgbouncer-"));
   await chmod(directory, 0o755);
-  const listenPort = await findFreePort();
+  const listenPort = await freePort();
   const settings = {
     listen_addr: "127.0.0.1",
     listen_port: listenPort,
@@ -89,16 +89,6 @@ export async function startPgBouncer(
   url.pathname = pathname;
   await eventually(() => withClient(url.href, (client) => client.query("select 1")));
   return url.href;
-}
-
-/** It takes no port 0. */
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 function idOf(option: "-u" | "-g"): number {
