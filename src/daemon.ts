@@ -23,6 +23,7 @@ import { connectionOptions, errorCode } from "./db/database.ts";
 import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession } from "./db/pooling.ts";
+import { requireSameDatabase } from "./db/same-database.ts";
 import { groundsOn, withGrounds } from "./grounds.ts";
 import { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
@@ -111,6 +112,7 @@ export async function startDaemon(
 
   try {
     const direct = directDatabase(config, databaseUrl);
+    await requireSameDatabase({ databaseUrl, directUrl: direct.url });
     const pooling = await requireSession(direct.url, direct.setting);
     await migrate({ ...direct, info: (message) => observe.info(message) }).catch(
       async (error: unknown) => {

@@ -11,6 +11,7 @@ import { version } from "./version.ts";
 export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
   return {
     db,
+    databaseUrl,
     listenUrl: directDatabase(config, databaseUrl).url,
     urls: [
       { name: "DATABASE_URL", connection: parseConnectionUrl(databaseUrl) },

@@ -14,6 +14,7 @@ export interface Check {
 export interface Grounds {
   /** On DATABASE_URL. */
   readonly db: Queryable;
+  readonly databaseUrl: string;
   /** LISTEN_DATABASE_URL, else DATABASE_URL: where the daemon's listener has its session. */
   readonly listenUrl: string;
   readonly hasListenUrl: boolean;

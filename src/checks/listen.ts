@@ -6,6 +6,7 @@
 import pg from "pg";
 import { connectionOptions, errorCode } from "../db/database.ts";
 import { findPooling } from "../db/pooling.ts";
+import { findOtherDatabase } from "../db/same-database.ts";
 import { version } from "../version.ts";
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
@@ -13,8 +14,13 @@ import type { Finding } from "./names.ts";
 const WAIT_MS = 5_000;
 
 export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
+  const other = await findOtherDatabase({
+    databaseUrl: grounds.databaseUrl,
+    directUrl: grounds.listenUrl,
+  });
+  if (other !== null) return [other];
   const pooling = await findPooling(grounds.listenUrl);
-  if (pooling === "transaction") return [deaf(grounds)];
+  if (pooling === "transaction") return [shared(grounds)];
   const client = new pg.Client({
     ...connectionOptions({
       url: grounds.listenUrl,
@@ -55,6 +61,21 @@ async function hearsItself(client: pg.Client, { db }: Grounds): Promise<boolean>
   } finally {
     clearTimeout(giveUp);
   }
+}
+
+function shared({ hasListenUrl }: Grounds): Finding {
+  return hasListenUrl
+    ? {
+        problem:
+          "LISTEN_DATABASE_URL goes through a transaction pooler, where LISTEN hears nothing: a start refuses.",
+        remedy: "Let LISTEN_DATABASE_URL be a direct connection to the database of DATABASE_URL.",
+      }
+    : {
+        problem:
+          "DATABASE_URL goes through a transaction pooler, where LISTEN hears nothing: a start refuses.",
+        remedy:
+          "Also set LISTEN_DATABASE_URL to a direct connection to the same database; DATABASE_URL may stay as it is.",
+      };
 }
 
 function deaf({ hasListenUrl }: Grounds): Finding {

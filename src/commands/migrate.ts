@@ -4,6 +4,7 @@ import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { latestMigration, migrate } from "../db/migrate.ts";
 import { requireSession } from "../db/pooling.ts";
+import { requireSameDatabase } from "../db/same-database.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
 import { counted, printJson, printLine, printWarning } from "./output.ts";
@@ -14,6 +15,7 @@ export async function migrateDatabase(
 ): Promise<number> {
   const { databaseUrl } = await locateDatabase(config);
   const { url, setting } = directDatabase(config, databaseUrl);
+  await requireSameDatabase({ databaseUrl, directUrl: url });
   const pooling = await requireSession(url, setting);
   const migrated = await migrate({ url, setting, info: (message) => printWarning(message, json) });
 

@@ -5,6 +5,7 @@ import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { uninstall } from "../db/migrate.ts";
 import { isPooled } from "../db/pooling.ts";
+import { requireSameDatabase } from "../db/same-database.ts";
 import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
@@ -16,6 +17,7 @@ export async function uninstallFromDatabase(
 ): Promise<number> {
   const { databaseUrl } = await locateDatabase(config);
   const { url, setting } = directDatabase(config, databaseUrl);
+  await requireSameDatabase({ databaseUrl, directUrl: url });
   const found = await findInstalled(url).catch((error: unknown) => {
     throw explained(error, url, setting);
   });
@@ -35,6 +37,9 @@ export async function uninstallFromDatabase(
       `Removed schema account_sync with its queue and history, and the triggers on ${tables}.`,
     );
     printLine("The source tables are as they were; external ids that were written stay.");
+    printLine(
+      "A role that may not create schemas needs one before the next migrate: create schema account_sync authorization <role>;",
+    );
   } else {
     printLine("There is no schema account_sync in this database: nothing to remove.");
   }

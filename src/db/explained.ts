@@ -40,6 +40,12 @@ export function explained(
       // A statement that is not supported has the same code.
       return REFUSES_OPTIONS.test(said) ? explainRefusedOptions(connection, said, cause) : error;
     case "08P01":
+      if (HAS_NO_SERVER.test(said)) {
+        return new OperatorError(`The pooler at ${place} cannot reach its server: ${said}.`, {
+          hint: "Check that PostgreSQL runs, and what the pooler's own log says. Changes made meanwhile are kept in the database.",
+          cause,
+        });
+      }
       return explainRefusedOptions(connection, said, cause);
     case "28P01":
     case "28000":
@@ -54,7 +60,9 @@ export function explained(
       });
     case "42501":
       return new OperatorError(`The database role lacks a right: ${said}.`, {
-        hint: `The role in ${setting} must own the source tables (or have TRIGGER, SELECT and UPDATE on them) and may create a schema: grant create on database … to …; grant trigger, select, update on … to …; Where schema account_sync came with a restore and belongs to another role, the check \`rights\` of \`account-sync doctor\` prints the change of owner to run.`,
+        hint: /for database /.test(said)
+          ? "Run as an administrator of the database, with the role of account-sync: create schema account_sync authorization <role>;"
+          : "The check `rights` of `account-sync doctor` prints what to run: the GRANT that is missing, or the change of owner after a restore.",
         cause,
       });
     case "22P05":
@@ -99,6 +107,10 @@ export function explained(
 
 /** RDS Proxy: "currently doesn't support command-line options". */
 const REFUSES_OPTIONS = /command-line options|startup (?:options|parameter)/i;
+
+/** What PgBouncer says for a server that is down, refuses it, or has no connection left. */
+const HAS_NO_SERVER =
+  /server login|server_login|cannot connect to server|query_wait_timeout|server conn(?:ection)? (?:crashed|closed)|pgbouncer is shutting down/i;
 
 /** 08P01 and 0A000: what a pooler or proxy says to the settings that a session starts with. */
 function explainRefusedOptions(

@@ -520,12 +520,14 @@ describe("a standby", () => {
   });
 });
 
-test("a notification that goes to another database is not heard", async () => {
+test("a direct connection that leads to another database is found", async () => {
   const [one, other] = await Promise.all([createDatabase(), createDatabase()]);
   const grounds = { hasListenUrl: true, listenUrl: other.url };
 
   expect(await findingsOf(one.url, { only: ["listen"], grounds })).toMatchObject({
-    listen: [{ remedy: expect.stringContaining("not one through a transaction pooler") }],
+    listen: [
+      { problem: `LISTEN_DATABASE_URL leads to ${other.name}, and DATABASE_URL to ${one.name}.` },
+    ],
   });
 });
 

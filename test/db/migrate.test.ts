@@ -257,7 +257,7 @@ describe("what it refuses", () => {
     await expect(migrate({ url, info: () => {} })).rejects.toMatchObject({
       name: "OperatorError",
       message: expect.stringContaining("permission denied for database"),
-      hint: expect.stringContaining("grant create on database"),
+      hint: expect.stringContaining("create schema account_sync authorization"),
     });
   });
 

@@ -126,6 +126,35 @@ test.skipIf(lacksPgBouncer)("a pooler that keeps sessions needs no second connec
   expect(await daemon.exit).toMatchObject({ code: 0 });
 });
 
+test.each(["migrate", "start", "uninstall"])(
+  "a direct connection that leads to another database is refused, and %s changes neither",
+  async (command) => {
+    const [one, other] = [await createDatabase(), await createDatabase()];
+
+    const run = startProcess({
+      args: [command],
+      env: {
+        DATABASE_URL: one.url,
+        LISTEN_DATABASE_URL: other.url,
+        CUSTOMER_API_URL: "http://127.0.0.1:9",
+        CUSTOMER_API_TOKEN: "a-token",
+        HTTP_PORT: "0",
+      },
+    });
+    const { code } = await run.exit;
+
+    expect(code).toBe(2);
+    expect(run.stderr[0]).toBe(
+      `error: LISTEN_DATABASE_URL leads to ${other.name}, and DATABASE_URL to ${one.name}.`,
+    );
+    for (const database of [one, other]) {
+      expect(
+        await database.query("select from pg_namespace where nspname = 'account_sync'"),
+      ).toEqual([]);
+    }
+  },
+);
+
 test("a lock that another migrate left behind is named with its process", async () => {
   const database = await createDatabase();
   await withClient(database.url, async (holder) => {
