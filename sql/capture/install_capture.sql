@@ -98,6 +98,15 @@ begin
       planned.function_body
     );
     execute format('revoke all on function account_sync.%I() from public', planned.function_name);
+    if planned.trigger_type & 1 = 1 then
+      -- A partition that is made or attached gets a copy of the trigger, for which the table's owner needs the right to its function. A
+      -- trigger's function does nothing when it is called otherwise.
+      execute format(
+        'grant execute on function account_sync.%I() to %s',
+        planned.function_name,
+        (select c.relowner::regrole from pg_class c where c.oid = planned.relation)
+      );
+    end if;
 
     if not is_installed then
       execute format(
@@ -163,7 +172,12 @@ begin
 
   if relation = to_regclass('public.m_account') and event_name = 'delete' then
     target := 'account_id, external_id';
-    query := format('select %s, %s from %s', old_id, account_sync.column_as_text('o', 'uuid_be', as_it_stands), old_rows);
+    query := format(
+      'select deleted.id, deleted.external_id from (select %s, %s from %s) deleted (id, external_id) where deleted.id is not null',
+      old_id,
+      account_sync.column_as_text('o', 'uuid_be', as_it_stands),
+      old_rows
+    );
     return;
   end if;
 

@@ -53,3 +53,14 @@ test("a function that wakes the daemon and is gone costs only the wait for the s
 
   expect(await database.query("select from account_sync.change")).toHaveLength(1);
 });
+
+test("a key that was renamed, or is null, fails no delete", async () => {
+  const database = await createDatabase();
+  await migrate({ url: database.url, info: () => {} });
+  await database.query("insert into m_account (account_no, name) values ('A-1', 'One')");
+  await database.query("alter table m_account rename id to account_uid");
+
+  await database.query("delete from m_account");
+
+  expect(await database.query("select from m_account")).toEqual([]);
+});
