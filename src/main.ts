@@ -34,8 +34,12 @@ process.on("uncaughtException", (error) => {
 // `account-sync status | head -1`: a reader that is gone is no failure of ours.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
+const environment = { ...process.env };
+// The driver reads these by itself and would let them past what we set. What counts of them is in the configuration's URLs.
+for (const name of Object.keys(process.env)) if (/^PG[A-Z]+$/.test(name)) delete process.env[name];
+
 process.exitCode = await runCommandLine(process.argv, {
-  environment: process.env,
+  environment,
   leave: (exitCode) => process.exit(exitCode),
 }).catch((error: unknown) => reportError(error, json));
 

@@ -41,8 +41,12 @@ export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
     if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [deaf(grounds)];
     throw error;
   } finally {
-    // Nobody waits for a server that does not say goodbye.
-    void client.end().catch(() => {});
+    // A pooler may keep the session. Nothing waits for a server that does not say goodbye.
+    void client
+      .query("unlisten account_sync_check")
+      .catch(() => {})
+      .then(() => client.end())
+      .catch(() => {});
   }
 }
 

@@ -63,7 +63,6 @@ export function connectionOptions(
   return {
     // Not the URL itself: what the driver finds in it would replace what is said here.
     ...client,
-    application_name: options.applicationName,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     connectionTimeoutMillis: 5_000,
@@ -71,6 +70,8 @@ export function connectionOptions(
     ...(options.pooled
       ? { options: urlOptions }
       : {
+          // Behind a pooler it would stay on a session that the application gets next.
+          application_name: options.applicationName,
           statement_timeout: STATEMENT_TIMEOUT_MS,
           idle_in_transaction_session_timeout: SILENCE_TIMEOUT_MS,
           options: [

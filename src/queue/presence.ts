@@ -67,6 +67,10 @@ export class Presence {
     clearInterval(this.#timer);
     const { db, replicaId } = this.#options;
     await db.run("forget_replicas", [[replicaId], replicaId]).catch(() => {});
+    // A pooler may keep the session, and with it the lock: we would seem to live.
+    await this.#client
+      ?.query("select pg_advisory_unlock($1, $2)", [LOCK_CLASS, replicaId])
+      .catch(() => {});
     await this.#client?.end().catch(() => {});
   }
 

@@ -222,6 +222,7 @@ function startApplication(url: string): Application {
 async function expectUntouched(database: TestDatabase, url: string): Promise<void> {
   const clients = Array.from({ length: POOL_SIZE }, () => new pg.Client({ connectionString: url }));
   const settings = [
+    "application_name",
     "search_path",
     "statement_timeout",
     "lock_timeout",
@@ -244,6 +245,7 @@ async function expectUntouched(database: TestDatabase, url: string): Promise<voi
   for (const client of clients) await client.end();
 
   const expected = {
+    application_name: "",
     search_path: '"$user", public',
     statement_timeout: "0",
     lock_timeout: "0",
