@@ -1,7 +1,20 @@
 -- Which transaction holds an advisory lock, or is in the way on one of these tables; the oldest one.
--- $1 key of the advisory lock, or null   $2 tables, with their schemas   $3 whether any table of schema account_sync counts
+-- $1 key of the advisory lock, or null   $2 tables with their schemas, beside those of schema account_sync; or null
 --
 -- A writer before a reader: most locks are wanted for a trigger, which readers do not hinder.
+with wanted as (
+  select p.relid::oid as relation
+  from unnest($2::text[]) as named (name)
+  cross join lateral pg_partition_tree(to_regclass(named.name)) p
+  union
+  select to_regclass(named.name)::oid
+  from unnest($2::text[]) as named (name)
+  union
+  select c.oid
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'account_sync' and $2::text[] is not null
+)
 select
   l.pid as "pid",
   a.usename::text as "role",
@@ -19,16 +32,7 @@ where l.granted
       and l.objsubid = 1
       and ((l.classid::int8 << 32) | l.objid::int8) = $1::int8
     )
-    or l.relation in (select to_regclass(name) from unnest($2::text[]) as wanted (name))
-    or (
-      $3::boolean
-      and l.relation in (
-        select c.oid
-        from pg_class c
-        join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'account_sync'
-      )
-    )
+    or l.relation in (select w.relation from wanted w)
   )
 order by
   l.mode in ('AccessShareLock', 'RowShareLock'),

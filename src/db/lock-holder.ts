@@ -1,15 +1,23 @@
-/** Who holds a lock that was not given in time, in words: an administrator ends that process, not ours. */
+/** Which process holds a lock that was not given in time, in words: an administrator ends that process, not ours. */
 import type { ClientBase } from "pg";
 import { sqlOf } from "./queries.ts";
 
 export type Wanted =
   | { readonly advisoryLock: string }
-  /** Those of schema account_sync, or these, with their schemas; what does not exist is held by nothing. */
-  | { readonly relations: "ours" | readonly string[] };
+  /** These, with their schemas and partitions, and all of schema account_sync. What does not exist is held by nothing. */
+  | { readonly tables: readonly string[] };
 
-interface Holder {
+export interface LockHolder {
+  /** As in "waiting for …". */
+  readonly words: string;
+  /** A process of the server's own, such as an autovacuum. */
+  readonly isBackground: boolean;
+}
+
+interface Row {
   /** null: a prepared transaction, which has no process. */
   readonly pid: number | null;
+  /** null: a process of the server's own. */
   readonly role: string | null;
   readonly applicationName: string | null;
   /** null where our role may not see it. */
@@ -18,23 +26,25 @@ interface Holder {
 }
 
 /** The one whose transaction is the oldest; it may have ended meanwhile. */
-export async function describeHolder(client: ClientBase, wanted: Wanted): Promise<string> {
-  const { rows } = await client.query<Holder>(sqlOf("find_lock_holder"), [
+export async function findHolder(client: ClientBase, wanted: Wanted): Promise<LockHolder> {
+  const { rows } = await client.query<Row>(sqlOf("find_lock_holder"), [
     "advisoryLock" in wanted ? wanted.advisoryLock : null,
-    "relations" in wanted && wanted.relations !== "ours" ? wanted.relations : [],
-    "relations" in wanted && wanted.relations === "ours",
+    "tables" in wanted ? wanted.tables : null,
   ]);
   const [holder] = rows;
-  if (holder === undefined) return "another transaction";
+  if (holder === undefined) return { words: "another transaction", isBackground: false };
   const { pid, role, applicationName, state, since } = holder;
-  if (pid === null) return "a prepared transaction (see pg_prepared_xacts)";
+  if (pid === null)
+    return { words: "a prepared transaction (see pg_prepared_xacts)", isBackground: false };
+  if (role === null)
+    return { words: `process ${pid} of the server (an autovacuum?)`, isBackground: true };
   const facts = [
-    ...(role === null ? [] : [`role ${role}`]),
+    `role ${role}`,
     ...(applicationName === null || applicationName === ""
       ? []
       : [`application ${applicationName}`]),
     ...(state === null ? [] : [state]),
     ...(since === null ? [] : [`in a transaction since ${since}`]),
   ];
-  return `process ${pid}${facts.length === 0 ? "" : ` (${facts.join(", ")})`}`;
+  return { words: `process ${pid} (${facts.join(", ")})`, isBackground: false };
 }

@@ -15,13 +15,15 @@ import { connectionOptions, errorCode } from "./database.ts";
 import { explained, type UrlSetting } from "./explained.ts";
 import { grantDump } from "./grant-dump.ts";
 import { requireSoundSchema } from "./installation.ts";
-import { describeHolder, type Wanted } from "./lock-holder.ts";
+import { findHolder, type Wanted } from "./lock-holder.ts";
 import { sqlDirectory } from "./queries.ts";
 
 /** CREATE OR REPLACE TRIGGER came with 14; the tests pass on 14, 15 and 18. */
 export const OLDEST_POSTGRESQL = 14;
 /** How long one try may wait for a table's lock, and with it every writer behind us. */
 const LOCK_TIMEOUT_MS = 200;
+/** An autovacuum gives its lock up to whoever has waited for deadlock_timeout, a second by default. */
+const YIELD_TIMEOUT_MS = 1_500;
 /** How long a long transaction on a source table, or another migrate, is waited for altogether. */
 const INSTALL_DEADLINE_MS = 300_000;
 /** "account_" as bytes: one migration or uninstall at a time. */
@@ -57,7 +59,7 @@ export async function migrate(
     for (const table of await capturedTables(client)) {
       const doing = {
         doing: `install the capture triggers on ${table}`,
-        relations: [`public.${table}`],
+        tables: [`public.${table}`],
       };
       await transact(client, options, doing, async () => {
         await client.query("select account_sync.install_capture($1)", [table]);
@@ -79,7 +81,7 @@ export async function uninstall(options: MigrateOptions): Promise<void> {
     for (const table of tables) {
       const doing = {
         doing: `remove the capture triggers from ${table}`,
-        relations: [`public.${table}`],
+        tables: [`public.${table}`],
       };
       await transact(client, options, doing, async () => {
         await client.query("select account_sync.remove_capture($1)", [table]);
@@ -183,14 +185,17 @@ async function refuseNewerSchema(client: pg.Client): Promise<number> {
   );
 }
 
-const UPGRADE: Doing = { doing: "install or upgrade schema account_sync", relations: "ours" };
+const UPGRADE: Doing = { doing: "install or upgrade schema account_sync", tables: [] };
 
 /**
  * Resolves with whether one has run and others may be left. The package looks for its table in any schema and might take an application's
- * own for ours: search_path holds ours alone.
+ * own for ours: search_path begins with our schema.
  */
 async function runMissingMigrations(client: pg.Client, which: "all" | "next"): Promise<boolean> {
-  await client.query("set local search_path = account_sync");
+  // What stands in it already stays, for the application's event triggers.
+  await client.query(
+    "select set_config('search_path', concat_ws(', ', 'account_sync', nullif(current_setting('search_path'), '')), true)",
+  );
   let begun = 0;
   // The package's own errors say nothing of the server's code.
   let refusal: unknown = null;
@@ -218,7 +223,6 @@ async function runMissingMigrations(client: pg.Client, which: "all" | "next"): P
   } catch (error) {
     if (refusal !== ENOUGH) throw refusal ?? error;
   }
-  await client.query("set local search_path to default");
   return begun > 0;
 }
 
@@ -263,9 +267,25 @@ async function tellDisabledTriggers(client: pg.Client, options: MigrateOptions):
   }
 }
 
+/**
+ * The role's own limits are meant for the application's statements. One of ours that falls silent, or whose machine is gone, holds locks
+ * that the application waits for: its session ends within seconds.
+ */
+const SETTINGS = Object.entries({
+  application_name: "'account-sync migrate'",
+  statement_timeout: 0,
+  idle_in_transaction_session_timeout: 5_000,
+  tcp_keepalives_idle: 5,
+  tcp_keepalives_interval: 2,
+  tcp_keepalives_count: 2,
+  tcp_user_timeout: 10_000,
+})
+  .map(([name, value]) => `set local ${name} = ${value}`)
+  .join("; ");
+
 interface Doing {
-  /** Tables whose locks may be waited for: those of schema account_sync, or these. */
-  readonly relations: "ours" | readonly string[];
+  /** Source tables whose locks may be waited for, beside the tables of schema account_sync. */
+  readonly tables: readonly string[];
   /** As in "could not …". */
   readonly doing: string;
 }
@@ -277,19 +297,19 @@ interface Doing {
 async function transact<T>(
   client: pg.Client,
   options: MigrateOptions,
-  { doing, relations }: Doing,
+  { doing, tables }: Doing,
   work: () => Promise<T>,
 ): Promise<T> {
   const deadline = performance.now() + INSTALL_DEADLINE_MS;
+  let lockTimeoutMs = LOCK_TIMEOUT_MS;
   for (let attempt = 1; ; attempt += 1) {
     let wanted: Wanted = { advisoryLock: ADVISORY_LOCK };
     try {
-      // The role's own limits are meant for the application's statements.
       await client.query(
-        `begin isolation level read committed; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; set local lock_timeout = ${LOCK_TIMEOUT_MS}`,
+        `begin isolation level read committed read write; ${SETTINGS}; set local lock_timeout = ${lockTimeoutMs}`,
       );
       await client.query(`select pg_advisory_xact_lock(${ADVISORY_LOCK})`);
-      wanted = { relations };
+      wanted = { tables };
       const result = await work();
       await client.query("commit");
       return result;
@@ -297,10 +317,39 @@ async function transact<T>(
       // A connection that broke cannot roll back, and its first error says more.
       await client.query("rollback").catch(() => {});
       const isLocked = errorCode(error) === "55P03" || errorCode(error) === "40P01";
-      if (!isLocked) throw error;
-      await waitForLock(client, options, { doing, wanted, attempt, deadline, error });
+      if (!isLocked) throw await blameEventTrigger(client, error);
+      const { isBackground } = await waitForLock(client, options, {
+        doing,
+        wanted,
+        attempt,
+        deadline,
+        error,
+      });
+      lockTimeoutMs = isBackground ? YIELD_TIMEOUT_MS : LOCK_TIMEOUT_MS;
     }
   }
+}
+
+/** An event trigger of the application's runs inside our DDL, with our search_path and rights. Resolves with the error to throw. */
+async function blameEventTrigger(client: pg.Client, error: unknown): Promise<unknown> {
+  const where = error instanceof pg.DatabaseError ? (error.where ?? "") : "";
+  const { rows } = await client
+    .query<{ name: string; procedure: string }>(
+      `select quote_ident(t.evtname) as name, p.proname as procedure
+       from pg_event_trigger t
+       join pg_proc p on p.oid = t.evtfoid
+       where t.evtenabled <> 'D'`,
+    )
+    .catch(() => ({ rows: [] }));
+  const failed = rows.find(({ procedure }) => where.includes(`${procedure}(`));
+  if (failed === undefined || !(error instanceof Error)) return error;
+  return new OperatorError(
+    `Event trigger ${failed.name} of this database failed in what account-sync does to its schema: ${error.message}.`,
+    {
+      hint: `Write the tables in its function ${failed.procedure} with their schemas, or switch it off for the migrate: alter event trigger ${failed.name} disable;`,
+      cause: error,
+    },
+  );
 }
 
 interface Refused {
@@ -311,26 +360,24 @@ interface Refused {
   readonly error: unknown;
 }
 
-/** @throws OperatorError that names the holder, after the deadline */
+/** Resolves when it is time to try again. @throws OperatorError that names the holder, after the deadline */
 async function waitForLock(
   client: pg.Client,
   { info }: MigrateOptions,
   { doing, wanted, attempt, deadline, error }: Refused,
-): Promise<void> {
-  const isOver = performance.now() > deadline;
-  // The second try, since three replicas that start together are in each other's way for a moment; then every ten seconds.
-  if (isOver || attempt % 20 === 2) {
-    const holder = await describeHolder(client, wanted);
-    if (isOver) {
-      throw new OperatorError(
-        `Could not ${doing} within ${INSTALL_DEADLINE_MS / 1000} s: ${holder} holds the lock.`,
-        {
-          hint: "Let it finish, or end it with: select pg_terminate_backend(<pid>); then run `account-sync migrate` again. What was installed so far stays and is harmless.",
-          cause: error,
-        },
-      );
-    }
-    info(`Waiting for ${holder}, to ${doing}`);
+): Promise<{ readonly isBackground: boolean }> {
+  const { words, isBackground } = await findHolder(client, wanted);
+  if (performance.now() > deadline) {
+    throw new OperatorError(
+      `Could not ${doing} within ${INSTALL_DEADLINE_MS / 1000} s: ${words} holds the lock.`,
+      {
+        hint: "Let it finish, or end it with: select pg_terminate_backend(<pid>); then run `account-sync migrate` again. What was installed so far stays and is harmless.",
+        cause: error,
+      },
+    );
   }
+  // The second try, since three replicas that start together are in each other's way for a moment; then every ten seconds.
+  if (attempt % 20 === 2) info(`Waiting for ${words}, to ${doing}`);
   await sleep(300 + Math.random() * 700);
+  return { isBackground };
 }
