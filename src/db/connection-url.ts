@@ -156,6 +156,10 @@ function split(text: string): Parts | string {
   if (authority === undefined)
     return "must be a URL like postgres://user:password@host:5432/database";
 
+  // Nothing of it is repeated: it is a part of the password. An address in a database's name is written as %40.
+  if (database?.includes("@"))
+    return "has an @ behind the host: in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25";
+
   // The last @: a password may have one that is not encoded.
   const at = authority.lastIndexOf("@");
   const [user, password] = at === -1 ? [] : cut(authority.slice(0, at), ":");

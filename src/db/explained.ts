@@ -89,6 +89,19 @@ export function explained(
         cause,
       });
     default:
+      // What the driver says, without a code, when a server asks for a password and there is none.
+      if (
+        code === null &&
+        /password must be a (?:non-empty )?string|no password supplied/i.test(said)
+      ) {
+        return new OperatorError(
+          `PostgreSQL at ${place} asks for a password, and ${setting} has none.`,
+          {
+            hint: `Write it into ${setting} (or ${setting}_FILE): postgres://user:password@host:5432/database`,
+            cause,
+          },
+        );
+      }
       if (code === null && /timeout|terminated/i.test(said)) {
         return new OperatorError(`PostgreSQL at ${place} does not answer: ${said}.`, {
           hint: "Check the way to the server (firewall, security group) and that it is not overloaded.",

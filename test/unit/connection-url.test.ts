@@ -411,3 +411,13 @@ function write(name: string, text: string): string {
   writeFileSync(file, text);
   return file;
 }
+
+test.each([
+  "postgres://app:my@pass/SECRET@db.example.com:5432/crm",
+  "postgres://app:12/SECRET@db.example.com:5432/crm",
+])("a password that is not encoded is refused, and no part of it is repeated: %s", (url) => {
+  const { connection, problems } = readConnectionUrl(url);
+
+  expect(problems).toEqual([expect.stringContaining("write : / ? # @ % as %3A")]);
+  expect(JSON.stringify([connection.place, problems])).not.toMatch(/SECRET|my|pass\//);
+});
