@@ -22,7 +22,7 @@ import { statusPageRoute } from "./console/status-page.ts";
 import { connectionOptions, errorCode } from "./db/database.ts";
 import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
-import { requireSession } from "./db/pooling.ts";
+import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
 import { groundsOn, withGrounds } from "./grounds.ts";
 import { OperatorError } from "./operator-error.ts";
@@ -134,6 +134,9 @@ export async function startDaemon(
     watch = watching;
     started.defer(() => watching.stop());
     await watching.start();
+    // Several pooler processes on one port can look like a session by chance, until LISTEN hears nothing.
+    if (pooling === "session" && watching.findings("listen").length > 0)
+      throw sharedSession(direct.setting);
 
     const doorbell = new Doorbell({
       db: opened.db,

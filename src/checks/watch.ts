@@ -57,6 +57,11 @@ export class Watch {
       .flatMap(([name, findings]) => findings.map(({ problem }) => `${name}: ${problem}`));
   }
 
+  /** What a check found when it was run last. */
+  findings(name: CheckName): readonly Finding[] {
+    return this.#found.get(name) ?? [];
+  }
+
   #lookLater(isComplete: boolean): void {
     if (this.#stopped) return;
     const isWell = [...this.#found].every(

@@ -76,7 +76,9 @@ function describe(previewed: AccountPreview): string[] {
   const { errors, warnings } = validationResult;
 
   return [
-    `Account ${accountId}: ${summary.canSend ? "this" : "nothing, though this"} would be sent, to ${operation} the customer.`,
+    summary.canSend
+      ? `Account ${accountId}: this would be sent, to ${operation} the customer.`
+      : `Account ${accountId}: nothing would be sent. Without what is wrong below, it would ${operation} the customer with this:`,
     ...(obstacle === null ? [] : [obstacle]),
     ...describeDifference(difference),
     ...(unfinished === null ? [] : [unfinished]),

@@ -54,7 +54,11 @@ export async function requireSession(
     throw explained(error, url, setting);
   });
   if (pooling !== "transaction") return pooling;
-  throw new OperatorError(
+  throw sharedSession(setting);
+}
+
+export function sharedSession(setting: UrlSetting): OperatorError {
+  return new OperatorError(
     `${setting} goes through a transaction pooler, where LISTEN hears nothing and a session's settings and locks would reach the application.`,
     {
       hint:
