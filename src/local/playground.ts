@@ -4,11 +4,12 @@
  *
  *     .data/            in the folder it is started in; what it holds is kept, removing it starts afresh
  *       cluster …       the database (see embedded-postgres.ts)
- *       sandbox.json    the sandbox's customers        sandbox-port    used again when it is free
+ *       sandbox.json    the sandbox's customers        api    where the running start sends; a sandbox's port is used again
  */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import pg from "pg";
+import { z } from "zod";
 import type { Config } from "../config.ts";
 import { parseConnectionUrl } from "../db/connection-url.ts";
 import { createDatabase, type Database, errorCode } from "../db/database.ts";
@@ -101,7 +102,13 @@ export async function findPlayground(
   { sends }: { readonly sends: boolean },
 ): Promise<{ readonly config: Config; readonly databaseUrl: string }> {
   const dataDir = resolve(DATA_DIRECTORY);
-  const databaseUrl = await findEmbeddedPostgres(dataDir);
+  const databaseUrl = await findEmbeddedPostgres(dataDir).catch((error: unknown) => {
+    // A folder of another user's.
+    throw new OperatorError(error instanceof Error ? error.message : String(error), {
+      hint: "Or set DATABASE_URL to a database of your own: postgres://user:password@host:5432/database",
+      cause: error,
+    });
+  });
   if (databaseUrl === null) {
     const owner = await readOwner(dataDir);
     if (owner !== null) {
@@ -116,11 +123,17 @@ export async function findPlayground(
       },
     );
   }
-  if (!sends || (await whySandbox(config, databaseUrl)) === null) return { config, databaseUrl };
+  if (!sends) return { config, databaseUrl };
 
-  const port = await readSandboxPort(dataDir);
-  if (port === 0) return { config, databaseUrl };
-  const sandbox = { url: `http://127.0.0.1:${port}`, ...SANDBOX_CLIENT };
+  // Where the running start sends, whatever rows were written since; and never to a port that another process may have by now.
+  const [owner, chosen] = await Promise.all([readOwner(dataDir), readChosenApi(dataDir)]);
+  if (chosen === null || chosen.pid !== owner?.pid) {
+    throw new OperatorError(`account-sync is being started on ${dataDir}, and has no API yet.`, {
+      hint: "Try again in a few seconds.",
+    });
+  }
+  if (chosen.sandboxPort === null) return { config, databaseUrl };
+  const sandbox = { url: `http://127.0.0.1:${chosen.sandboxPort}`, ...SANDBOX_CLIENT };
   return { config: withSandbox(config, sandbox), databaseUrl };
 }
 
@@ -220,15 +233,13 @@ async function startSandboxIfNeeded(
   dataDir: string,
   log: Log,
 ): Promise<Sandbox | null> {
-  const portFile = join(dataDir, "sandbox-port");
   const reason = await whySandbox(config, databaseUrl);
   if (reason === null) {
     log.warn(
       {},
       "a row of m_backend_ext_config says where to send: what the embedded database holds goes there, and not to a sandbox",
     );
-    // Commands look here for a sandbox.
-    await rm(portFile, { force: true });
+    await writeChosenApi(dataDir, { pid: process.pid, sandboxPort: null });
     return null;
   }
 
@@ -238,15 +249,43 @@ async function startSandboxIfNeeded(
     dataFile: join(dataDir, "sandbox.json"),
     log: (line: string) => log.debug({ line }, "sandbox API"),
   };
-  const sandbox = await startSandbox({ ...options, port: await readSandboxPort(dataDir) }).catch(
+  const before = (await readChosenApi(dataDir))?.sandboxPort ?? 0;
+  const sandbox = await startSandbox({ ...options, port: before }).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE") throw error;
       return startSandbox(options);
     },
   );
-  await writeFile(portFile, `${new URL(sandbox.url).port}\n`);
+  await writeChosenApi(dataDir, {
+    pid: process.pid,
+    sandboxPort: Number(new URL(sandbox.url).port),
+  });
   return sandbox;
 }
+
+/**
+ * What a start has decided, for the commands that send: true for as long as its process has the data directory. `sandboxPort` is null
+ * where rows of m_backend_ext_config say where to send.
+ */
+type ChosenApi = z.infer<typeof chosenApiShape>;
+
+async function writeChosenApi(dataDir: string, chosen: ChosenApi): Promise<void> {
+  await writeFile(join(dataDir, "api"), `${JSON.stringify(chosen)}\n`);
+}
+
+/** null when no start has come so far, or the file was cut off by a crash. */
+async function readChosenApi(dataDir: string): Promise<ChosenApi | null> {
+  try {
+    return chosenApiShape.parse(JSON.parse(await readFile(join(dataDir, "api"), "utf8")));
+  } catch {
+    return null;
+  }
+}
+
+const chosenApiShape = z.object({
+  pid: z.number(),
+  sandboxPort: z.number().int().min(1).max(65_535).nullable(),
+});
 
 /**
  * Null when a row of m_backend_ext_config says where to send: it is put into the embedded database by hand only. The environment never
@@ -258,13 +297,6 @@ async function whySandbox(config: Config, databaseUrl: string): Promise<string |
     const connection = await connections.of(null);
     return "error" in connection ? connection.error : null;
   });
-}
-
-/** 0 when there was none. */
-async function readSandboxPort(dataDir: string): Promise<number> {
-  const port = Number(await readFile(join(dataDir, "sandbox-port"), "utf8").catch(() => 0));
-  // Cut off by a crash, or edited: any other port will do.
-  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : 0;
 }
 
 function withSandbox(

@@ -1,6 +1,12 @@
-/** A row of m_backend_ext_config in the embedded database: written by hand, so it decides, and the start warns of where accounts go. */
+/**
+ * Where the invented accounts of the embedded database go. A row of m_backend_ext_config in it was written by hand, so it decides at the next
+ * start, which warns of it; commands send where the running start does.
+ */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -10,6 +16,8 @@ import { startProcess } from "../support/process.ts";
 const WARNING = /a row of m_backend_ext_config says where to send/;
 /** The discard port of this machine: nothing listens there, and if something did, it would get nothing. */
 const ELSEWHERE = "https://127.0.0.1:9";
+
+const SAMPLE = "11111111-1111-4111-8111-111111111111";
 
 let folder: string;
 
@@ -39,19 +47,47 @@ test("the start after it was written uses it instead of the sandbox, and says so
   expect(second.stdout.find((line) => line.startsWith("  API"))).not.toContain("sandbox");
 });
 
+test("commands send where the running start does: not to a row written since, nor to a port that a former one had", async () => {
+  const cwd = join(folder, "running");
+  await mkdir(cwd);
+  const running = startProcess({ cwd, env: { HTTP_PORT: "0" } });
+  await running.waitForLine(/^Ctrl-C/, 30_000);
+  const heard: string[] = [];
+  const foreign = createServer((request, response) => {
+    heard.push(request.url ?? "");
+    response.end("{}");
+  }).listen(0, "127.0.0.1");
+  await once(foreign, "listening");
+  const { port } = foreign.address() as AddressInfo;
+  await insertRow(cwd, `http://127.0.0.1:${port}`);
+
+  const sync = startProcess({ cwd, args: ["sync", SAMPLE] });
+  await sync.exit;
+  await writeFile(join(cwd, ".data/api"), JSON.stringify({ pid: 1, sandboxPort: port }));
+  const stale = startProcess({ cwd, args: ["sync", SAMPLE] });
+  const { code } = await stale.exit;
+  running.signal("SIGTERM");
+  await running.exit;
+  foreign.close();
+
+  expect(JSON.parse(sync.stdout[0] ?? "")).toMatchObject({ success: true });
+  expect([code, stale.stderr[0]]).toEqual([1, expect.stringContaining("is being started")]);
+  expect(heard).toEqual([]);
+});
+
 function start() {
   return startProcess({ cwd: folder, env: { HTTP_PORT: "0" } });
 }
 
-async function insertRow(): Promise<void> {
+async function insertRow(cwd = folder, url = ELSEWHERE): Promise<void> {
   const { PATH, HOME, TMPDIR } = process.env;
   const script = new URL("../../src/main.ts", import.meta.url).pathname;
   const running = promisify(execFile)(process.execPath, [script, "sql"], {
-    cwd: folder,
+    cwd,
     env: { PATH, HOME, TMPDIR },
   });
   running.child.stdin?.end(
-    `insert into m_backend_ext_config (name, base_url, client_id, client_secret) values ('Customer API', '${ELSEWHERE}', 'id', 'secret');`,
+    `insert into m_backend_ext_config (name, base_url, client_id, client_secret) values ('Customer API', '${url}', 'id', 'secret');`,
   );
   await running;
 }
