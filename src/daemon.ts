@@ -32,8 +32,9 @@ import { createMetrics } from "./ops/metrics.ts";
 import { createObserve, type Observe } from "./ops/observe.ts";
 import { findSending, openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
+import { type Obstacle, toKnownObstacle } from "./queue/obstacle.ts";
+import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
-import { type NotedStop, StopNotice } from "./queue/stop-notice.ts";
 import { findDrift } from "./sync/drift.ts";
 import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
@@ -67,7 +68,6 @@ export async function startDaemon(
   let parts: Parts | null = null;
   let watch: Watch | null = null;
   let trouble: () => Dispatcher["trouble"] = () => null;
-  let notice: StopNotice | null = null;
   let phase: "starting" | "ready" | "draining" = "starting";
 
   const queueStatus = async () => {
@@ -87,7 +87,9 @@ export async function startDaemon(
         : []),
       ...(watch?.reasons() ?? []),
       ...(now === null ? [] : [toReason(now.error)]),
-      ...(isRefused(notice?.current() ?? null) ? [REFUSED] : []),
+      ...(parts !== null && findDefaultObstacle(parts, now)?.by === "unauthorized"
+        ? [REFUSED]
+        : []),
     ];
   };
   const about = { version, readiness, health: () => observe.health() };
@@ -100,7 +102,10 @@ export async function startDaemon(
     ...config.http,
     metrics: () => metrics.scrape(),
     readiness,
-    stop: () => notice?.current() ?? null,
+    obstacle: () => {
+      const obstacle = parts === null ? null : findObstacle(parts, trouble());
+      return obstacle === null ? null : toKnownObstacle(obstacle);
+    },
     console: [
       statusPageRoute({ queue: consoleQueue, process: about, onError }),
       ...apiRoutes({ queue: consoleQueue, process: about, onError }),
@@ -188,24 +193,15 @@ export async function startDaemon(
     // Connect, listen, and only then look: what changed before was rung for nobody.
     started.defer(() => presence.close());
     await presence.start();
-    const noticing = new StopNotice({
+    const notice = new ObstacleNotice({
       db: opened.db,
       replicaId,
       leaseMs: opened.queue.leaseMs,
-      findStop: () => {
-        const now = trouble();
-        if (now !== null) {
-          const reason = toReason(now.error);
-          return { by: "queue_trouble", reason, forMs: null, isDefault: true };
-        }
-        const { connections, api } = opened;
-        return connections.stop() ?? api.stop(connections.defaultConfigId());
-      },
+      findObstacle: () => findObstacle(opened, trouble()),
       onTrouble: (error) => observe.databaseTrouble({ doing: "noting what stops us", error }),
     });
-    notice = noticing;
-    started.defer(() => noticing.close());
-    noticing.start();
+    started.defer(() => notice.close());
+    notice.start();
     started.defer(() => listener.close());
     await listener.start();
     started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
@@ -271,9 +267,25 @@ export async function startDaemon(
 const REFUSED =
   "the API refuses our credentials: correct them (`account-sync doctor` tries them); sends are tried again by themselves";
 
-/** Not a row of m_backend_ext_config that was asked for, for some accounts: that is not this deployment's doing. */
-function isRefused(stop: NotedStop | null): boolean {
-  return stop !== null && stop.by === "unauthorized" && stop.isDefault;
+/** What stops this daemon's sends; null for nothing. */
+function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | null {
+  return findDefaultObstacle(parts, trouble) ?? parts.api.findCommonObstacle();
+}
+
+/**
+ * What stops what is sent by default. Not a row of m_backend_ext_config that was asked for, for some accounts: that is not this
+ * deployment's doing, and makes no daemon unready.
+ */
+function findDefaultObstacle(
+  { connections, api }: Pick<Parts, "connections" | "api">,
+  trouble: Dispatcher["trouble"],
+): Obstacle | null {
+  if (trouble !== null) {
+    const { error, sinceMs } = trouble;
+    return { by: "queue_trouble", reason: toReason(error), sinceMs, untilMs: null };
+  }
+  const used = connections.lastDefault();
+  return connections.findObstacle() ?? (used === null ? null : api.findObstacle(used.configId));
 }
 
 /** A migrate stops at the first right or column that is missing; whoever has to repair it wants to know all of them. */

@@ -1,7 +1,7 @@
 /** What to do about one account, by everything that is known of it: a sentence, and commands that work in just that state. Pure. */
 import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
-import { describeSending } from "../queue/sending-words.ts";
+import { describeSending, isStopped } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 
 export interface AccountFacts {
@@ -79,9 +79,9 @@ function adviseOnClean({ id, isThere, wasSynced }: AccountFacts): Advice {
 
 /** @param otherwise what happens as long as nothing stops the sending */
 function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Advice {
-  if (sending.stop === null) return { says: otherwise, commands: [] };
+  if (!isStopped(sending)) return { says: otherwise, commands: [] };
   const { line, remedy } = describeSending(sending);
-  return sending.stop.by === "no_daemon"
+  return sending.obstacle.by === "no_daemon"
     ? {
         says: "No daemon runs, so nothing is sent by itself. Start one, or send this account alone:",
         commands: ["account-sync start", `account-sync sync ${id}`],
@@ -89,9 +89,9 @@ function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Ad
     : { says: remedy === null ? line : `${line} ${remedy}`, commands: [] };
 }
 
-function adviseOnParked({ id, errorClass, isThere }: AccountFacts, { stop }: Sending): Advice {
+function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Sending): Advice {
   const retry = `account-sync retry ${id}`;
-  const thenStart = stop?.by === "no_daemon" ? ["account-sync start"] : [];
+  const thenStart = sending.obstacle?.by === "no_daemon" ? ["account-sync start"] : [];
   if (!isThere) {
     return {
       says: "It is gone from m_account. Put it back, and what is left of it is settled:",

@@ -4,7 +4,7 @@ import type { Config } from "../config.ts";
 import type { Parts } from "../parts.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, printWarning, toDuration } from "./output.ts";
-import { warnOfStop } from "./warn-of-stop.ts";
+import { warnOfObstacle } from "./warn-of-obstacle.ts";
 
 const LOOK_EVERY_MS = 500;
 /** A line per look would be a thousand lines for a million accounts. */
@@ -26,7 +26,7 @@ export async function backfill(
     } else if (!waits) {
       printJson({ marked: which });
     }
-    await warnOfStop(parts, json);
+    await warnOfObstacle(parts, json);
     if (waits) await waitForBackfill(parts, json);
     return 0;
   });
@@ -51,7 +51,7 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
     if (current !== last) movedAt = now;
     last = current;
     if (now - movedAt > STILL_AFTER_MS) {
-      await warnOfStop(parts, json);
+      await warnOfObstacle(parts, json);
       printWarning(
         `nothing has moved for ${toDuration(now - movedAt)}; account-sync status shows what is in line. Ctrl-C leaves; what is marked stays marked.`,
         json,

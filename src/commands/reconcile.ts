@@ -5,7 +5,7 @@ import type { Drift } from "../sync/drift.ts";
 import { findDrift } from "../sync/drift.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration } from "./output.ts";
-import { warnOfStop } from "./warn-of-stop.ts";
+import { warnOfObstacle } from "./warn-of-obstacle.ts";
 
 const REASONS: Readonly<Record<Drift, string>> = {
   changed: "holds other data than were accepted last",
@@ -29,7 +29,7 @@ export async function reconcile(
     );
     if (json) printJson({ ...walk, marked: dryRun ? 0 : sumOf(walk) });
     else printLine(describe(walk, dryRun));
-    if (!dryRun && sumOf(walk) > 0) await warnOfStop(parts, json);
+    if (!dryRun && sumOf(walk) > 0) await warnOfObstacle(parts, json);
     return 0;
   });
 }

@@ -4,7 +4,7 @@ import { OperatorError } from "../operator-error.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine } from "./output.ts";
-import { warnOfStop } from "./warn-of-stop.ts";
+import { warnOfObstacle } from "./warn-of-obstacle.ts";
 
 export async function retry(
   config: Config,
@@ -29,7 +29,7 @@ export async function retry(
 
   const retried = await withParts(config, { json }, async ({ parts }) => {
     const count = await parts.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass });
-    if (count > 0) await warnOfStop(parts, json);
+    if (count > 0) await warnOfObstacle(parts, json);
     return count;
   });
 

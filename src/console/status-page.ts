@@ -131,8 +131,7 @@ ${
 
 function renderSending(sending: Sending): Markup {
   const { line, remedy } = describeSending(sending);
-  const isStopped = sending.stop !== null || sending.partialStop !== null;
-  return html`<p>${isStopped ? html`<strong>${line}</strong>` : line}${remedy === null ? "" : ` ${remedy}`}</p>
+  return html`<p>${sending.obstacle !== null ? html`<strong>${line}</strong>` : line}${remedy === null ? "" : ` ${remedy}`}</p>
 `;
 }
 

@@ -7,7 +7,7 @@
  * A success is a 2xx whose body parses and is recognised: a 200 without Content-Length that is cut off looks complete to HTTP.
  */
 import type { Observe } from "../ops/observe.ts";
-import type { Stop } from "../queue/stop.ts";
+import type { Obstacle } from "../queue/obstacle.ts";
 import type {
   ApiAuth,
   ApiConnection,
@@ -72,8 +72,10 @@ export interface CustomerApiClient extends CustomerApi {
   available(): number;
   /** How many sends make sense now: after an outage one goes ahead and tries. */
   slots(): number;
-  /** What stops the sends just now; null for nothing. `undefined`: the default configuration is not known. */
-  stop(defaultConfigId: string | null | undefined): Stop | null;
+  /** What stops the sends of this configuration just now; null for nothing. */
+  findObstacle(configId: string | null): Obstacle | null;
+  /** The worst of what stops the sends of all configurations used lately; null as soon as one of them is open to sends. */
+  findCommonObstacle(): Obstacle | null;
   /** Breaks off what is still in flight. */
   close(): Promise<void>;
 }
@@ -135,7 +137,8 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     hold: (connection, forMs) => limits.hold(connection, forMs),
     available: () => limits.available(),
     slots: () => limits.slots(),
-    stop: (defaultConfigId) => limits.stop(defaultConfigId),
+    findObstacle: (configId) => limits.findObstacle(configId),
+    findCommonObstacle: () => limits.findCommonObstacle(),
     close,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * When nothing may be sent: the circuit breaker, the stop after a refused token, and the wait a throttling API asked for.
+ * When nothing may be sent: the circuit breaker, which a refused token opens, too, and the wait a throttling API asked for.
  *
  *     closed ──5 outages in a row, or one refused token──▶ open ──backoff over, somebody sends──▶ half open
  *        ▲                                                  ▲                                        │
@@ -14,7 +14,12 @@
 import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from "cockatiel";
 
 import type { Observe } from "../ops/observe.ts";
-import type { Stop } from "../queue/stop.ts";
+import {
+  compareObstacles,
+  isStateUnknown,
+  type Obstacle,
+  WAIT_ASKED_FOR,
+} from "../queue/obstacle.ts";
 import type { ApiConnection, ApiFailure, ApiResult } from "./customer-api.ts";
 
 export interface LimitsOptions {
@@ -39,11 +44,10 @@ export interface Limits {
   available(): number;
   /** How many sends make sense now: none while all wait, one where only a probe would get through, any number else. */
   slots(): number;
-  /**
-   * What stops the connection that is used by default; or else all that were used lately, the worst of it, as nothing is claimed then. null
-   * as soon as one of them is open to sends.
-   */
-  stop(defaultConfigId: string | null | undefined): Stop | null;
+  /** What stops the sends over the connection of this configuration. */
+  findObstacle(configId: string | null): Obstacle | null;
+  /** The worst of what stops all connections used lately: nothing is claimed then. null as soon as one of them is open to sends. */
+  findCommonObstacle(): Obstacle | null;
 }
 
 interface GuardedSend {
@@ -57,9 +61,6 @@ const OUTAGES_TO_OPEN = 5;
 
 /** Longer than a request may take by default, shorter than an outage that hurts. */
 const FORGET_AFTER_MS = 5 * 60_000;
-
-/** An open circuit that has not been probed for so long after its time: there was nothing to send, so it says nothing any more. */
-const UNPROBED_MAX_MS = 60_000;
 
 export function createLimits(options: LimitsOptions): Limits {
   const circuits = new Map<string | null, KnownCircuit>();
@@ -137,24 +138,17 @@ export function createLimits(options: LimitsOptions): Limits {
       return onlyProbes ? 1 : Number.POSITIVE_INFINITY;
     },
 
-    stop(defaultConfigId) {
-      forgetIdle();
-      const ofDefault =
-        defaultConfigId === undefined ? null : circuits.get(defaultConfigId)?.circuit.stop();
-      if (ofDefault) return { ...ofDefault, isDefault: true };
+    findObstacle: (configId) => circuits.get(configId)?.circuit.findObstacle() ?? null,
 
-      const stops = [...circuits.values()].map(({ circuit }) => circuit.stop());
-      const worstFirst = stops
-        .filter((stop) => stop !== null)
-        .toSorted((a, b) => WORST_FIRST.indexOf(a.by) - WORST_FIRST.indexOf(b.by));
-      const [worst] = worstFirst;
-      if (worst === undefined || worstFirst.length < stops.length) return null;
-      return { ...worst, isDefault: false };
+    findCommonObstacle() {
+      forgetIdle();
+      const found = [...circuits.values()].map(({ circuit }) => circuit.findObstacle());
+      const obstacles = found.filter((obstacle) => obstacle !== null);
+      if (obstacles.length < found.length) return null;
+      return obstacles.toSorted(compareObstacles).at(0) ?? null;
     },
   };
 }
-
-const WORST_FIRST: readonly Stop["by"][] = ["unauthorized", "circuit_open", "retry_after"];
 
 interface KnownCircuit {
   readonly identity: string;
@@ -175,7 +169,7 @@ interface Circuit {
   hold(forMs: number): void;
   waitMs(): number;
   view(): CircuitView;
-  stop(): Omit<Stop, "isDefault"> | null;
+  findObstacle(): Obstacle | null;
 }
 
 function createCircuit(
@@ -189,8 +183,10 @@ function createCircuit(
   let failure: ApiFailure | null = null;
   let reason = "a new configuration";
   let openings = 0;
+  let openSince = 0;
   let openUntil = 0;
   let throttles = 0;
+  let throttledSince = 0;
   let throttledUntil = 0;
 
   const breaker: IBreaker = {
@@ -206,6 +202,7 @@ function createCircuit(
     { breaker, halfOpenAfter: Number.NEGATIVE_INFINITY },
   );
   policy.onBreak(() => {
+    if (openings === 0) openSince = now();
     openings += 1;
     openUntil = now() + backoffMs(openings);
     reason = `${failure?.message ?? "no answer"} (next try in ${toSeconds(openUntil - now())})`;
@@ -235,6 +232,7 @@ function createCircuit(
     }
 
     if (isOutage(result.failure) || result.failure.errorClass === "unauthorized") {
+      if (openings > 0 && stoppedBy(result.failure) !== stoppedBy(failure)) openSince = now();
       failure = result.failure;
       outages.add(nameOf(result.failure, idempotencyKey, outages.size));
     }
@@ -259,6 +257,7 @@ function createCircuit(
   }
 
   function hold(forMs: number): void {
+    if (throttledUntil <= now()) throttledSince = now();
     throttledUntil = Math.max(throttledUntil, now() + forMs);
   }
 
@@ -292,19 +291,23 @@ function createCircuit(
     return { state: policy.state === CircuitState.HalfOpen ? "half_open" : "open", reason };
   }
 
-  function stop(): Omit<Stop, "isDefault"> | null {
+  function findObstacle(): Obstacle | null {
     if (policy.state === CircuitState.Closed) {
-      const forMs = throttledUntil - now();
-      return forMs > 0
-        ? { by: "retry_after", reason: "the API asked all daemons to wait", forMs }
-        : null;
+      if (throttledUntil <= now()) return null;
+      return {
+        by: "retry_after",
+        reason: WAIT_ASKED_FOR,
+        sinceMs: throttledSince,
+        untilMs: throttledUntil,
+      };
     }
-    const forMs = Math.max(openUntil, throttledUntil) - now();
-    if (policy.state === CircuitState.Open && forMs < -UNPROBED_MAX_MS) return null;
+    const untilMs = Math.max(openUntil, throttledUntil);
+    if (policy.state === CircuitState.Open && isStateUnknown(untilMs, now())) return null;
     return {
-      by: failure?.errorClass === "unauthorized" ? "unauthorized" : "circuit_open",
+      by: stoppedBy(failure),
       reason: failure?.message ?? "the API is not reachable",
-      forMs,
+      sinceMs: openSince,
+      untilMs,
     };
   }
 
@@ -314,7 +317,11 @@ function createCircuit(
     return full / 2 + (random() * full) / 2;
   }
 
-  return { guard, hold, waitMs, view, stop };
+  return { guard, hold, waitMs, view, findObstacle };
+}
+
+function stoppedBy(failure: ApiFailure | null): "unauthorized" | "circuit_open" {
+  return failure?.errorClass === "unauthorized" ? "unauthorized" : "circuit_open";
 }
 
 /** A refusal, even a 422 or a 429, comes from an API that works. */

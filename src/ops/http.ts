@@ -14,6 +14,7 @@ import {
   type HTTPMethods,
 } from "fastify";
 import { OperatorError } from "../operator-error.ts";
+import type { KnownObstacle } from "../queue/obstacle.ts";
 import { limitConnections } from "./connection-limit.ts";
 
 const bodyBytesMax = 64 * 1024;
@@ -37,11 +38,8 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-interface ShownStop {
-  readonly by: string;
-  readonly since: Date;
-  readonly until: Date | null;
-}
+/** Without the reason, which may have the API's words: /readyz is open. */
+type ShownObstacle = Pick<KnownObstacle, "by" | "since" | "until">;
 
 /** A route of the console, free of any framework. */
 export interface Route {
@@ -81,7 +79,7 @@ export async function startHttpServer(options: {
   /** Why we are not ready; empty means ready. Shown to everybody who asks. */
   readonly readiness: () => readonly string[];
   /** What stops this process from sending, whether it is ready or not; null for nothing. Shown to every caller, too. */
-  readonly stop?: () => ShownStop | null;
+  readonly obstacle?: () => ShownObstacle | null;
   readonly console: readonly Route[];
   /** A bug in a handler: the caller learns only that it was one. */
   readonly onError: (error: unknown) => void;
@@ -150,8 +148,8 @@ function addMachineRoutes(
   {
     metrics,
     readiness,
-    stop = () => null,
-  }: Pick<Parameters<typeof startHttpServer>[0], "metrics" | "readiness" | "stop">,
+    obstacle = () => null,
+  }: Pick<Parameters<typeof startHttpServer>[0], "metrics" | "readiness" | "obstacle">,
 ): void {
   server.get("/metrics", async (_request, reply) => {
     const { contentType, body } = await metrics();
@@ -162,7 +160,7 @@ function addMachineRoutes(
 
   server.get("/readyz", async (_request, reply) => {
     const reasons = readiness();
-    const shown = toShown(stop());
+    const shown = toShown(obstacle());
     if (reasons.length === 0) return reply.send({ status: "ready", ...shown });
 
     return sendProblem(reply, {
@@ -174,17 +172,10 @@ function addMachineRoutes(
   });
 }
 
-/** Without the reason, which may be in the API's words. */
-function toShown(stop: ShownStop | null): Readonly<Record<string, unknown>> {
-  if (stop === null) return {};
-  const { by, since, until } = stop;
-  return {
-    sending: {
-      stopped_by: by,
-      since: since.toISOString(),
-      until: until === null ? null : until.toISOString(),
-    },
-  };
+function toShown(obstacle: ShownObstacle | null): Readonly<Record<string, unknown>> {
+  if (obstacle === null) return {};
+  const { by, since, until } = obstacle;
+  return { sending: { stopped_by: by, since, until } };
 }
 
 function addConsoleRoutes(server: FastifyInstance, routes: readonly Route[], access: Access): void {

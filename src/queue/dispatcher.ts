@@ -73,7 +73,7 @@ export class Dispatcher {
   #sweepAt = 0;
   #mayBeMoreDue = false;
   #rangAt = Number.NEGATIVE_INFINITY;
-  #trouble: { readonly error: unknown } | null = null;
+  #trouble: { readonly error: unknown; readonly sinceMs: number } | null = null;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -90,8 +90,8 @@ export class Dispatcher {
     this.#alarm?.();
   }
 
-  /** What keeps the loop from its work at present; null when it goes round. */
-  get trouble(): { readonly error: unknown } | null {
+  /** What keeps the loop from its work at present, and since when, monotonic; null when it goes round. */
+  get trouble(): { readonly error: unknown; readonly sinceMs: number } | null {
     return this.#trouble;
   }
 
@@ -134,7 +134,7 @@ export class Dispatcher {
         this.#trouble = null;
         await this.#sleep(this.#untilNext());
       } catch (error) {
-        this.#trouble = { error };
+        this.#trouble = { error, sinceMs: this.#trouble?.sinceMs ?? this.#now() };
         this.#options.observe.databaseTrouble({ doing: "looking for due accounts", error });
         this.#woken = true;
         // Through wakes: being told of changes does not mend the database.

@@ -1,6 +1,7 @@
 /** The words for who sends and what stops it: for a terminal, a page and a program. Pure. */
 import type { PendingState } from "../ops/metrics.ts";
-import type { Sending, SendingStop } from "./sending.ts";
+import type { KnownObstacle } from "./obstacle.ts";
+import type { Sending } from "./sending.ts";
 
 export interface SendingWords {
   /** One sentence. */
@@ -9,48 +10,53 @@ export interface SendingWords {
   readonly remedy: string | null;
 }
 
+/** Nothing is sent by itself: no daemon lives, or each of them is stopped. */
+export function isStopped(
+  sending: Sending,
+): sending is Sending & { readonly obstacle: KnownObstacle } {
+  return sending.obstacle !== null && sending.daemonsStopped === sending.daemons;
+}
+
 export function describeSending(sending: Sending): SendingWords {
-  const { daemons, daemonsStopped, stop, partialStop, at } = sending;
-  if (stop !== null) {
-    return { line: `Nothing is sent: ${describeStop(stop, at)}.`, remedy: REMEDIES[stop.by] };
+  const { daemons, daemonsStopped, obstacle, at } = sending;
+  if (obstacle === null) {
+    return { line: daemons === 1 ? "1 daemon runs." : `${daemons} daemons run.`, remedy: null };
   }
-  if (partialStop !== null) {
-    return {
-      line: `${daemons} daemons run; ${daemonsStopped} of them ${daemonsStopped === 1 ? "sends" : "send"} nothing: ${describeStop(partialStop, at)}.`,
-      remedy: REMEDIES[partialStop.by],
-    };
-  }
-  return { line: daemons === 1 ? "1 daemon runs." : `${daemons} daemons run.`, remedy: null };
+  const what = describeObstacle(obstacle, at);
+  const line = isStopped(sending)
+    ? `Nothing is sent: ${what}.`
+    : `${daemons} daemons run; ${daemonsStopped} of them ${daemonsStopped === 1 ? "sends" : "send"} nothing: ${what}.`;
+  return { line, remedy: REMEDIES[obstacle.by] };
 }
 
 /** As keys of a JSON object. */
 export function toSendingJson(sending: Sending): Readonly<Record<string, unknown>> {
-  const { daemons, daemonsStopped, stop } = sending;
+  const { daemons, daemonsStopped } = sending;
+  const obstacle = isStopped(sending) ? sending.obstacle : null;
   return {
     daemons,
     daemons_stopped: daemonsStopped,
-    stopped_by: stop?.by ?? null,
-    since: stop?.since ?? null,
-    until: stop?.until ?? null,
-    reason: stop?.reason ?? null,
-    remedy: stop === null ? null : REMEDIES[stop.by],
+    stopped_by: obstacle?.by ?? null,
+    since: obstacle?.since ?? null,
+    until: obstacle?.until ?? null,
+    reason: obstacle?.reason ?? null,
+    remedy: obstacle === null ? null : REMEDIES[obstacle.by],
   };
 }
 
 /** What it means for accounts to be in a state, as long as sending stands as it does. */
-export function meaningOf(state: PendingState, sending: Pick<Sending, "stop">): string {
-  const { stop } = sending;
-  if (stop === null) return MEANINGS[state];
-  const isAlive = stop.by !== "no_daemon";
+export function meaningOf(state: PendingState, sending: Sending): string {
+  if (!isStopped(sending)) return MEANINGS[state];
+  const { by } = sending.obstacle;
   switch (state) {
     case "due":
-      return `not sent: ${WAITS_FOR[stop.by]}`;
+      return `not sent: ${WAITS_FOR[by]}`;
     case "retrying":
-      return `failed in a way that may pass; not tried again: ${WAITS_FOR[stop.by]}`;
+      return `failed in a way that may pass; not tried again: ${WAITS_FOR[by]}`;
     case "running":
-      return isAlive
-        ? MEANINGS.running
-        : "sent by a command, or left by a daemon that is gone: falls due again when its lease ends";
+      return by === "no_daemon"
+        ? "sent by a command, or left by a daemon that is gone: falls due again when its lease ends"
+        : MEANINGS.running;
     case "waiting":
     case "parked":
     case "blocked":
@@ -69,7 +75,7 @@ const MEANINGS: Readonly<Record<PendingState, string>> = {
   blocked: "waits for its parent's external id",
 };
 
-const WAITS_FOR: Readonly<Record<SendingStop["by"], string>> = {
+const WAITS_FOR: Readonly<Record<KnownObstacle["by"], string>> = {
   no_daemon: "no daemon runs",
   unauthorized: "the API refuses our credentials",
   configuration: "the API's configuration cannot be used",
@@ -78,7 +84,7 @@ const WAITS_FOR: Readonly<Record<SendingStop["by"], string>> = {
   retry_after: "the API asked to wait",
 };
 
-const REMEDIES: Readonly<Record<SendingStop["by"], string | null>> = {
+const REMEDIES: Readonly<Record<KnownObstacle["by"], string | null>> = {
   no_daemon: "Start one: account-sync start",
   unauthorized:
     "Correct CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, or the row of m_backend_ext_config; account-sync doctor tries them.",
@@ -90,7 +96,7 @@ const REMEDIES: Readonly<Record<SendingStop["by"], string | null>> = {
   retry_after: null,
 };
 
-function describeStop({ by, since, until, reason }: SendingStop, at: string): string {
+function describeObstacle({ by, since, until, reason }: KnownObstacle, at: string): string {
   switch (by) {
     case "no_daemon":
       return WAITS_FOR[by];

@@ -9,7 +9,7 @@
 import { z } from "zod";
 import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
 import type { Queryable } from "../db/database.ts";
-import type { Stop } from "../queue/stop.ts";
+import { isStateUnknown, type Obstacle } from "../queue/obstacle.ts";
 import type { Source } from "./source.ts";
 
 export interface ConnectionSettings {
@@ -40,9 +40,9 @@ export interface Connections {
   /** How many claims make sense now: one, to try, while the default configuration cannot be used; any number else. */
   slots(): number;
   /** The default configuration cannot be used; null when it can, or was not tried lately. */
-  stop(): Stop | null;
-  /** Id of the row that was used by default last, null for the environment; undefined when none was. */
-  defaultConfigId(): string | null | undefined;
+  findObstacle(): Obstacle | null;
+  /** The configuration that was used by default last; null when none was. */
+  lastDefault(): Pick<ApiConnection, "configId"> | null;
   /** Where customers are sent by default; null when that is not known. */
   defaultBaseUrl(): Promise<string | null>;
 }
@@ -63,8 +63,6 @@ export interface ListedConnection {
 
 const CREATE_PATH = "/api/customer/command";
 const REREAD_EVERY_MS = 5_000;
-/** Found unusable, and not tried again for so long after its time: there was nothing to send, so it says nothing any more. */
-const UNTRIED_MAX_MS = 60_000;
 
 export function createConnections(
   db: Queryable,
@@ -73,8 +71,12 @@ export function createConnections(
   /** The default configuration cannot be used, for this reason; null: it can again. Told once. */
   onUsable: (error: string | null) => void = () => {},
 ): Connections {
-  let unusable: { readonly error: string; readonly until: number } | null = null;
-  let defaultConfigId: string | null | undefined;
+  let unusable: {
+    readonly error: string;
+    readonly sinceMs: number;
+    readonly untilMs: number;
+  } | null = null;
+  let lastDefault: ApiConnection | null = null;
   let rows: { readonly at: number; readonly configs: Promise<Config[]> } | null = null;
 
   const readAll = async () =>
@@ -115,7 +117,11 @@ export function createConnections(
 
   function noteDefault(error: string | null): void {
     const before = unusable?.error ?? null;
-    unusable = error === null ? null : { error, until: performance.now() + REREAD_EVERY_MS };
+    const now = performance.now();
+    unusable =
+      error === null
+        ? null
+        : { error, sinceMs: unusable?.sinceMs ?? now, untilMs: now + REREAD_EVERY_MS };
     if (error !== before) onUsable(error);
   }
 
@@ -124,7 +130,7 @@ export function createConnections(
       const found = await find(requestedId ?? settings.configId);
       if (requestedId === null) {
         noteDefault("error" in found ? found.error : null);
-        if (!("error" in found)) defaultConfigId = found.configId;
+        if (!("error" in found)) lastDefault = found;
       }
       return found;
     },
@@ -152,16 +158,14 @@ export function createConnections(
       };
       return [ours, ...fromRows];
     },
-    available: () => Math.max(0, (unusable?.until ?? 0) - performance.now()),
+    available: () => Math.max(0, (unusable?.untilMs ?? 0) - performance.now()),
     slots: () => (unusable === null ? Number.POSITIVE_INFINITY : 1),
-    stop() {
-      if (unusable === null) return null;
-      const forMs = unusable.until - performance.now();
-      return forMs < -UNTRIED_MAX_MS
-        ? null
-        : { by: "configuration", reason: unusable.error, forMs, isDefault: true };
+    findObstacle() {
+      if (unusable === null || isStateUnknown(unusable.untilMs, performance.now())) return null;
+      const { error, sinceMs, untilMs } = unusable;
+      return { by: "configuration", reason: error, sinceMs, untilMs };
     },
-    defaultConfigId: () => defaultConfigId,
+    lastDefault: () => lastDefault,
     async defaultBaseUrl() {
       const found = await find(settings.configId);
       return "error" in found ? null : found.baseUrl;

@@ -13,7 +13,7 @@ import {
 import { statusPageRoute } from "../../src/console/status-page.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
-import type { NotedStop } from "../../src/queue/stop-notice.ts";
+import type { KnownObstacle } from "../../src/queue/obstacle.ts";
 
 const token = "correct horse battery staple".replaceAll(" ", "-");
 
@@ -73,15 +73,14 @@ test("readiness says why not, as a problem", async () => {
 });
 
 test("readiness says what stops the sending and until when, ready or not, and not in the API's words", async () => {
-  const stop: NotedStop = {
+  const obstacle: KnownObstacle = {
     by: "circuit_open",
     reason: "create answered 503 to Budi",
-    since: new Date("2026-11-01T09:50:00Z"),
-    until: new Date("2026-11-01T10:05:00Z"),
-    isDefault: true,
+    since: "2026-11-01T09:50:00.000Z",
+    until: "2026-11-01T10:05:00.000Z",
   };
-  const ready = await start({ stop });
-  const notReady = await start({ stop: { ...stop, until: null }, reasons: ["draining"] });
+  const ready = await start({ obstacle });
+  const notReady = await start({ obstacle: { ...obstacle, until: null }, reasons: ["draining"] });
 
   const [yes, no] = await Promise.all([
     ask(ready.server, { path: "/readyz" }),
@@ -410,7 +409,7 @@ async function start(options: {
   readonly port?: number;
   readonly token?: string;
   readonly reasons?: readonly string[];
-  readonly stop?: NotedStop;
+  readonly obstacle?: KnownObstacle;
   readonly queue?: Partial<ConsoleQueue>;
   readonly metrics?: () => Promise<{ contentType: string; body: string }>;
 }) {
@@ -432,7 +431,7 @@ async function start(options: {
     token: options.token ?? null,
     metrics: options.metrics ?? metrics.scrape,
     readiness,
-    stop: () => options.stop ?? null,
+    obstacle: () => options.obstacle ?? null,
     console: [
       statusPageRoute({ queue, process, onError }),
       ...apiRoutes({ queue, process, onError }),
@@ -453,13 +452,12 @@ function createQueue({ pages, requests, retries }: QueueCalls): ConsoleQueue {
       at: "2026-11-01T10:00:00+00:00",
       daemons: 1,
       daemonsStopped: 1,
-      stop: {
+      obstacle: {
         by: "unauthorized",
         since: "2026-11-01T09:50:00+00:00",
         until: "2026-11-01T10:05:00+00:00",
         reason: "401 <b>no</b>",
       },
-      partialStop: null,
     }),
     accounts: async (page) => {
       pages.push(page);

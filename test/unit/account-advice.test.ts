@@ -6,16 +6,15 @@ import {
   type ParentFacts,
 } from "../../src/commands/account-advice.ts";
 import type { AccountState } from "../../src/console/api.ts";
-import type { Sending, SendingStop } from "../../src/queue/sending.ts";
-import { STOPPED_BY } from "../../src/queue/stop.ts";
+import { type KnownObstacle, STOPPED_BY } from "../../src/queue/obstacle.ts";
+import type { Sending } from "../../src/queue/sending.ts";
 import { ERROR_CLASSES } from "../../src/sync/outcome.ts";
 
 const SENDS: Sending = {
   at: "2026-11-01T10:00:00+00:00",
   daemons: 1,
   daemonsStopped: 0,
-  stop: null,
-  partialStop: null,
+  obstacle: null,
 };
 const NO_DAEMON: Sending = stoppedBy("no_daemon");
 
@@ -141,7 +140,8 @@ function blocked(
   };
 }
 
-function stoppedBy(by: SendingStop["by"]): Sending {
-  const stop = { by, since: null, until: null, reason: "why" };
-  return { ...SENDS, daemons: by === "no_daemon" ? 0 : 1, daemonsStopped: 1, stop };
+function stoppedBy(by: KnownObstacle["by"]): Sending {
+  const obstacle = { by, since: null, until: null, reason: "why" };
+  const daemons = by === "no_daemon" ? 0 : 1;
+  return { ...SENDS, daemons, daemonsStopped: daemons, obstacle };
 }

@@ -230,11 +230,12 @@ describe("a default configuration that cannot be used", () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     const rows: Row[] = [{ ...EMPTY_ROW, baseUrl: null }];
     const connections = connectionsOn({}, rows);
-    const before = connections.stop();
-    const unknown = connections.defaultConfigId();
+    const before = connections.findObstacle();
+    const unknown = connections.lastDefault();
 
+    const foundAt = performance.now();
     await connections.of(null);
-    const stopped = connections.stop();
+    const stopped = connections.findObstacle();
     rows[0] = { ...EMPTY_ROW, baseUrl: OURS };
     vi.advanceTimersByTime(5_000);
     await connections.of(null);
@@ -243,12 +244,12 @@ describe("a default configuration that cannot be used", () => {
     expect(stopped).toEqual({
       by: "configuration",
       reason: expect.stringContaining("has no base_url"),
-      forMs: 5_000,
-      isDefault: true,
+      sinceMs: foundAt,
+      untilMs: foundAt + 5_000,
     });
-    expect(connections.stop()).toBeNull();
+    expect(connections.findObstacle()).toBeNull();
     expect(await connections.defaultBaseUrl()).toBe(OURS);
-    expect([unknown, connections.defaultConfigId()]).toEqual([undefined, EMPTY_ROW.id]);
+    expect([unknown, connections.lastDefault()]).toMatchObject([null, { configId: EMPTY_ROW.id }]);
   });
 
   test("is no stop any more when it is not tried for a minute after its time, and asking for its URL is no try", async () => {
@@ -257,12 +258,12 @@ describe("a default configuration that cannot be used", () => {
 
     await connections.of(null);
     vi.advanceTimersByTime(65_000);
-    const before = connections.stop();
+    const before = connections.findObstacle();
     vi.advanceTimersByTime(1);
     const url = await connections.defaultBaseUrl();
 
     expect(before).not.toBeNull();
-    expect([connections.stop(), url]).toEqual([null, null]);
+    expect([connections.findObstacle(), url]).toEqual([null, null]);
   });
 });
 

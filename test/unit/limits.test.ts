@@ -373,22 +373,22 @@ describe("a wait that concerns all replicas", () => {
 describe("what stops the sending", () => {
   test("nothing, an open circuit, the probe on its way, nothing again", async () => {
     const api = setUp();
-    const seen: unknown[] = [api.limits.stop(null)];
+    const seen: unknown[] = [api.limits.findObstacle(null)];
 
     await api.open();
-    seen.push(api.limits.stop(null));
+    seen.push(api.limits.findObstacle(null));
     api.advance(1_000);
     const probe = Promise.withResolvers<ApiResult>();
     const probing = api.send(probe.promise);
-    seen.push(api.limits.stop(null));
+    seen.push(api.limits.findObstacle(null));
     probe.resolve(ok());
     await probing;
-    seen.push(api.limits.stop(null));
+    seen.push(api.limits.findObstacle(null));
 
     expect(seen).toEqual([
       null,
-      { by: "circuit_open", reason: "it failed", forMs: 1_000, isDefault: true },
-      { by: "circuit_open", reason: "it failed", forMs: 0, isDefault: true },
+      { by: "circuit_open", reason: "it failed", sinceMs: 5_000, untilMs: 6_000 },
+      { by: "circuit_open", reason: "it failed", sinceMs: 5_000, untilMs: 6_000 },
       null,
     ]);
   });
@@ -397,23 +397,45 @@ describe("what stops the sending", () => {
     const api = setUp();
 
     await api.send(failure({ errorClass: "unauthorized", message: "401" }));
-    const refused = api.limits.stop(null);
+    const refused = api.limits.findObstacle(null);
     api.advance(1_000);
     await api.send(ok());
 
-    expect(refused).toEqual({ by: "unauthorized", reason: "401", forMs: 1_000, isDefault: true });
-    expect(api.limits.stop(null)).toBeNull();
+    expect(refused).toEqual({ by: "unauthorized", reason: "401", sinceMs: 5_000, untilMs: 6_000 });
+    expect(api.limits.findObstacle(null)).toBeNull();
+  });
+
+  test("since it began, through probes that fail; anew when it becomes another", async () => {
+    const api = setUp();
+
+    await api.open();
+    api.advance(1_000);
+    await api.send(serverError());
+    const same = api.limits.findObstacle(null);
+    api.advance(2_000);
+    await api.send(failure({ errorClass: "unauthorized" }));
+    const other = api.limits.findObstacle(null);
+    api.advance(4_000);
+    await api.send(ok());
+    await api.open();
+    const again = api.limits.findObstacle(null);
+
+    expect([same, other, again]).toMatchObject([
+      { by: "circuit_open", sinceMs: 5_000, untilMs: 8_000 },
+      { by: "unauthorized", sinceMs: 8_000, untilMs: 12_000 },
+      { by: "circuit_open", sinceMs: 12_000, untilMs: 13_000 },
+    ]);
   });
 
   test("a wait that the API asked for, or another replica was told", async () => {
     const api = setUp();
 
     api.limits.hold(connection, 3_000);
-    const held = api.limits.stop(null);
+    const held = api.limits.findObstacle(null);
     api.advance(3_000);
 
-    expect(held).toMatchObject({ by: "retry_after", forMs: 3_000 });
-    expect(api.limits.stop(null)).toBeNull();
+    expect(held).toMatchObject({ by: "retry_after", sinceMs: 5_000, untilMs: 8_000 });
+    expect(api.limits.findObstacle(null)).toBeNull();
   });
 
   test("an open circuit that is not probed is no stop any more a minute after its time", async () => {
@@ -421,11 +443,11 @@ describe("what stops the sending", () => {
 
     await api.open();
     api.advance(61_000);
-    const before = api.limits.stop(null);
+    const before = api.limits.findObstacle(null);
     api.advance(1);
 
     expect(before).toMatchObject({ by: "circuit_open" });
-    expect(api.limits.stop(null)).toBeNull();
+    expect(api.limits.findObstacle(null)).toBeNull();
     // The next send is a probe all the same.
     expect(api.limits.slots()).toBe(1);
   });
@@ -435,22 +457,21 @@ describe("what stops the sending", () => {
     const other = { ...connection, configId: "other" };
 
     await api.send(failure({ errorClass: "unauthorized" }), { connection: other });
-    const otherAlone = [api.limits.stop(null), api.limits.stop(undefined)];
+    const otherAlone = [api.limits.findObstacle(null), api.limits.findCommonObstacle()];
     await api.send(ok());
-    const defaultSends = api.limits.stop(null);
+    const defaultSends = [api.limits.findObstacle(null), api.limits.findCommonObstacle()];
     await api.open();
     api.advance(1_000);
     await api.send(ok(), { connection: other });
     const otherSends = [
-      api.limits.stop(null),
-      api.limits.stop("other"),
-      api.limits.stop(undefined),
+      api.limits.findObstacle(null),
+      api.limits.findObstacle("other"),
+      api.limits.findCommonObstacle(),
     ];
 
-    const refused = { by: "unauthorized", isDefault: false };
-    expect(otherAlone).toMatchObject([refused, refused]);
-    expect(defaultSends).toBeNull();
-    expect(otherSends).toMatchObject([{ by: "circuit_open", isDefault: true }, null, null]);
+    expect(otherAlone).toMatchObject([null, { by: "unauthorized" }]);
+    expect(defaultSends).toEqual([null, null]);
+    expect(otherSends).toMatchObject([{ by: "circuit_open" }, null, null]);
   });
 });
 

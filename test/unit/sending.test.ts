@@ -1,8 +1,8 @@
 /** Who sends, and what stops it, as a table: from what the daemons wrote down to the words. */
 import { describe, expect, test } from "vitest";
+import { STOPPED_BY } from "../../src/queue/obstacle.ts";
 import { type SendingRow, toSending } from "../../src/queue/sending.ts";
 import { describeSending, meaningOf, toSendingJson } from "../../src/queue/sending-words.ts";
-import { STOPPED_BY } from "../../src/queue/stop.ts";
 
 const AT = "2026-11-01T10:12:30.000+07:00";
 

@@ -3,20 +3,20 @@
 import pg from "pg";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database, type Queryable } from "../../src/db/database.ts";
+import { type Obstacle, STOPPED_BY } from "../../src/queue/obstacle.ts";
+import { ObstacleNotice } from "../../src/queue/obstacle-notice.ts";
 import { LOCK_CLASS } from "../../src/queue/presence.ts";
 import { readSending } from "../../src/queue/sending.ts";
-import { STOPPED_BY, type Stop } from "../../src/queue/stop.ts";
-import { StopNotice } from "../../src/queue/stop-notice.ts";
 import { createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
 
 const REPLICA = 7;
 const API = "https://api.example";
-const REFUSED: Stop = {
+const REFUSED: Obstacle = {
   by: "unauthorized",
   reason: "create answered 401",
-  forMs: 60_000,
-  isDefault: true,
+  sinceMs: performance.now(),
+  untilMs: performance.now() + 60_000,
 };
 
 let engine: Engine;
@@ -32,7 +32,7 @@ beforeEach(async () => {
   await engine.query("delete from account_sync.api_hold");
   db = createDatabase({
     url: engine.database.url,
-    applicationName: "stop notice test",
+    applicationName: "obstacle notice test",
     max: 2,
     synchronousCommit: "on",
     pooled: false,
@@ -55,13 +55,13 @@ async function live(replicaId = REPLICA): Promise<void> {
   await engine.query("update account_sync.replica set renewed_at = now() - interval '1 hour'");
 }
 
-function notice(findStop: () => Stop | null, on: Queryable = db) {
+function notice(findObstacle: () => Obstacle | null, on: Queryable = db) {
   const troubles: unknown[] = [];
-  const noticing = new StopNotice({
+  const noticing = new ObstacleNotice({
     db: on,
     replicaId: REPLICA,
     leaseMs: LEASE_MS,
-    findStop,
+    findObstacle,
     onTrouble: (error) => troubles.push(error),
   });
   noticing.start();
@@ -71,20 +71,20 @@ function notice(findStop: () => Stop | null, on: Queryable = db) {
 
 test("what stops a daemon is read by others, and is gone when it is over", async () => {
   await live();
-  let stop: Stop | null = REFUSED;
-  notice(() => stop);
+  let obstacle: Obstacle | null = REFUSED;
+  notice(() => obstacle);
 
   const stopped = await eventually(async () => {
     const sending = await readSending(db, API);
-    expect(sending.stop).toMatchObject({ by: "unauthorized", reason: REFUSED.reason });
+    expect(sending.obstacle).toMatchObject({ by: "unauthorized", reason: REFUSED.reason });
     return sending;
   });
-  stop = null;
+  obstacle = null;
   await eventually(async () =>
-    expect(await readSending(db, API)).toMatchObject({ daemons: 1, stop: null }),
+    expect(await readSending(db, API)).toMatchObject({ daemons: 1, obstacle: null }),
   );
 
-  const { since, until } = stopped.stop ?? {};
+  const { since, until } = stopped.obstacle ?? {};
   expect(Date.parse(until ?? "") - Date.parse(since ?? "")).toBeGreaterThan(55_000);
   expect(stopped).toMatchObject({ daemons: 1, daemonsStopped: 1 });
 });
@@ -99,12 +99,12 @@ test("what has not changed is not written again", async () => {
       return await db.run(name, values);
     },
   } as Queryable;
-  const until = Date.now() + 60_000;
-  let by: Stop["by"] = "circuit_open";
+  const sinceMs = performance.now();
+  let by: Obstacle["by"] = "circuit_open";
   let looks = 0;
   notice(() => {
     looks += 1;
-    return { by, reason: "503", forMs: until - Date.now(), isDefault: true };
+    return { by, reason: "503", sinceMs, untilMs: sinceMs + 60_000 };
   }, counting);
 
   await eventually(() => expect(looks).toBeGreaterThan(3));
@@ -131,7 +131,7 @@ test("what could not be written is written as soon as that works", async () => {
   isAway = false;
 
   await eventually(async () =>
-    expect((await readSending(db, API)).stop).toMatchObject({ by: "unauthorized" }),
+    expect((await readSending(db, API)).obstacle).toMatchObject({ by: "unauthorized" }),
   );
 });
 
@@ -152,10 +152,10 @@ test("a daemon lives by its lock or a recent renewal, and one that is gone says 
   await engine.query("delete from account_sync.replica");
   const withoutRow = await readSending(db, API);
 
-  expect(gone).toMatchObject({ daemons: 0, stop: { by: "no_daemon" } });
-  expect(renews).toMatchObject({ daemons: 1, stop: { by: "circuit_open" } });
-  expect(three).toMatchObject({ daemons: 1, daemonsStopped: 0, stop: null });
-  expect(withoutRow).toMatchObject({ daemons: 1, stop: null });
+  expect(gone).toMatchObject({ daemons: 0, obstacle: { by: "no_daemon" } });
+  expect(renews).toMatchObject({ daemons: 1, obstacle: { by: "circuit_open" } });
+  expect(three).toMatchObject({ daemons: 1, daemonsStopped: 0, obstacle: null });
+  expect(withoutRow).toMatchObject({ daemons: 1, obstacle: null });
 });
 
 test("a wait that the API asked for stops all, but not one of another API or of the past", async () => {
@@ -168,12 +168,12 @@ test("a wait that the API asked for stops all, but not one of another API or of 
   await engine.query("update account_sync.api_hold set held_until = now() - interval '1 s'");
   const past = await readSending(db, API);
 
-  expect([ofAnother.stop, unknownApi.stop, past.stop]).toEqual([null, null, null]);
-  expect(held.stop).toMatchObject({ by: "retry_after", until: expect.stringMatching(/T/) });
+  expect([ofAnother.obstacle, unknownApi.obstacle, past.obstacle]).toEqual([null, null, null]);
+  expect(held.obstacle).toMatchObject({ by: "retry_after", until: expect.stringMatching(/T/) });
 });
 
 test.each(STOPPED_BY)("the table knows %s", async (by) => {
-  await db.run("note_stop", [REPLICA, LEASE_MS, by, 0, null, "why"]);
+  await db.run("note_obstacle", [REPLICA, LEASE_MS, by, 0, null, "why"]);
 
   expect(await engine.query("select stopped_by from account_sync.replica")).toEqual([
     { stopped_by: by },
@@ -186,7 +186,7 @@ test.each([
   ["no reason", ["unauthorized", 0, null, null], "stop_has_a_beginning_and_a_reason"],
   ["an end of nothing", [null, null, 5, null], "only_a_stop_has_an_end"],
 ])("the table refuses a stop with %s", async (_name, values, constraint) => {
-  await expect(db.run("note_stop", [REPLICA, LEASE_MS, ...values])).rejects.toMatchObject({
+  await expect(db.run("note_obstacle", [REPLICA, LEASE_MS, ...values])).rejects.toMatchObject({
     constraint,
   });
 });

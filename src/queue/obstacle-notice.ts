@@ -1,0 +1,90 @@
+/**
+ * Writes down what stops this daemon from sending, for `status` and the console, which run in other processes.
+ *
+ * Looks at what the parts know in memory, twice a second, and writes only when that has changed: no send waits for it, and what cannot be
+ * written is written at the next look.
+ */
+import type { Queryable } from "../db/database.ts";
+import type { Obstacle } from "./obstacle.ts";
+
+export interface ObstacleNoticeOptions {
+  readonly db: Queryable;
+  readonly replicaId: number;
+  readonly leaseMs: number;
+  /** What stops us now; null for nothing. */
+  readonly findObstacle: () => Obstacle | null;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+const LOOK_EVERY_MS = 500;
+/** A time that moved by less is the same: the wait that all daemons share is read from the database again and again. */
+const SAME_TIME_MS = 250;
+/** While something stops us: our row may have been made anew meanwhile, by a take-over or with the schema. */
+const WRITE_AGAIN_AFTER_MS = 10_000;
+const REASON_MAX = 500;
+
+export class ObstacleNotice {
+  readonly #options: ObstacleNoticeOptions;
+  #timer: NodeJS.Timeout | undefined;
+  /** What the row says; undefined before anything was written, or when that may have failed. */
+  #written: Obstacle | null | undefined;
+  #writtenAt = 0;
+  #writing: Promise<void> | null = null;
+
+  constructor(options: ObstacleNoticeOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    // A new row says that nothing stops us.
+    this.#written = null;
+    this.#timer = setInterval(() => {
+      this.#writing ??= this.#write(this.#options.findObstacle()).finally(() => {
+        this.#writing = null;
+      });
+    }, LOOK_EVERY_MS);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#writing;
+  }
+
+  async #write(obstacle: Obstacle | null): Promise<void> {
+    const now = performance.now();
+    const isOld = obstacle !== null && now - this.#writtenAt >= WRITE_AGAIN_AFTER_MS;
+    if (this.#written !== undefined && isSame(this.#written, obstacle) && !isOld) return;
+    const { db, replicaId, leaseMs, onTrouble } = this.#options;
+    try {
+      // Told as how long ago and for how long: the clock that rules in the row is the database's.
+      await db.run("note_obstacle", [
+        replicaId,
+        leaseMs,
+        obstacle?.by ?? null,
+        obstacle === null ? null : now - obstacle.sinceMs,
+        obstacle === null || obstacle.untilMs === null ? null : obstacle.untilMs - now,
+        obstacle === null ? null : obstacle.reason.slice(0, REASON_MAX) || obstacle.by,
+      ]);
+      this.#written = obstacle;
+      this.#writtenAt = now;
+    } catch (error) {
+      this.#written = undefined;
+      onTrouble(error);
+    }
+  }
+}
+
+function isSame(a: Obstacle | null, b: Obstacle | null): boolean {
+  if (a === null || b === null) return a === b;
+  return (
+    a.by === b.by &&
+    a.reason === b.reason &&
+    isSameTime(a.sinceMs, b.sinceMs) &&
+    isSameTime(a.untilMs, b.untilMs)
+  );
+}
+
+function isSameTime(a: number | null, b: number | null): boolean {
+  if (a === null || b === null) return a === b;
+  return Math.abs(a - b) < SAME_TIME_MS;
+}
