@@ -167,8 +167,9 @@ export function createConnections(
     },
     lastDefault: () => lastDefault,
     async defaultBaseUrl() {
-      const found = await find(settings.configId);
-      return "error" in found ? null : found.baseUrl;
+      // Asked for by what reports on the queue, which must not fail for a row that cannot be read.
+      const found = await find(settings.configId).catch(() => null);
+      return found === null || "error" in found ? null : found.baseUrl;
     },
   };
 }

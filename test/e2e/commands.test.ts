@@ -8,6 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { createDatabase, serverUrl, type TestDatabase } from "../support/postgres.ts";
 import { type ProcessOptions, startProcess } from "../support/process.ts";
 import { apiEnvironment, createProduct } from "../support/product.ts";
+import { createRole, LEAST_GRANTS } from "../support/roles.ts";
 
 const HEAD_OFFICE = "11111111-1111-4111-8111-111111111111";
 const BRANCH = "22222222-2222-4222-8222-222222222222";
@@ -380,6 +381,42 @@ describe("status, retry and backfill", () => {
       pending_accounts: { parked: 0, due: 1 },
       unfolded_changes: 0,
     });
+  });
+
+  test("accounts are put back and marked also when it cannot be told whether a daemon sends", async () => {
+    await prepare();
+    await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
+    await run(["sync", SHOP]);
+    await database.query("alter table account_sync.api_hold rename to elsewhere");
+
+    const retried = await run(["retry", SHOP]);
+    const marked = await run(["backfill", "--json"]);
+
+    expect(retried).toEqual({
+      code: 0,
+      stdout: "Put 1 parked account back; due at once.\n",
+      stderr: "warning: It is not known whether a daemon sends.\n",
+    });
+    expect(marked).toMatchObject({
+      code: 0,
+      stderr: `${JSON.stringify({ warning: "It is not known whether a daemon sends." })}\n`,
+    });
+  });
+
+  test("status shows its numbers also to a role that may not read where customers are sent", async () => {
+    // Open to the end of the file, as the role is.
+    const role = await createRole(await createDatabase(), LEAST_GRANTS);
+    await migrate({ url: role.url, info: () => {} });
+
+    const { code, stdout, stderr } = await run(["status"], {
+      DATABASE_URL: role.url,
+      CUSTOMER_API_URL: "",
+      CUSTOMER_API_CLIENT_ID: "",
+      CUSTOMER_API_CLIENT_SECRET: "",
+    });
+
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("Nothing is pending");
   });
 
   test("status does not call captured changes delivered while nobody has folded them", async () => {

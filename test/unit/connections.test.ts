@@ -267,6 +267,18 @@ describe("a default configuration that cannot be used", () => {
   });
 });
 
+describe("where customers are sent by default is not known, and that is no error", () => {
+  test.each<[string, () => Promise<readonly Row[]>]>([
+    ["when the rows cannot be read", () => Promise.reject(new Error("permission denied"))],
+    ["when a row does not parse", async () => [{ ...EMPTY_ROW, baseUrl: 7 }]],
+    ["when there is no row", async () => []],
+  ])("%s", async (_, readRows) => {
+    const connections = connectionsOn({}, readRows);
+
+    expect(await connections.defaultBaseUrl()).toBeNull();
+  });
+});
+
 type Row = Readonly<Record<string, string | number | boolean | null>>;
 
 /** What is found for the only row there is; null: for no row at all. */
@@ -278,8 +290,13 @@ function find(
   return connections.of(row === null ? null : EMPTY_ROW.id);
 }
 
-function connectionsOn(settings: Partial<ConnectionSettings>, rows: readonly Row[]) {
-  const db = { run: async <Row>() => rows as Row[] };
+function connectionsOn(
+  settings: Partial<ConnectionSettings>,
+  rows: readonly Row[] | (() => Promise<readonly Row[]>),
+) {
+  const db = {
+    run: async <Row>() => (typeof rows === "function" ? await rows() : rows) as Row[],
+  };
   const source = {
     vanished: [],
     missing: [],
