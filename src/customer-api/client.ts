@@ -251,7 +251,12 @@ function isForbidden(result: CallResult): boolean {
     : result.kind === "answered" && result.httpStatus === 403;
 }
 
-async function authorize(sender: Sender, auth: ApiAuth, signal: AbortSignal) {
+/** The token for a request; none for an API without one. */
+export async function authorize(
+  sender: { readonly tokens: Pick<Tokens, "get"> },
+  auth: ApiAuth,
+  signal: AbortSignal,
+) {
   switch (auth.kind) {
     case "none":
       return { kind: "token", token: null } as const;
@@ -264,10 +269,11 @@ async function authorize(sender: Sender, auth: ApiAuth, signal: AbortSignal) {
   }
 }
 
-function toHttpRequest(
-  sender: Sender,
+/** A request as the API gets it, with our headers and those of the configuration. */
+export function toHttpRequest(
+  sender: Pick<Sender, "userAgent" | "timeoutMs">,
   connection: ApiConnection,
-  call: Call<CallResult>,
+  call: Pick<Call<CallResult>, "method" | "path" | "headers" | "body" | "mayBegin" | "signal">,
   token: string | null,
 ): HttpRequest {
   return {
@@ -387,10 +393,7 @@ const OWN_HEADERS = new Set([
 ]);
 
 /** What the configuration adds to every request. */
-export function extraHeaders(
-  connection: ApiConnection,
-  token: string | null,
-): Record<string, string> {
+function extraHeaders(connection: ApiConnection, token: string | null): Record<string, string> {
   const headers: Record<string, string> = { accept: "application/json" };
   for (const [name, value] of Object.entries(connection.headers)) {
     const lowerCased = name.toLowerCase();

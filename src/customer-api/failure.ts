@@ -69,12 +69,13 @@ function toBoundedWaitMs(ms: number): number {
   return Math.min(Math.max(Math.ceil(ms), 0), RETRY_AFTER_MAX_MS);
 }
 
+const CHECK_CREDENTIALS =
+  "all sends wait; check CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and _CLIENT_SECRET, or the m_backend_ext_config row";
+
 const BY_STATUS: Readonly<Record<number, Verdict>> = {
   // "The result is over there": the only redirect that is sent after the work was done.
   303: rejected("unknown", "redirects are not followed, and this one may mean that it was applied"),
-  401: unauthorized(
-    "all sends wait; check CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and _CLIENT_SECRET, or the m_backend_ext_config row",
-  ),
+  401: unauthorized(CHECK_CREDENTIALS),
   403: rejected("not_applied", "our client may not do this; ask the API's operator"),
   404: rejected("not_applied", "no such customer, or CUSTOMER_API_PATH is wrong"),
   405: rejected("not_applied", "check CUSTOMER_API_UPDATE_METHOD and the paths"),
@@ -83,8 +84,11 @@ const BY_STATUS: Readonly<Record<number, Verdict>> = {
   408: { errorClass: "timeout", delivery: "unknown", hint: "the server gave up waiting" },
   413: rejected("not_applied", "the command is too large for the API or a proxy before it"),
   // A refusal to look at the request yet; nothing is wrong with it.
+  // What some frameworks (419) and gateways (498) say instead of 401 to a token that is expired or invalid.
+  419: unauthorized(CHECK_CREDENTIALS),
   425: { errorClass: "server", delivery: "not_applied", hint: "the server wants it later" },
   429: { errorClass: "throttled", delivery: "not_applied", hint: "all sends wait" },
+  498: unauthorized(CHECK_CREDENTIALS),
   502: { errorClass: "server", delivery: "unknown", hint: "a gateway lost the API's answer" },
   503: { errorClass: "server", delivery: "not_applied", hint: "the API is not available" },
   504: { errorClass: "server", delivery: "unknown", hint: "a gateway gave up waiting for the API" },

@@ -6,10 +6,10 @@
  * looked at.
  */
 import { randomBytes } from "node:crypto";
-import { describeTarget, extraHeaders } from "./client.ts";
+import { authorize, describeTarget, toHttpRequest } from "./client.ts";
 import type { ApiConnection, ApiFailure } from "./customer-api.ts";
 import type { Exchange } from "./exchange.ts";
-import { errorVerdict } from "./failure.ts";
+import { errorVerdict, statusVerdict } from "./failure.ts";
 import type { Tokens } from "./token.ts";
 
 export interface TrialParts {
@@ -28,32 +28,27 @@ export type Trial =
   | { readonly kind: "unreachable"; readonly target: string; readonly reason: string }
   | { readonly kind: "no token"; readonly failure: ApiFailure };
 
-/** 419 and 498 are what some frameworks and gateways say instead of 401 to a token that is expired or invalid; 407 is a proxy's 401. */
-const REFUSALS: ReadonlySet<number> = new Set([401, 403, 407, 419, 498]);
+/** To a send a bare 403 is about the one account. This request is about none, so it is about our credentials. */
+const FORBIDDEN = 403;
 /** "Not implemented" is about the GET. */
 const NOT_IMPLEMENTED = 501;
 
 export async function tryCredentials(parts: TrialParts, connection: ApiConnection): Promise<Trial> {
   const signal = AbortSignal.timeout(2 * parts.timeoutMs);
-  const given = await giveToken(parts, connection, signal);
+  const given = await authorize(parts, connection.auth, signal);
   if (given.kind === "failed") return { kind: "no token", failure: given.failure };
 
-  const { token } = given;
   const path = connection.lookupPath ?? connection.createPath;
   const target = describeTarget(connection, path);
-  const outcome = await parts.exchange({
+  const question = {
     method: "GET",
-    url: connection.baseUrl + withoutCustomer(path),
-    headers: {
-      ...extraHeaders(connection, token),
-      ...(token === null ? {} : { authorization: `Bearer ${token}` }),
-      "accept-encoding": "identity",
-      "user-agent": parts.userAgent,
-    },
+    path: withoutCustomer(path),
+    headers: {},
     body: null,
-    timeoutMs: parts.timeoutMs,
+    mayBegin: () => true,
     signal,
-  });
+  } as const;
+  const outcome = await parts.exchange(toHttpRequest(parts, connection, question, given.token));
 
   // A status without a whole body: a list of all customers may be larger than what we read.
   const { status } = outcome;
@@ -69,28 +64,9 @@ export async function tryCredentials(parts: TrialParts, connection: ApiConnectio
 }
 
 function toKind(status: number): "taken" | "refused" | "failing" {
-  if (REFUSALS.has(status)) return "refused";
+  const isRefused = statusVerdict(status).errorClass === "unauthorized" || status === FORBIDDEN;
+  if (isRefused) return "refused";
   return status >= 500 && status !== NOT_IMPLEMENTED ? "failing" : "taken";
-}
-
-async function giveToken(
-  { tokens }: TrialParts,
-  { auth }: ApiConnection,
-  signal: AbortSignal,
-): Promise<
-  | { readonly kind: "token"; readonly token: string | null }
-  | { readonly kind: "failed"; readonly failure: ApiFailure }
-> {
-  switch (auth.kind) {
-    case "none":
-      return { kind: "token", token: null };
-    case "static":
-      return { kind: "token", token: auth.token };
-    case "client_credentials":
-      return await tokens.get(auth, signal);
-    default:
-      return auth satisfies never;
-  }
 }
 
 /** A customer that cannot exist: no data of a real one comes back. */

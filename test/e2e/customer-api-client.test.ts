@@ -290,9 +290,11 @@ describe("a status", () => {
     [404, "rejected", "not_applied", true, "rejected"],
     [408, "timeout", "unknown", true, "timeout"],
     [409, "rejected", "not_applied", true, "rejected"],
+    [419, "unauthorized", "not_applied", false, "unauthorized"],
     [422, "rejected", "not_applied", true, "rejected"],
     [425, "server", "not_applied", true, "server_error"],
     [429, "throttled", "not_applied", false, "throttled"],
+    [498, "unauthorized", "not_applied", false, "unauthorized"],
     [500, "server", "unknown", true, "server_error"],
     [502, "server", "unknown", true, "server_error"],
     [503, "server", "not_applied", true, "server_error"],
@@ -724,6 +726,24 @@ describe("tokens", () => {
       "create unauthorized",
       "token ok",
       "create ok",
+    ]);
+  });
+
+  test.each([419, 498])("%i counts as 401", async (status) => {
+    const server = await startTokenApi();
+    const { api } = startApi();
+    let refusals = 1;
+    server.onCommand = (_request, response) =>
+      refusals-- > 0
+        ? response.writeHead(status).end("<h1>Page expired</h1>")
+        : sendJson(response, 200, ANSWER);
+
+    const result = await api.send(server.connection(), request());
+
+    expect(result.kind).toBe("accepted");
+    expect(server.commands()).toMatchObject([
+      { headers: { authorization: "Bearer token-1" }, body: COMMAND },
+      { headers: { authorization: "Bearer token-2" }, body: COMMAND },
     ]);
   });
 
