@@ -39,7 +39,7 @@ export function toApiFindings(
         },
       ];
 
-    case "no token": {
+    case "no_token": {
       const { errorClass, message } = trial.failure;
       const tokenUrl = auth.kind === "client_credentials" ? auth.tokenUrl : baseUrl;
       return [

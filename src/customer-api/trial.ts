@@ -26,7 +26,7 @@ export type Trial =
   /** The API, or something before it, is in trouble: nothing is known of the credentials. */
   | { readonly kind: "failing"; readonly target: string; readonly status: number }
   | { readonly kind: "unreachable"; readonly target: string; readonly reason: string }
-  | { readonly kind: "no token"; readonly failure: ApiFailure };
+  | { readonly kind: "no_token"; readonly failure: ApiFailure };
 
 /** To a send a bare 403 is about the one account. This request is about none, so it is about our credentials. */
 const FORBIDDEN = 403;
@@ -36,7 +36,7 @@ const NOT_IMPLEMENTED = 501;
 export async function tryCredentials(parts: TrialParts, connection: ApiConnection): Promise<Trial> {
   const signal = AbortSignal.timeout(2 * parts.timeoutMs);
   const given = await authorize(parts, connection.auth, signal);
-  if (given.kind === "failed") return { kind: "no token", failure: given.failure };
+  if (given.kind === "failed") return { kind: "no_token", failure: given.failure };
 
   const path = connection.lookupPath ?? connection.createPath;
   const target = describeTarget(connection, path);

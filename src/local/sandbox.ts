@@ -197,7 +197,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     server.delete(url, (request, reply) => serve("delete", request, reply));
   }
   server.get("/api/customer", (request, reply) => serve("lookup", request, reply));
-  // As a strict API says it: whom it does not know is told that first. It is no command, so it is not written down.
+  // Authorization is checked first, as strict APIs do. Not recorded: it is not a command.
   for (const [url, allowed] of Object.entries(COMMAND_METHODS)) {
     server.get(url, (request, reply) =>
       isAuthorized(request, staticToken, tokens)

@@ -9,12 +9,7 @@ import type { Server } from "node:http";
 import type { Socket } from "node:net";
 
 /** How little is lost when a connection is closed: the least first, and among equals the one that has hung for the longest. */
-const KINDS = [
-  "has asked nothing yet",
-  "has not finished asking",
-  "is kept for the next request",
-  "waits for its answer",
-] as const;
+const KINDS = ["nothing_asked", "still_asking", "kept_alive", "being_answered"] as const;
 type Kind = (typeof KINDS)[number];
 
 export function limitConnections(server: Server, max: number): void {
@@ -27,7 +22,7 @@ export function limitConnections(server: Server, max: number): void {
   };
 
   server.on("connection", (socket: Socket) => {
-    kinds.set(socket, "has asked nothing yet");
+    kinds.set(socket, "nothing_asked");
     socket.once("close", () => kinds.delete(socket));
     if (kinds.size > max) closeOne(kinds, socket);
   });
@@ -35,9 +30,9 @@ export function limitConnections(server: Server, max: number): void {
   server.on("request", (request, response) => {
     const { socket, headers } = request;
     const hasBody = "transfer-encoding" in headers || Number(headers["content-length"] ?? 0) > 0;
-    note(socket, hasBody ? "has not finished asking" : "waits for its answer");
-    if (hasBody) request.once("end", () => note(socket, "waits for its answer"));
-    response.once("close", () => note(socket, "is kept for the next request"));
+    note(socket, hasBody ? "still_asking" : "being_answered");
+    if (hasBody) request.once("end", () => note(socket, "being_answered"));
+    response.once("close", () => note(socket, "kept_alive"));
   });
 }
 
