@@ -60,7 +60,10 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
     const finding = { problem: error.message, remedy: error.hint };
     return [
       toResult(CONFIGURATION, [finding]),
-      ...notChecked([CONNECTION, ...databaseExaminations, apiToken(null)], "the configuration"),
+      ...notChecked(
+        [CONNECTION, ...databaseExaminations, apiCredentials(null)],
+        "the configuration",
+      ),
     ];
   }
 
@@ -70,7 +73,7 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
     const configuration = toResult(CONFIGURATION, []);
     const connection = await examineOne(CONNECTION, grounds, databaseUrl);
     if (connection.status !== "ok") {
-      const others = [...databaseExaminations, apiToken(null)];
+      const others = [...databaseExaminations, apiCredentials(null)];
       return [
         configuration,
         { ...connection, status: "failed" },
@@ -79,7 +82,7 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
     }
 
     const results = [configuration, connection];
-    for (const examination of [...databaseExaminations, apiToken(config)]) {
+    for (const examination of [...databaseExaminations, apiCredentials(config)]) {
       // The place it speaks of is the one that it connects to.
       const url = examination.name === "listen" ? config.database.listenUrl : null;
       results.push(await examineOne(examination, grounds, url ?? databaseUrl));
@@ -110,9 +113,9 @@ const databaseExaminations: readonly Examination[] = CHECKS.map((check) => ({
 }));
 
 /** Only here: an API that is down must not keep a daemon from starting, and the daemon's circuit notices by itself. */
-function apiToken(config: Config | null): Examination {
+function apiCredentials(config: Config | null): Examination {
   return {
-    name: "api_token",
+    name: "api_credentials",
     effect: "fails",
     promise: "the API can be reached and does not refuse our credentials",
     async look({ db }) {

@@ -45,7 +45,7 @@ test("where all is well every check is ok, for people and for programs, and the 
   expect(toResults(forPrograms.stdout).map(({ check, status }) => `${check} ${status}`)).toEqual(
     [
       "configuration connection server_version server_writable schema_version source_tables triggers row_security rights",
-      "excess_rights listen api_configuration notification_queue prepared_transactions connections dump_rights clock encryption url_parameters api_token",
+      "excess_rights listen api_configuration notification_queue prepared_transactions connections dump_rights clock encryption url_parameters api_credentials",
     ].flatMap((names) => names.split(" ").map((name) => `${name} ok`)),
   );
 });
@@ -142,7 +142,7 @@ describe("what cannot be reached", () => {
     });
 
     expect(code).toBe(1);
-    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(failed(stdout)).toEqual(["api_credentials failed"]);
     expect(stdout).toContain("a daemon may start meanwhile");
   });
 
@@ -150,7 +150,7 @@ describe("what cannot be reached", () => {
     const { code, stdout } = await run({ env: { CUSTOMER_API_CLIENT_SECRET: "wrong-secret" } });
 
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^FAILED +api_token .*gave no token/m);
+    expect(stdout).toMatch(/^FAILED +api_credentials .*gave no token/m);
     expect(stdout).toContain("Check client id, secret and scope");
     expect(stdout).not.toContain("wrong-secret");
   });
@@ -191,7 +191,7 @@ describe("credentials are tried with a request that changes nothing", () => {
     const { code, stdout } = await run({ json: true, env });
 
     expect(code).toBe(1);
-    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(failed(stdout)).toEqual(["api_credentials failed"]);
     expect(stdout).toContain("it answered 401 to GET");
     expect(stdout).toContain(says);
     expect(stdout).not.toContain("wrong-secret");
@@ -278,7 +278,7 @@ describe("credentials are tried with a request that changes nothing", () => {
     });
     await api.close();
 
-    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(failed(stdout)).toEqual(["api_credentials failed"]);
     expect(stdout).toContain("The API refuses the token that its token endpoint gave");
   });
 
@@ -291,7 +291,7 @@ describe("credentials are tried with a request that changes nothing", () => {
     });
     await api.close();
 
-    expect(failed(stdout)).toEqual(["api_token failed"]);
+    expect(failed(stdout)).toEqual(["api_credentials failed"]);
     expect(stdout).toContain("cannot be reached");
   });
 });

@@ -45,7 +45,7 @@ test("a wrong static token: doctor fails, /readyz says 503, and status says what
     /^Nothing is sent: the API refuses our credentials since .*\nCorrect CUSTOMER_API_TOKEN/,
   );
   expect(status).not.toContain("next in line");
-  expect(doctor).toMatch(/FAILED +api_token/);
+  expect(doctor).toMatch(/FAILED +api_credentials/);
   expect(JSON.stringify(said) + status + doctor).not.toContain("wrong-secret");
 });
 
