@@ -15,3 +15,16 @@ alter table account_sync.replica
     check ((stopped_by is null) = (stopped_since is null) and (stopped_by is null) = (stop_reason is null)),
   add constraint only_a_stop_has_an_end
     check (stopped_until is null or stopped_by is not null);
+
+-- The replicas that hold their lock now: both the take-over and whoever asks who sends begin with these.
+create function account_sync.lock_holders(lock_class integer) returns table (replica_id integer)
+language sql stable
+as $$
+  select objid::integer
+  from pg_catalog.pg_locks
+  where locktype = 'advisory'
+    and classid = lock_class::oid
+    and objsubid = 2
+    and database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+    and granted
+$$;

@@ -2,15 +2,12 @@
 -- grace and have renewed nothing for longer than the silence: a daemon can lose its lock's session and live.
 -- $1 lock class   $2 grace, ms   $3 silence, ms   $4 this replica
 --
+-- This is stricter than "does not live" in read_sending: a take-over waits for the grace, and for a margin on the silence.
+--
 -- A server that has just started has nobody's lock yet: for a while nobody is taken for dead then.
 with holder as (
-  select objid::integer as replica_id
-  from pg_locks
-  where locktype = 'advisory'
-    and classid = $1::integer::oid
-    and objsubid = 2
-    and database = (select oid from pg_database where datname = current_database())
-    and granted
+  select replica_id
+  from account_sync.lock_holders($1)
 ),
 noted as (
   update account_sync.replica r

@@ -1,16 +1,11 @@
 -- The daemons that live, each with what stops it from sending; one row without a daemon when none lives.
 -- $1 lock class   $2 silence, ms   $3 base URL of the API that is sent to by default, null when that is not known
 --
--- As for a take-over: a daemon lives while it holds its lock, or has renewed lately. One that holds the lock and has no row (it went with
--- the schema) lives, too.
+-- A daemon lives while it holds its lock, or has renewed within the silence. A take-over (note_lost_replicas) waits longer before it calls
+-- one dead, so the two conditions are not one. One that holds the lock and has no row (it went with the schema) lives, too.
 with holder as (
-  select objid::integer as replica_id
-  from pg_locks
-  where locktype = 'advisory'
-    and classid = $1::integer::oid
-    and objsubid = 2
-    and database = (select oid from pg_database where datname = current_database())
-    and granted
+  select replica_id
+  from account_sync.lock_holders($1)
 ),
 alive as (
   select replica_id, r.stopped_by, r.stopped_since, r.stopped_until, r.stop_reason

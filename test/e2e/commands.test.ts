@@ -387,7 +387,7 @@ describe("status, retry and backfill", () => {
     await prepare();
     await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
     await run(["sync", SHOP]);
-    await database.query("alter table account_sync.api_hold rename to elsewhere");
+    await database.query("drop function account_sync.lock_holders");
 
     const retried = await run(["retry", SHOP]);
     const marked = await run(["backfill", "--json"]);
