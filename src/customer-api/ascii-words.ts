@@ -1,8 +1,9 @@
 /**
  * The words of an API for a database whose encoding is none of Unicode's: what it cannot store would fail the write of the whole answer,
- * ids included. Ids are left as they are. Pure.
+ * ids included, or of what stops the sending. Ids are left as they are. Pure.
  */
 
+import type { Obstacle } from "../queue/obstacle.ts";
 import type { CustomerApiClient } from "./client.ts";
 import type { ApiResult, LookupResult } from "./customer-api.ts";
 import type { AnswerSection } from "./schema.ts";
@@ -12,7 +13,13 @@ export function withAsciiWords(api: CustomerApiClient): CustomerApiClient {
     ...api,
     send: async (connection, request) => withAscii(await api.send(connection, request)),
     lookUp: async (connection, request) => withAscii(await api.lookUp(connection, request)),
+    findObstacle: (configId) => obstacleWithAscii(api.findObstacle(configId)),
+    findCommonObstacle: () => obstacleWithAscii(api.findCommonObstacle()),
   };
+}
+
+function obstacleWithAscii(obstacle: Obstacle | null): Obstacle | null {
+  return obstacle === null ? null : { ...obstacle, reason: toAscii(obstacle.reason) };
 }
 
 function withAscii<Result extends ApiResult | LookupResult>(result: Result): Result {
