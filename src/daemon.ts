@@ -318,7 +318,7 @@ async function tellUnqueued(parts: Parts, observe: Observe): Promise<void> {
     const count = await parts.inspector.countUnqueued();
     if (count === 0) return;
     observe.info(
-      "Accounts from before the first migrate are not sent until they change or are asked for: account-sync backfill",
+      "Accounts from before the first migrate are not sent until they change or are asked for: `account-sync backfill`",
       {
         accounts: count,
       },

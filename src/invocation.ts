@@ -1,7 +1,7 @@
 /**
- * How the command line is called from the shell that called it. Texts everywhere name a command as `account-sync <command>`; what is
- * printed for a person names what can be pasted. What programs read (JSON) and what is stored keeps the neutral name: the same trouble
- * has the same text wherever a process was started, without paths of its machine.
+ * How the command line is called from the shell that called it. Source texts name a command as `account-sync <command>`, in backticks where
+ * it stands in a sentence. For a person, such a call is replaced by one that can be pasted; everything else in the text is left as it is,
+ * as it may be data. JSON and what is stored keep the neutral name: the same trouble has the same text wherever a process was started.
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,28 +13,6 @@ export type Invocation =
   | { readonly by: "script"; readonly node: string; readonly script: string }
   /** Installed, or in the image: `account-sync <command>`. */
   | { readonly by: "name" };
-
-/** Every command that a text may name; a test holds it together with the command line. */
-export const COMMAND_NAMES = [
-  "start",
-  "migrate",
-  "uninstall",
-  "sync",
-  "preview",
-  "backfill",
-  "reconcile",
-  "status",
-  "retry",
-  "adopt",
-  "forget",
-  "pause",
-  "resume",
-  "doctor",
-  "check-config",
-  "sandbox",
-  "sql",
-  "help",
-] as const;
 
 export function findInvocation(at: {
   /** URL of a module in `src/` or, once built, `dist/`. */
@@ -49,49 +27,46 @@ export function findInvocation(at: {
     : { by: "script", node: at.node, script: resolve(checkout, "src/main.ts") };
 }
 
-/**
- * `account-sync` before a command, `--help` or a placeholder of the help. "account-sync does not start" and the like are no commands.
- * What follows decides whether npm needs its `--`; what is before, whether its own lines would go into a pipe.
- */
-const CALL = new RegExp(
-  String.raw`(?<pipe>\| )?(?<![\w./@-])account-sync (?:(?<command>${COMMAND_NAMES.join("|")})(?![\w-])|(?=--(?:help|version)\b|\[options\]))(?=(?<options> [-[])?)`,
-  "g",
-);
+/** What stands in backticks, from the first to the last character. */
+const CALL_IN_TEXT = /`(account-sync [^`\n]+)`/g;
 
-/** The text with every call in it as it can be pasted. `quietly`: without the lines that npm prints before. */
-export function toPasteable(
-  text: string,
+/** The text with every call in backticks as it can be pasted. */
+export function toPasteable(text: string, invocation: Invocation): string {
+  return text.replaceAll(
+    CALL_IN_TEXT,
+    (_, call: string) => `\`${toPasteableCall(call, invocation)}\``,
+  );
+}
+
+/**
+ * A text that is one call, `account-sync status 1`, as it can be pasted.
+ *
+ * @param how.quietly without the lines that npm prints before: for a pipe
+ */
+export function toPasteableCall(
+  call: string,
   invocation: Invocation,
   { quietly = false }: { readonly quietly?: boolean } = {},
 ): string {
-  if (invocation.by === "name") return text;
-  return text.replaceAll(CALL, (...found) => {
-    const { pipe = "", command = "", options } = found.at(-1) as Partial<Record<string, string>>;
-    const hasOptions = options !== undefined;
-    const isQuiet = quietly || pipe !== "";
-    return `${pipe}${callOf(invocation, command, { hasOptions, isQuiet })}`;
-  });
-}
-
-function callOf(
-  invocation: Exclude<Invocation, { by: "name" }>,
-  command: string,
-  { hasOptions, isQuiet }: { readonly hasOptions: boolean; readonly isQuiet: boolean },
-): string {
+  const [, command = "", rest = ""] = /^account-sync (\S+)(.*)$/.exec(call) ?? [];
+  if (invocation.by === "name" || command === "") return call;
   if (invocation.by === "script") {
     const words = [invocation.node, invocation.script].map(quote).join(" ");
-    return `${words} ${command}`;
+    return `${words} ${command}${rest}`;
   }
-  const silent = isQuiet ? " --silent" : "";
-  const separator = hasOptions ? " --" : "";
+  const silent = quietly ? " --silent" : "";
   switch (command) {
     case "sql":
-      return `npm run${silent} sql${separator}`;
+      return `npm run${silent} sql${afterSeparator(rest)}`;
     case "start":
-      return `npm start${silent}${separator}`;
+      return `npm start${silent}${afterSeparator(rest)}`;
     default:
-      return `npm start${silent} -- ${command}`;
+      return `npm start${silent} -- ${command}${rest}`;
   }
+}
+
+function afterSeparator(rest: string): string {
+  return rest === "" ? "" : ` --${rest}`;
 }
 
 function quote(word: string): string {
@@ -105,7 +80,12 @@ const OWN = findInvocation({
   node: process.execPath,
 });
 
-/** For a person who sits where this process was started. */
-export function forPerson(text: string, how?: { readonly quietly?: boolean }): string {
-  return toPasteable(text, OWN, how);
+/** For a person at the terminal of this process: a text of ours, with the calls in it. */
+export function forPerson(text: string): string {
+  return toPasteable(text, OWN);
+}
+
+/** For a person at the terminal of this process: one call. */
+export function callForPerson(call: string, how?: { readonly quietly?: boolean }): string {
+  return toPasteableCall(call, OWN, how);
 }

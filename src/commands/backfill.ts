@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Parts } from "../parts.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine, printWarning, toDuration } from "./output.ts";
+import { counted, printJson, printLine, printText, printWarning, toDuration } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
 
 const LOOK_EVERY_MS = 500;
@@ -53,7 +53,7 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
     if (now - movedAt > STILL_AFTER_MS) {
       await warnOfObstacle(parts, json);
       printWarning(
-        `nothing has moved for ${toDuration(now - movedAt)}; account-sync status shows what is in line. Ctrl-C leaves; what is marked stays marked.`,
+        `nothing has moved for ${toDuration(now - movedAt)}; \`account-sync status\` shows what is in line. Ctrl-C leaves; what is marked stays marked.`,
         json,
       );
       movedAt = now;
@@ -104,8 +104,8 @@ function bar(): Progress {
 }
 
 function sayDone(durationMs: number): void {
-  printLine(
-    `All through after ${toDuration(durationMs)}; account-sync status shows what was parked.`,
+  printText(
+    `All through after ${toDuration(durationMs)}; \`account-sync status\` shows what was parked.`,
   );
 }
 

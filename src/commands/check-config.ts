@@ -1,7 +1,7 @@
 /** `check-config`: reads the environment as `start` does, and says what is wrong with it. Connects to nothing. */
 import { isSecret, knownNames, readSettings, unknownSettings } from "../config.ts";
 import { describeUnknownSetting, type Environment, isUnset } from "../unknown-settings.ts";
-import { counted, printJson, printLine, toTable } from "./output.ts";
+import { counted, printJson, printLine, printText, toTable } from "./output.ts";
 
 export function checkConfig(
   environment: Environment,
@@ -67,8 +67,8 @@ function toShown(name: string, value: unknown): unknown {
 
 function printEffectiveSettings(settings: readonly EffectiveSetting[]): void {
   const given = settings.filter(({ from }) => from !== "default");
-  printLine(
-    "The configuration is valid. Run account-sync doctor to see whether the database and the API answer.",
+  printText(
+    "The configuration is valid. Run `account-sync doctor` to see whether the database and the API answer.",
   );
   if (given.length > 0) {
     printLine();

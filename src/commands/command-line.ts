@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Config, readConfig, unknownSettings } from "../config.ts";
-import { forPerson } from "../invocation.ts";
+import { callForPerson } from "../invocation.ts";
 import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
 import { describeUnknownSetting } from "../unknown-settings.ts";
 import { version } from "../version.ts";
@@ -90,8 +90,16 @@ function createProgram(
     // Errors are thrown to main.ts, which prints all of them in one way.
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => process.stdout.write(forPerson(text)),
+      writeOut: (text) => process.stdout.write(text),
       outputError: () => {},
+    })
+    .configureHelp({
+      commandUsage: (described) =>
+        callForPerson(
+          described.parent === null
+            ? `account-sync ${described.usage()}`
+            : `account-sync ${described.name()} ${described.usage()}`,
+        ),
     })
     .helpCommand("help [command]", "show what a command takes")
     .addHelpText(
@@ -115,7 +123,7 @@ other commands use it while it runs.`,
       .command(nameAndArguments)
       .description(description)
       .option("--json", "print JSON, errors too")
-      .addHelpText("after", `\nExample:\n  ${example}`);
+      .addHelpText("after", `\nExample:\n  ${callForPerson(example)}`);
     return added;
   };
 
@@ -306,7 +314,7 @@ other commands use it while it runs.`,
   command(
     "sql",
     "a small SQL prompt, for machines without psql; reads statements from a pipe, too",
-    `echo "select * from account_sync.status" | account-sync sql`,
+    `echo "select * from account_sync.status" | ${callForPerson("account-sync sql", { quietly: true })}`,
   ).action(
     run(async () => {
       const { sql } = await import("./sql.ts");

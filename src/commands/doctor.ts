@@ -16,7 +16,7 @@ import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { toApiFindings } from "./api-findings.ts";
 import { locateDatabase } from "./connect.ts";
-import { counted, printJson, printLine } from "./output.ts";
+import { counted, printJson, printLine, printText } from "./output.ts";
 
 const API_TIMEOUT_MS = 10_000;
 
@@ -203,12 +203,12 @@ const NAME_WIDTH = 23;
 function printResult({ name, promise, status, findings }: Result): void {
   const head = MARKS[status].padEnd(MARK_WIDTH) + name.padEnd(NAME_WIDTH);
   const [first = promise] = findings.map(({ problem }) => problem);
-  printLine(head + indented(first));
+  printText(head + indented(first));
   for (const [index, { problem, remedy }] of findings.entries()) {
-    if (index > 0) printLine(" ".repeat(MARK_WIDTH + NAME_WIDTH) + indented(problem));
+    if (index > 0) printText(" ".repeat(MARK_WIDTH + NAME_WIDTH) + indented(problem));
     // Told once, by the check that failed.
     if (status !== "not_checked" || !problem.startsWith("It could not be checked, as"))
-      printLine(`${" ".repeat(MARK_WIDTH + NAME_WIDTH)}→ ${indented(remedy)}`);
+      printText(`${" ".repeat(MARK_WIDTH + NAME_WIDTH)}→ ${indented(remedy)}`);
   }
 }
 

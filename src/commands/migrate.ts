@@ -7,7 +7,7 @@ import { requireSession } from "../db/pooling.ts";
 import { requireSameDatabase } from "../db/same-database.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
-import { counted, printJson, printLine, printWarning } from "./output.ts";
+import { counted, printJson, printLine, printText, printWarning } from "./output.ts";
 
 export async function migrateDatabase(
   config: Config,
@@ -73,8 +73,8 @@ function report({ json, migrations, createdSchema, tables, unqueued }: Report): 
   printLine(`Schema account_sync, version ${latestMigration()}: ${done}.`);
   printLine(`Changes are captured on ${tables.join(", ")}.`);
   if (unqueued > 0) {
-    printLine(
-      `${counted(unqueued, "account")} from before will not be sent until they change or somebody asks: account-sync backfill`,
+    printText(
+      `${counted(unqueued, "account")} from before the first migrate are not sent until they change; to send them: \`account-sync backfill\``,
     );
   }
 }

@@ -4,9 +4,14 @@ import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import { toLoggedError } from "../ops/log.ts";
 
-/** For people: commands that it names are named as they can be pasted here. */
+/** For people, as it is: it may hold data. */
 export function printLine(line = ""): void {
-  process.stdout.write(`${forPerson(line)}\n`);
+  process.stdout.write(`${line}\n`);
+}
+
+/** For people, a text of ours: the calls in it can be pasted here (see invocation.ts). */
+export function printText(text: string): void {
+  printLine(forPerson(text));
 }
 
 /** For programs, which get the neutral names (see invocation.ts). */
@@ -50,7 +55,7 @@ export function describeError(error: unknown): Report {
     return {
       // What it suggests is on a line of its own.
       message: error.message.replace(/^error: /, "").replace("\n(", " ("),
-      hint: "account-sync --help lists the commands, account-sync help <command> shows what one takes.",
+      hint: "`account-sync --help` lists the commands, `account-sync help <command>` shows what one takes.",
       exitCode: 2,
       details: null,
     };

@@ -21,7 +21,7 @@ export async function retry(
     throw new OperatorError(
       namesNone ? "retry needs to know which accounts." : "retry takes ids or --all, not both.",
       {
-        hint: "Name them (account-sync retry <id> …), or say --all, or --class <error class>; account-sync status shows what is parked.",
+        hint: "Name them (`account-sync retry <id> …`), or say --all, or --class <error class>; `account-sync status` shows what is parked.",
         exitCode: 2,
       },
     );

@@ -1,6 +1,7 @@
 /** `status`: the queue at a glance, or everything about one account. */
 import type { Config } from "../config.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
+import { callForPerson, forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { PendingState } from "../ops/metrics.ts";
 import { findSending, type Parts } from "../parts.ts";
@@ -63,7 +64,7 @@ async function describeQueue(parts: Parts, json: boolean): Promise<string[]> {
   const rows = Object.entries(byState).map(([state, count]) => [
     state,
     String(count),
-    count === 0 ? "" : describeState(state as PendingState, problems, sending),
+    count === 0 ? "" : forPerson(describeState(state as PendingState, problems, sending)),
   ]);
   const age = toDuration(oldestPendingSeconds * 1_000);
   return [
@@ -96,7 +97,8 @@ function describeUnfolded({ changes, markers }: Unfolded): string[] {
 
 function linesOf(sending: Sending): string[] {
   const { line, remedy } = describeSending(sending);
-  return remedy === null ? [line] : [line, remedy];
+  const lines = remedy === null ? [line] : [line, remedy];
+  return lines.map(forPerson);
 }
 
 function describeState(
@@ -127,7 +129,7 @@ async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
   const rows = accounts.map((account) => [
     account.account_id,
     account.error_class ?? "",
-    (account.error ?? "").slice(0, 240),
+    forPerson((account.error ?? "").slice(0, 240)),
   ]);
   return [
     ...toTable([["parked account", "class", "why"], ...rows]),
@@ -141,7 +143,7 @@ async function describeAccount(parts: Parts, id: string, json: boolean): Promise
   const advice = adviseOn(facts, await findSending(parts));
   if (account === null) {
     throw new OperatorError(`The queue does not know account ${id}.`, {
-      hint: `${advice.says} ${advice.commands.join(" or ")}`.trim(),
+      hint: `${advice.says} ${advice.commands.map((call) => `\`${call}\``).join(" or ")}`.trim(),
     });
   }
   if (json) {
@@ -152,8 +154,8 @@ async function describeAccount(parts: Parts, id: string, json: boolean): Promise
     `Account ${account.account_id}`,
     ...toTable(factsOf(account, facts)).map((line) => `  ${line}`),
     "",
-    advice.says,
-    ...advice.commands.map((command) => `  ${command}`),
+    forPerson(advice.says),
+    ...advice.commands.map((command) => `  ${callForPerson(command)}`),
     "",
     ...historyOf(account.history),
   ];
@@ -203,10 +205,11 @@ async function readSource(
 
 function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[][] {
   const facts = [["state", account.state]];
-  if (account.error !== null) facts.push(["why", `${account.error_class ?? ""}: ${account.error}`]);
+  if (account.error !== null)
+    facts.push(["why", `${account.error_class ?? ""}: ${forPerson(account.error)}`]);
   const warnings = account.history[0]?.warnings ?? 0;
   if (warnings > 0) {
-    const tells = isThere ? `: account-sync preview ${id} tells them` : "";
+    const tells = isThere ? `: ${callForPerson(`account-sync preview ${id}`)} tells them` : "";
     facts.push(["warnings", `${warnings} at the last try${tells}`]);
   }
   if (account.attempts > 0) facts.push(["failed tries", String(account.attempts)]);
@@ -229,7 +232,7 @@ function historyOf(history: readonly HistoryRow[]): string[] {
     attempt.outcome ?? "under way",
     attempt.http_status === null ? "" : String(attempt.http_status),
     attempt.warnings === 0 ? "" : String(attempt.warnings),
-    attempt.error === null ? "" : `${attempt.error_class ?? ""}: ${attempt.error}`,
+    attempt.error === null ? "" : `${attempt.error_class ?? ""}: ${forPerson(attempt.error)}`,
   ]);
   return toTable([["started", "trigger", "outcome", "http", "warnings", "error"], ...rows]);
 }

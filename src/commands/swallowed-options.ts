@@ -26,7 +26,7 @@ export function findSwallowedOption(
 /** What is asked for is not known, so nothing is done. */
 export function swallowed(option: string, command: string): OperatorError {
   return new OperatorError(`npm took ${option} for itself, so that account-sync has not seen it.`, {
-    hint: `Put -- before it: account-sync ${command} ${option}`,
+    hint: `Put -- before it: \`account-sync ${command} ${option}\``,
     exitCode: 2,
   });
 }

@@ -72,7 +72,7 @@ async function isConfirmed(json: boolean): Promise<boolean> {
   if (json || process.stdin.isTTY !== true || process.stdout.isTTY !== true) {
     throw new OperatorError(
       "uninstall removes the queue and the history, and there is no terminal to ask on.",
-      { hint: "If that is what you want: account-sync uninstall --yes", exitCode: 2 },
+      { hint: "If that is what you want: `account-sync uninstall --yes`", exitCode: 2 },
     );
   }
   const terminal = createInterface({ input: process.stdin, output: process.stdout });

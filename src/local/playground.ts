@@ -14,7 +14,7 @@ import type { Config } from "../config.ts";
 import { parseConnectionUrl } from "../db/connection-url.ts";
 import { createDatabase, type Database, errorCode } from "../db/database.ts";
 import { migrate } from "../db/migrate.ts";
-import { forPerson } from "../invocation.ts";
+import { callForPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Log } from "../ops/log.ts";
 import { createConnections } from "../sync/connections.ts";
@@ -151,7 +151,7 @@ async function startServer(dataDir: string, log: Log) {
     if (error instanceof DataInUseError) {
       const process = error.pid === null ? "it" : `process ${error.pid}`;
       throw new OperatorError(said, {
-        hint: `Use the one that is there: account-sync status. To start another, stop ${process} first, or start in another folder.`,
+        hint: `Use the one that is there: \`account-sync status\`. To start another, stop ${process} first, or start in another folder.`,
         cause: error,
       });
     }
@@ -345,11 +345,11 @@ function toIntroduction(facts: PlaygroundFacts, daemonUrl: string): string[] {
     "Three things to try, in another terminal, in this folder:",
     "",
     "  Change an account, and see it go out to the API a second later:",
-    `    echo "${edit};" | ${forPerson("account-sync sql", { quietly: true })}`,
+    `    echo "${edit};" | ${callForPerson("account-sync sql", { quietly: true })}`,
     "  Look at the queue and at what it has done:",
-    `    ${forPerson("account-sync status", { quietly: true })}`,
+    `    ${callForPerson("account-sync status", { quietly: true })}`,
     "  Open a SQL prompt, for instance for: select * from account_sync.history;",
-    "    account-sync sql",
+    `    ${callForPerson("account-sync sql")}`,
     "",
     "Ctrl-C stops all of it. The data stays; remove .data/ to start afresh.",
     "",

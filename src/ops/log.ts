@@ -32,14 +32,12 @@ export function createLog(options: {
   readonly level: string;
   readonly format: "json" | "pretty";
   readonly destination?: Writable;
-  /** Applied to each line for people; what programs read stays as it is. */
-  readonly forPerson?: (line: string) => string;
+  /** Applied to texts of ours in lines for people; data, and what programs read, stays as it is. */
+  readonly forPerson?: (text: string) => string;
 }): Log {
   const sink = createLineSink(options.destination ?? process.stdout);
-  const { forPerson = (line) => line } = options;
-  const pretty = toPretty(options.destination === undefined, {
-    write: (line) => sink.write(forPerson(line)),
-  });
+  const pretty = toPretty(options.destination === undefined, sink);
+  const toText = (options.format === "pretty" && options.forPerson) || ((text: string) => text);
   const destination = options.format === "json" ? sink : { write: pretty };
 
   const log: Logger = pino(
@@ -49,14 +47,14 @@ export function createLog(options: {
       timestamp: stdTimeFunctions.isoTime,
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => boundFields(fields),
+        log: (fields) => withTexts(boundFields(fields), toText),
       },
       // pino's own would take an error apart without asking what is in it; ours has done so by then.
       serializers: { err: (err) => err },
       hooks: {
         logMethod(args, method) {
           const [fields, message] = args as unknown as [LogFields, string];
-          method.call(this, fields, cut(message, textMax));
+          method.call(this, fields, toText(cut(message, textMax)));
         },
       },
     },
@@ -115,6 +113,20 @@ function toPretty(isStdout: boolean, sink: { write(line: string): void }): (line
     singleLine: true,
   });
   return (line) => sink.write(prettify(line));
+}
+
+/** Fields that hold sentences of ours. */
+const textFields = ["remedy", "reason", "error"] as const;
+
+function withTexts(
+  fields: Readonly<Record<string, unknown>>,
+  toText: (text: string) => string,
+): Record<string, unknown> {
+  const texts = textFields.flatMap((name) => {
+    const text = fields[name];
+    return typeof text === "string" ? [[name, toText(text)]] : [];
+  });
+  return { ...fields, ...Object.fromEntries(texts) };
 }
 
 function boundFields(fields: object): Record<string, unknown> {

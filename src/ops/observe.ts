@@ -204,7 +204,7 @@ export function createObserve({
       if (drifted.customer_missing > 0)
         log.warn(
           { accounts: drifted.customer_missing },
-          "Accounts have no external id any more, although the API took them once: put their uuid_be back, or have them created anew with account-sync reconcile",
+          "Accounts have no external id any more, although the API took them once: put their uuid_be back, or have them created anew with `account-sync reconcile`",
         );
     },
 

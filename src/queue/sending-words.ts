@@ -71,7 +71,7 @@ const MEANINGS: Readonly<Record<PendingState, string>> = {
   due: "next in line",
   running: "being sent",
   retrying: "failed in a way that may pass; tried again by itself",
-  parked: "set aside: account-sync status <id> says what to do",
+  parked: "set aside: `account-sync status <id>` says what to do",
   blocked: "waits for its parent's external id",
 };
 
@@ -85,14 +85,14 @@ const WAITS_FOR: Readonly<Record<KnownObstacle["by"], string>> = {
 };
 
 const REMEDIES: Readonly<Record<KnownObstacle["by"], string | null>> = {
-  no_daemon: "Start one: account-sync start",
+  no_daemon: "Start one: `account-sync start`",
   unauthorized:
-    "Correct CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, or the row of m_backend_ext_config; account-sync doctor tries them.",
+    "Correct CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, and restart the daemon, or correct the row of m_backend_ext_config; `account-sync doctor` tries them.",
   configuration:
-    "Correct the row of m_backend_ext_config, which is read again every few seconds, or the settings; account-sync doctor says whether it can be used.",
-  queue_trouble: "account-sync doctor says what is wrong with the database.",
+    "Correct the row of m_backend_ext_config, which is read again every few seconds, or the settings; `account-sync doctor` says whether it can be used.",
+  queue_trouble: "`account-sync doctor` says what is wrong with the database.",
   circuit_open:
-    "Sending goes on by itself as soon as the API answers; account-sync doctor asks it.",
+    "Sending goes on by itself as soon as the API answers; `account-sync doctor` asks it.",
   retry_after: null,
 };
 

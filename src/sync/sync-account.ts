@@ -341,9 +341,9 @@ function whyParentIsAwaited(parentId: string, state: ParentState): string {
     case "on its way":
       return "which has no external id yet";
     case "parked":
-      return `which is parked; account-sync status ${parentId} says why`;
+      return `which is parked; \`account-sync status ${parentId}\` says why`;
     case "not asked for":
-      return `which has no external id and is not in the queue; account-sync sync ${parentId} sends it`;
+      return `which has no external id and is not in the queue; \`account-sync sync ${parentId}\` sends it`;
     case "missing":
       return "which is not in m_account; correct the parent of this account";
     default:

@@ -58,9 +58,13 @@ test.each<[string, () => Promise<unknown>, RegExp]>([
   [
     "is parked",
     () => setParent("parked_at = now(), due_at = null, error_class = 'rejected'"),
-    /which is parked; account-sync status \S+ says why/,
+    /which is parked; `account-sync status \S+` says why/,
   ],
-  ["was never asked for", () => setParent(CLEAN), /not in the queue; account-sync sync \S+ sends/],
+  [
+    "was never asked for",
+    () => setParent(CLEAN),
+    /not in the queue; `account-sync sync \S+` sends/,
+  ],
   [
     "is not there",
     // As in an installation without foreign keys.

@@ -375,7 +375,7 @@ describe("status, retry and backfill", () => {
     expect(retried).toMatchObject({
       code: 0,
       stdout: "Put 1 parked account back; due at once.\n",
-      stderr: "warning: Nothing is sent: no daemon runs. Start one: npm start\n",
+      stderr: "warning: Nothing is sent: no daemon runs. Start one: `npm start`\n",
     });
     expect(JSON.parse(after.stdout)).toMatchObject({
       pending_accounts: { parked: 0, due: 1 },

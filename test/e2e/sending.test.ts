@@ -139,7 +139,7 @@ test("no daemon: status says so at once after a kill, and what to do, and no lon
 
   const dead = await eventually(async () => {
     const text = await statusOf(environment);
-    expect(text).toMatch(/^Nothing is sent: no daemon runs\.\nStart one: npm start/);
+    expect(text).toMatch(/^Nothing is sent: no daemon runs\.\nStart one: `npm start`/);
     return text;
   });
   expect(performance.now() - killedAt).toBeLessThan(8_000);

@@ -183,7 +183,7 @@ async function adviceFor(product: Product, id: string): Promise<Step> {
     return { state, says: next_step, commands };
   }
   const { hint } = JSON.parse(stderr) as { hint: string };
-  return { state: null, says: hint, commands: hint.match(/account-sync (?:start|\w+ \S+)/g) ?? [] };
+  return { state: null, says: hint, commands: hint.match(/(?<=`)account-sync [^`]+/g) ?? [] };
 }
 
 async function untilState(product: Product, id: string, state: string): Promise<void> {

@@ -64,7 +64,7 @@ test.each([
   expect(describeError(error)).toMatchObject({
     exitCode: 2,
     message: `npm took ${option} for itself, so that account-sync has not seen it.`,
-    hint: `Put -- before it: account-sync ${call}`,
+    hint: `Put -- before it: \`account-sync ${call}\``,
   });
 });
 

@@ -53,10 +53,12 @@ test.each([
   const forPerson = (line: string) => line.replace("account-sync", "npm start --");
   const log = createLog({ level: "info", format, destination, forPerson });
 
-  log.warn({ remedy: "account-sync retry" }, "parked");
+  log.warn({ remedy: "account-sync retry", name: "Toko account-sync" }, "account-sync retry");
   destination.end();
 
-  expect(await text(destination)).toContain(name);
+  const line = await text(destination);
+  expect(line.split(name)).toHaveLength(3);
+  expect(line).toContain("Toko account-sync");
 });
 
 test("an error of PostgreSQL is named without the values it quotes", async () => {
