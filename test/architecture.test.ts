@@ -38,6 +38,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Pure: types, each other, and libraries that do no I/O. */
 const PURE = [
   "edit-distance.ts",
+  "environment.ts",
+  "missing-database.ts",
+  "service-links.ts",
   "unknown-settings.ts",
   "checks/names.ts",
   "commands/account-advice.ts",

@@ -1,6 +1,8 @@
 /** `check-config`: reads the environment as `start` does, and says what is wrong with it. Connects to nothing. */
 import { isSecret, knownNames, readSettings, unknownSettings } from "../config.ts";
-import { describeUnknownSetting, type Environment, isUnset } from "../unknown-settings.ts";
+import { readConnectionUrl } from "../db/connection-url.ts";
+import { type Environment, isUnset } from "../environment.ts";
+import { describeUnknownSetting } from "../unknown-settings.ts";
 import { counted, printJson, printLine, printText, toTable } from "./output.ts";
 
 export function checkConfig(
@@ -57,12 +59,13 @@ function toEffectiveSettings(
 const HIDDEN = "(hidden)";
 
 function toShown(name: string, value: unknown): unknown {
-  const url = typeof value === "string" ? URL.parse(value) : null;
+  if (typeof value !== "string") return isSecret(name) ? HIDDEN : value;
   // Where it leads to, without user, password and parameters.
-  if (name.endsWith("_URL") && url !== null) return `${url.protocol}//${url.host}${url.pathname}`;
-  return isSecret(name) || /(?:TOKEN|SECRET|PASSWORD|KEY|HEADERS|PARAMS)$/.test(name)
-    ? HIDDEN
-    : value;
+  if (name.endsWith("DATABASE_URL")) return readConnectionUrl(value).connection.place;
+  if (isSecret(name)) return HIDDEN;
+  if (!name.endsWith("_URL")) return value;
+  const url = URL.parse(value);
+  return url === null ? HIDDEN : `${url.protocol}//${url.host}${url.pathname}`;
 }
 
 function printEffectiveSettings(settings: readonly EffectiveSetting[]): void {

@@ -4,28 +4,26 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Config, readConfig, unknownSettings } from "../config.ts";
+import type { Environment } from "../environment.ts";
 import { callForPerson } from "../invocation.ts";
 import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
 import { describeUnknownSetting } from "../unknown-settings.ts";
 import { version } from "../version.ts";
+import { findConsumedOption, toConsumedError } from "./consumed-options.ts";
 import { printWarning } from "./output.ts";
-import { findSwallowedOption, swallowed } from "./swallowed-options.ts";
 
 export interface Surroundings {
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
   /** Ends the process at once, finished or not. */
   readonly leave: (exitCode: number) => void;
 }
 
 /**
- * Whether results and errors are for a program. Known before the rest is parsed, as parsing may fail, too. Also where npm took the option
- * for itself (see swallowed-options.ts): it means the same there.
+ * Whether results and errors are for a program. Read before the rest, as parsing the rest may fail. An option --json that npm consumed
+ * (see consumed-options.ts) counts, too.
  */
-export function isForJson(
-  argv: readonly string[],
-  environment: Surroundings["environment"],
-): boolean {
-  return argv.includes("--json") || findSwallowedOption(["--json"], argv, environment) !== null;
+export function isForJson(argv: readonly string[], environment: Environment): boolean {
+  return argv.includes("--json") || findConsumedOption(["--json"], argv, environment) !== null;
 }
 
 /** Resolves with the exit code of the command. Rejects with what went wrong. */
@@ -114,8 +112,8 @@ other commands use it while it runs.`,
     const options = called.options.flatMap(({ long }) => long ?? []);
     // --json is understood all the same.
     const others = options.filter((option) => option !== "--json");
-    const option = findSwallowedOption(others, argv, environment);
-    if (option !== null) throw swallowed(option, called.name());
+    const option = findConsumedOption(others, argv, environment);
+    if (option !== null) throw toConsumedError(option, called.name());
   });
 
   const command = (nameAndArguments: string, description: string, example: string) => {

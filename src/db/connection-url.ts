@@ -7,6 +7,7 @@
  */
 import { isIP } from "node:net";
 import type { ClientConfig } from "pg";
+import type { Environment } from "../environment.ts";
 import { OperatorError } from "../operator-error.ts";
 import { readEncryption, type SslMode } from "./encryption.ts";
 import { readSessionOptions } from "./session-options.ts";
@@ -115,10 +116,7 @@ const ENVIRONMENT = [
 ] as const;
 
 /** The URL with what it leaves out and libpq's variables say, so that no other place has to look at them. */
-export function completeUrl(
-  text: string,
-  environment: Readonly<Record<string, string | undefined>>,
-): string {
+export function completeUrl(text: string, environment: Environment): string {
   const parts = split(text);
   // The configuration says what is wrong with it.
   if (typeof parts === "string") return text;

@@ -5,6 +5,7 @@
 import { readAnswer } from "../customer-api/schema.ts";
 import type { ConnectionPool } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
+import type { Environment } from "../environment.ts";
 import { OperatorError } from "../operator-error.ts";
 import { createLog, type Log } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
@@ -46,7 +47,7 @@ const WRITE_WITHIN_MS = 10_000;
 /** @throws OperatorError with what to do: bad options, no database, not migrated */
 export async function openAccountSync(
   options: AccountSyncOptions,
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
 ): Promise<AccountSync> {
   const config = toConfig(options, environment);
   const observe = createObserve({

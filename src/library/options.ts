@@ -1,6 +1,7 @@
 /** What the library is told, as the settings of the environment: read, checked and refused like those. */
 import type { Config } from "../config.ts";
 import { readConfig } from "../config.ts";
+import type { Environment } from "../environment.ts";
 import type { AccountSyncOptions, ApiOptions } from "./contract.ts";
 
 const SETTINGS = {
@@ -23,8 +24,6 @@ const SETTINGS = {
   allowedOrigins: "CUSTOMER_API_ALLOWED_ORIGINS",
   insecure: "CUSTOMER_API_INSECURE",
 } as const satisfies Record<keyof ApiOptions, string>;
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** @throws OperatorError that names every problem */
 export function toConfig(options: AccountSyncOptions, environment: Environment): Config {

@@ -57,7 +57,7 @@ describe("check-config", () => {
 
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toMatch(/^The configuration is valid\./);
-    expect(stdout).toMatch(new RegExp(`DATABASE_URL +postgres://${url}/crm +environment`));
+    expect(stdout).toMatch(new RegExp(`DATABASE_URL +${url}/crm +environment`));
     expect(stdout).toMatch(/SYNC_LEASE_MS +5000 +environment/);
     expect(stdout).not.toContain("canary");
     expect(connections).toBe(0);
@@ -78,6 +78,19 @@ describe("check-config", () => {
         { name: "CUSTOMER_API_TOKEN", value: null, from: "default" },
       ]),
     );
+  });
+
+  test.each([
+    ["postgres:///crm?host=/run/postgresql", "/run/postgresql, database crm"],
+    ["postgres://app:canary@/crm?host=/cloudsql/a:b:c", "/cloudsql/a:b:c, database crm"],
+    ["postgres://app:canary@db.example.com/crm?sslmode=verify-full", "db.example.com:5432/crm"],
+  ])("shows where %s leads to, and no password", async (databaseUrl, place) => {
+    const { code, stdout } = await run(["check-config", "--json"], { DATABASE_URL: databaseUrl });
+
+    const { settings } = JSON.parse(stdout);
+    expect(code).toBe(0);
+    expect(settings).toContainEqual({ name: "DATABASE_URL", value: place, from: "environment" });
+    expect(stdout).not.toContain("canary");
   });
 
   test("with nothing set has nothing to object to", async () => {
@@ -103,8 +116,8 @@ describe("check-config", () => {
       "The configuration has 4 problems:",
       expect.stringContaining("DATABASE_URL must be a URL like"),
       "  HTTP_TOKEN must have at least 8 characters",
-      expect.stringContaining("SNYC_LEASE_MS is no setting"),
-      expect.stringContaining("LOG_DIRECTORY is no setting"),
+      expect.stringContaining("SNYC_LEASE_MS is not a setting"),
+      expect.stringContaining("LOG_DIRECTORY is not a setting"),
       "The README lists every setting.",
       "",
     ]);
@@ -121,7 +134,7 @@ describe("check-config", () => {
     const { code, stdout } = await run(["check-config"], { DATABSE_URL: "postgres://host/app" });
 
     expect(code).toBe(2);
-    expect(stdout).toContain("DATABSE_URL is no setting of account-sync and is ignored");
+    expect(stdout).toContain("DATABSE_URL is not a setting of account-sync and is ignored");
   });
 });
 

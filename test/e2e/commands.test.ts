@@ -519,7 +519,7 @@ describe("every mistake is one clear message with what to do", () => {
     expect(code).toBe(2);
     expect(stderr).toContain("SYNC_LEASE_MS");
     expect(stderr).toContain("DATABASE_URL must be a URL like");
-    expect(stderr).toContain("warning: SYNC_QUIT_PERIOD_MS is no setting");
+    expect(stderr).toContain("warning: SYNC_QUIT_PERIOD_MS is not a setting");
     expect(stderr).not.toContain("s3cret");
   });
 

@@ -63,7 +63,7 @@ test.each([
   const [, option] = call.split(" ");
   expect(describeError(error)).toMatchObject({
     exitCode: 2,
-    message: `npm took ${option} for itself, so that account-sync has not seen it.`,
+    message: `npm consumed ${option}, so account-sync did not receive it.`,
     hint: `Put -- before it: \`account-sync ${call}\``,
   });
 });

@@ -44,8 +44,8 @@ describe("an unknown setting", () => {
     const sentences = unknownSettings({ LOG_DIRECTORY: "/var/log", LOG_LEVL: "info" });
 
     expect(sentences.map(describeUnknownSetting)).toEqual([
-      expect.stringMatching(/^LOG_DIRECTORY is no setting .* the nearest one is [A-Z_]+$/),
-      "LOG_LEVL is no setting of account-sync and is ignored: is LOG_LEVEL meant?",
+      expect.stringMatching(/^LOG_DIRECTORY is not a setting .* the nearest one is [A-Z_]+$/),
+      "LOG_LEVL is not a setting of account-sync and is ignored; did you mean LOG_LEVEL?",
     ]);
   });
 
@@ -182,14 +182,14 @@ describe("without a database of one's own", () => {
   ])("%s is named as what may be meant", (name, value) => {
     const { message } = refusalOf({ CUSTOMER_API_URL: "https://api.example.com", [name]: value });
 
-    expect(message).toContain(` ${name} is set: is DATABASE_URL meant?`);
+    expect(message).toContain(` ${name} is set: did you mean DATABASE_URL?`);
     expect(message).not.toContain("s3cret");
   });
 
   test("nothing is guessed where nothing is near", () => {
     const { message } = refusalOf({ CUSTOMER_API_URL: "https://api.example.com", PATH: "/bin" });
 
-    expect(message).not.toContain("meant");
+    expect(message).not.toContain("mean");
   });
 
   test("an empty setting of the API is none", () => {
