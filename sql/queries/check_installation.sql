@@ -1,6 +1,6 @@
--- Schema account_sync as it is found: to whom it and what is in it belong, with whose rights the capture triggers run, and whether the
--- first migration has been there. No row where there is no schema. After a restore, or after a change of owner that was done by halves,
--- it belongs to other roles; after a restore without our tables, only functions and types are there.
+-- The state of schema account_sync: the owners of it and of what is in it, the role whose rights the capture triggers use, and whether the
+-- first migration was applied. No row where there is no schema. After a restore, or where its ownership was changed only in part, it
+-- belongs to other roles; after a restore without its tables, only functions and types exist.
 with ours as (
   select
     n.oid,
