@@ -80,7 +80,7 @@ export function knownNames(): string[] {
   return [...Object.keys(settings.shape), ...SECRETS.map((name) => `${name}_FILE`)];
 }
 
-/** Whether its value is never shown. */
+/** Whether the value is a secret, which is never shown. */
 export function isSecret(name: string): boolean {
   return SECRETS.some((secret) => secret === name);
 }

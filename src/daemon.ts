@@ -261,11 +261,11 @@ export async function startDaemon(
 }
 
 /**
- * This deployment's own fault, unlike an API that is down, so a rollout stops here (docs/adr/0017-what-ready-means.md). /readyz is open to
- * every caller, so none of the API's words are in it.
+ * Caused by this deployment, unlike an API that is down, so a rollout stops here (docs/adr/0017-what-ready-means.md). /readyz is open to
+ * every caller, so it does not contain texts of the API.
  */
 const REFUSED =
-  "the API refuses our credentials: correct them (`account-sync doctor` tries them); sends are tried again by themselves";
+  "the API refuses our credentials: correct them (`account-sync doctor` tests them); sending goes on by itself";
 
 /** What stops this daemon's sends; null for nothing. */
 function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | null {
@@ -318,7 +318,7 @@ async function tellUnqueued(parts: Parts, observe: Observe): Promise<void> {
     const count = await parts.inspector.countUnqueued();
     if (count === 0) return;
     observe.info(
-      "Accounts from before the first migrate are not sent until they change or are asked for: `account-sync backfill`",
+      "Accounts from before the first migrate are not sent until they change; to send them: `account-sync backfill`",
       {
         accounts: count,
       },

@@ -1,11 +1,11 @@
-/** How far apart two words are. Pure. */
+/** The edit distance of two words. Pure. */
 
 /**
- * The number of single edits (a letter too many, missing, or wrong, or two neighbours swapped) that make one word of the other: the
- * Damerau-Levenshtein distance in which no stretch is edited twice.
+ * The number of single edits (a letter inserted, deleted or replaced, or two neighbours swapped) that turn one word into the other: the
+ * Damerau-Levenshtein distance in which no substring is edited twice.
  */
 export function editDistance(one: string, other: string): number {
-  // Rows of the usual table: how far the first letters of `one` are from each beginning of `other`.
+  // Rows of the usual table: the distances of the first letters of `one` from each beginning of `other`.
   let beforeLast: number[] = [];
   let last = Array.from({ length: other.length + 1 }, (_, column) => column);
   for (let row = 1; row <= one.length; row += 1) {

@@ -1,8 +1,8 @@
-/** The environment as it is handed in. Pure; config.ts reads the settings in it. */
+/** The type of the environment, as it is passed around. Pure; config.ts reads the settings. */
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** An empty variable is how compose files and shells write "not set". */
+/** Compose files and shells write "not set" as an empty variable. */
 export function isUnset(value: string | undefined): boolean {
   return value === undefined || value === "";
 }

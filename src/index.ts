@@ -16,7 +16,7 @@ import type { AccountSync, AccountSyncOptions } from "./library/contract.ts";
  * @throws OperatorError with what to do (`hint`): options that are wrong, no database, one that is not migrated
  */
 export async function createAccountSync(options: AccountSyncOptions = {}): Promise<AccountSync> {
-  // Not at the top: an import that an old Node cannot link fails before refuse-old-node.ts can say why.
+  // Not at the top: an import that an old Node cannot link fails before refuse-old-node.ts can report the reason.
   const { openAccountSync } = await import("./library/account-sync.ts");
   return await openAccountSync(options, process.env);
 }

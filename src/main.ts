@@ -4,8 +4,8 @@
  *
  *     0  done          1  it failed, or the process was told twice to leave          2  bad configuration or usage
  *
- * Everything else is imported when this Node is known to be new enough for it: an import that an old Node cannot link would fail
- * before the first line runs.
+ * Everything else is imported after the check of the Node version: an import that an old Node cannot link would fail before the first
+ * line runs.
  */
 import { findNodeProblem } from "./node-version.ts";
 

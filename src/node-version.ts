@@ -1,9 +1,9 @@
 /**
- * Which Node account-sync runs on, and what to say on one that is too old. It imports nothing, so that any Node that knows modules
+ * The Node version that account-sync needs, and the error on an older one. It imports nothing, so that every Node that supports modules
  * can load it: a module that imports a name which an old Node lacks fails before the first line runs.
  */
 
-/** As `engines` of package.json says. */
+/** As in `engines` of package.json. */
 export const REQUIRED_NODE_MAJOR = 24;
 
 export interface NodeProblem {

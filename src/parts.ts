@@ -172,7 +172,7 @@ function databasesOn(pool: ConnectionPool): Databases {
   return { db, relaxedDb: db };
 }
 
-/** Who sends, and what stops it. */
+/** The daemons that send, and what stops them. */
 export async function findSending({
   db,
   connections,

@@ -12,7 +12,7 @@ export interface UnknownSetting {
   readonly name: string;
   /** The known name that is spelled most like it. */
   readonly nearest: string;
-  /** Near enough to be what was most likely meant. */
+  /** Similar enough to be what was probably meant. */
   readonly isNear: boolean;
 }
 
@@ -39,7 +39,7 @@ export function findUnknownSettings(
   });
 }
 
-/** One sentence for a person, without the full stop. */
+/** One sentence, without the full stop. */
 export function describeUnknownSetting({ name, nearest, isNear }: UnknownSetting): string {
   const hint = isNear ? `did you mean ${nearest}?` : `the nearest one is ${nearest}`;
   return `${name} is not a setting of account-sync and is ignored; ${hint}`;

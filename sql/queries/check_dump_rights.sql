@@ -1,5 +1,5 @@
--- Owners of captured tables that could dump the accounts if schema account_sync were not there, and cannot read all of it. An owner
--- that may not read every captured table is left out: it could never dump them, and the journal holds what stands in all of them.
+-- Owners of captured tables that can read all of these tables, but not all of schema account_sync, so that their dump fails. An owner that
+-- may not read every captured table is left out: it could never dump them, and the journal contains data of all of them.
 with captured as (
   select
     c.oid,
@@ -23,7 +23,7 @@ select
     where not has_table_privilege(r.oid, relation.oid, 'SELECT')
     order by relation.relname
   ) as "unreadable",
-  -- GRANT is for the owner, and names everything.
+  -- Only the owner of everything may grant.
   pg_has_role(n.nspowner, 'USAGE') and not exists (select from relation where not pg_has_role(relation.relowner, 'USAGE')) as "mayGrant"
 from pg_roles r
 cross join pg_namespace n

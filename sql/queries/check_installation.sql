@@ -26,14 +26,14 @@ capture as (
 select
   current_user::text as "role",
   pg_get_userbyid(ours.nspowner)::text as "schemaOwner",
-  -- To change an object, or to put a function in the place of another, takes its owner.
+  -- Only the owner may change an object or replace a function.
   array(
     select owned.identity
     from owned
     where not pg_has_role(owned.owner, 'USAGE')
     order by owned.rank, owned.identity
   ) as "foreign",
-  -- Roles whose rights are too few for what the triggers do.
+  -- Roles that lack a right that the triggers need.
   array(
     select pg_get_userbyid(capture.owner)::text
     from capture

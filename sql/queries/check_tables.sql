@@ -3,7 +3,7 @@
 select
   wanted.name as "table",
   c.relkind as "kind",
-  -- By the catalog: to_regprocedure fails where we may not use the schema.
+  -- From the catalog: to_regprocedure fails where our role may not use the schema.
   exists (
     select
     from pg_proc f

@@ -1,5 +1,5 @@
--- What the source tables look like here: which exist, the type of the account's key, and which are captured but gone. With the encoding
--- of the database in every row.
+-- The source tables of this database: which exist, the type of the account's key, and which are captured but gone. Every row has the
+-- encoding of the database.
 -- $1 table names
 select
   wanted.name as "table",

@@ -1,4 +1,4 @@
--- Whether the parent that an account waits for gets its external id without a person; no row when there is no such account.
+-- Whether the parent that an account waits for gets its external id without an operator; no row when there is no such account.
 -- $1 the parent's id
 --
 -- The change table has no index and may be long: a look at its beginning is enough for a parent that was written with its child.

@@ -1,5 +1,5 @@
 -- Tables, views and sequences that are not the system's, for the SQL prompt.
--- $1 kinds, as pg_class has them      $2 schema, as a pattern of LIKE, or null      $3 name, the same
+-- $1 kinds, as in pg_class      $2 schema, as a pattern of LIKE, or null      $3 name, the same
 select
   n.nspname as "schema",
   c.relname as "name",

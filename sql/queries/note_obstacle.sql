@@ -1,8 +1,8 @@
--- This replica says what stops it from sending, or that nothing does any more.
--- $1 this replica   $2 the length of its leases, ms   $3 what stops it, null for nothing   $4 for so long already, ms
--- $5 for so long still, ms, null when that is not known   $6 why
+-- Records what stops this replica from sending, or that nothing does any more.
+-- $1 this replica   $2 the length of its leases, ms   $3 what stops it, null for nothing   $4 since how many ms
+-- $5 for how many ms more, null when that is not known   $6 the reason
 --
--- Also one whose row went with the schema: it lives.
+-- Also inserts: the row of a living replica may have been dropped with the schema.
 insert into account_sync.replica as r (replica_id, lease_ms, stopped_by, stopped_since, stopped_until, stop_reason)
 values (
   $1,

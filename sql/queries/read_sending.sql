@@ -1,5 +1,5 @@
--- The daemons that live, each with what stops it from sending; one row without a daemon when none lives.
--- $1 lock class   $2 silence, ms   $3 base URL of the API that is sent to by default, null when that is not known
+-- The living daemons, each with what stops it from sending; one row without a daemon when none lives.
+-- $1 lock class   $2 silence, ms   $3 base URL of the default API, null when it is not known
 --
 -- A daemon lives while it holds its lock, or has renewed within the silence. A take-over (note_lost_replicas) waits longer before it calls
 -- one dead, so the two conditions are not one. One that holds the lock and has no row (it went with the schema) lives, too.

@@ -18,7 +18,7 @@ export interface Grounds {
   /** LISTEN_DATABASE_URL, else DATABASE_URL: where the daemon's listener has its session. */
   readonly listenUrl: string;
   readonly hasListenUrl: boolean;
-  /** By the names of their settings: what sessions are opened by. */
+  /** The URLs of all sessions, by the names of their settings. */
   readonly urls: readonly { readonly name: string; readonly connection: ConnectionUrl }[];
   readonly poolMax: number;
   readonly notify: "auto" | "always" | "off";

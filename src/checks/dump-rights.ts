@@ -1,4 +1,4 @@
-/** Whether the owners of the source tables can dump the database as they could before: pg_dump fails as a whole at a table it may not read. */
+/** Whether the owners of the source tables can dump the database: pg_dump fails as a whole at a table that it may not read. */
 import { errorCode } from "../db/database.ts";
 import { dumpGrants, type HinderedOwner } from "../db/grant-dump.ts";
 import type { Grounds } from "./check.ts";
@@ -15,8 +15,8 @@ async function readHinderedOwners(db: Grounds["db"]): Promise<readonly HinderedO
   try {
     return await db.run<HinderedOwner>("check_dump_rights");
   } catch (error) {
-    // 3F000: no such schema, 42883: no such function: before the first migrate there is nothing in the way of a dump. 42501: whose
-    // schema it is stands in `rights`.
+    // 3F000: no such schema, 42883: no such function: before the first migrate nothing prevents a dump. 42501: the check `rights`
+    // reports the owner of the schema.
     if (/^(?:3F000|42883|42501)$/.test(errorCode(error) ?? "")) return [];
     throw error;
   }

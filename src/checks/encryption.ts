@@ -1,27 +1,27 @@
 /**
- * What the connection URLs ask for, and whether it is enough: encryption on the way to another machine, and nothing that would not count.
+ * Checks the connection URLs: that a connection to another machine is encrypted and verified, and that every parameter has an effect.
  *
- * The URL alone is looked at. No mode falls back to another one, so a session that stands is as its URL says; the server's own word
- * (pg_stat_ssl) would be about the last stretch only, from a pooler or proxy to the server, which no setting of ours changes.
+ * The URLs alone are read. No mode falls back to another one, so a session is encrypted as its URL says. pg_stat_ssl would describe the
+ * connection from a pooler or proxy to the server, which our settings do not change.
  */
 import type { Grounds } from "./check.ts";
 import type { Finding } from "./names.ts";
 
 const VERIFY =
-  "sslmode=verify-full, with sslrootcert=<file> where the server's certificate is of a provider's or a private authority (docs/database-connection.md)";
+  "sslmode=verify-full, with sslrootcert=<file> where the server's certificate is issued by a provider or a private authority (docs/database-connection.md)";
 
 export function lookAtEncryption({ urls }: Pick<Grounds, "urls">): Finding[] {
   return urls.flatMap(({ name, connection: { place, isLocal, sslmode, isVerified } }) => {
-    // `disable` is an answer, too.
+    // With `disable` the clear text is intended.
     if (isLocal || isVerified || sslmode === "disable") return [];
     return [
       sslmode === null
         ? {
-            problem: `The connection to ${place} is not encrypted: ${name} has no sslmode, and customers' data can be read on the way.`,
-            remedy: `Add ${VERIFY}; or say sslmode=disable where nothing can listen on the way.`,
+            problem: `The connection to ${place} is not encrypted: ${name} has no sslmode, and customers' data can be read in the network.`,
+            remedy: `Add ${VERIFY}; or add sslmode=disable if the network is trusted.`,
           }
         : {
-            problem: `The connection to ${place} is encrypted, but the server is not verified: with sslmode=require in ${name} any server may stand in for it.`,
+            problem: `The connection to ${place} is encrypted, but the server is not verified: with sslmode=require in ${name} any server is accepted.`,
             remedy: `Use ${VERIFY}.`,
           },
     ];
@@ -32,7 +32,7 @@ export function lookAtUrlParameters({ urls }: Pick<Grounds, "urls">): Finding[] 
   return urls.flatMap(({ name, connection }) =>
     connection.ignored.map((predicate) => ({
       problem: `${name} ${predicate}.`,
-      remedy: "Leave it out; docs/database-connection.md says what a URL may set.",
+      remedy: "Leave it out; docs/database-connection.md lists what a URL may set.",
     })),
   );
 }

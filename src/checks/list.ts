@@ -99,12 +99,12 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: "encryption",
-    promise: "the way to another machine is encrypted and verified, or sslmode=disable is said",
+    promise: "the connection to another machine is encrypted and verified, or has sslmode=disable",
     look: async (grounds) => lookAtEncryption(grounds),
   },
   {
     name: "url_parameters",
-    promise: "everything in the database's URL counts",
+    promise: "every parameter in the database's URL has an effect",
     look: async (grounds) => lookAtUrlParameters(grounds),
   },
 ];

@@ -1,7 +1,7 @@
 /**
  * LISTEN, all the way round: a notification goes out where the application's would, through DATABASE_URL, and has to arrive at a session
- * like the listener's. Another database accepts LISTEN and delivers nothing. So does a transaction pooler, and it is not asked: the LISTEN
- * would stay on a session that the application gets next.
+ * like the listener's. Another database accepts LISTEN and delivers nothing. So does a transaction pooler, which is not tested with LISTEN: it would
+ * stay on a session that the application uses next.
  */
 import pg from "pg";
 import { connectionOptions, errorCode } from "../db/database.ts";
@@ -37,7 +37,7 @@ export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
     await client.query("listen account_sync_check");
     return (await hearsItself(client, grounds)) ? [] : [deaf(grounds)];
   } catch (error) {
-    // What a pooler or proxy says to settings it does not pass on, or to LISTEN.
+    // The errors of a pooler or proxy for settings that it does not pass on, and for LISTEN.
     if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [deaf(grounds)];
     throw error;
   } finally {

@@ -1,11 +1,11 @@
-/** What to do about one account, by everything that is known of it: a sentence, and commands that work in just that state. Pure. */
+/** What to do about one account in its state: a sentence, and commands that work in this state. Pure. */
 import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, isStopped } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 
 export interface AccountFacts {
-  /** As the source table writes it. */
+  /** In the form of the source table. */
   readonly id: string;
   /** null: the queue does not know it. */
   readonly state: AccountState | null;
@@ -15,7 +15,7 @@ export interface AccountFacts {
   /** Captured, and not in the queue yet. */
   readonly hasChanges: boolean;
   readonly wasSynced: boolean;
-  /** Whose external id it waits for. */
+  /** The account whose external id it waits for. */
   readonly parent: ParentFacts | null;
 }
 
@@ -28,7 +28,7 @@ export interface ParentFacts {
 
 export interface Advice {
   readonly says: string;
-  /** Each can be given as it stands, in this order; empty when nothing need be done, or no command does it. */
+  /** Each can be run as it is, in this order; empty when nothing has to be done, or no command does it. */
   readonly commands: readonly string[];
 }
 
@@ -73,11 +73,11 @@ function adviseOnCaptured(facts: AccountFacts, sending: Sending): Advice {
 function adviseOnClean({ id, isThere, wasSynced }: AccountFacts): Advice {
   if (!isThere) return { says: "It is gone from m_account: nothing is to be sent.", commands: [] };
   return wasSynced
-    ? { says: "Nothing need be done: the API has what was captured last.", commands: [] }
+    ? { says: "Nothing has to be done: the API has the data that was captured last.", commands: [] }
     : { says: "It has never been sent. Send it:", commands: [`account-sync sync ${id}`] };
 }
 
-/** @param otherwise what happens as long as nothing stops the sending */
+/** @param otherwise the advice while nothing stops the sending */
 function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Advice {
   if (!isStopped(sending)) return { says: otherwise, commands: [] };
   const { line, remedy } = describeSending(sending);
@@ -94,7 +94,7 @@ function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Send
   const thenStart = sending.obstacle?.by === "no_daemon" ? ["account-sync start"] : [];
   if (!isThere) {
     return {
-      says: "It is gone from m_account. Put it back, and what is left of it is settled:",
+      says: "It is gone from m_account. To settle the rest of it, put it back into the queue:",
       commands: [retry, ...thenStart],
     };
   }
@@ -110,7 +110,7 @@ function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Send
 
 const PARKED: Readonly<Record<ErrorClass, string>> = {
   validation:
-    "See what is wrong with its data, and correct it there; a running daemon then tries it by itself, or put it back:",
+    "Find what is wrong with its data, and correct it in the database; a running daemon then sends it by itself. Otherwise put it back:",
   rejected:
     "Correct what the API refuses; a running daemon then tries it by itself. Put it back where the API's side was corrected:",
   unauthorized: "When the credentials are correct, put it back:",
@@ -119,7 +119,7 @@ const PARKED: Readonly<Record<ErrorClass, string>> = {
   network: "It used up its tries. When the API can be reached again, put it back:",
   timeout: "It used up its tries. When the API answers in time again, put it back:",
   incomplete: "The API did not give all ids. When it does, put it back:",
-  // Said first: a retry without a look can make a second customer.
+  // The first words: a retry without a look can create a second customer.
   unknown_outcome:
     "A create may have happened: look it up at the API first. If the customer is there, set uuid_be of the account to its id. Then put it back:",
   database: "Correct what the database refused, then put it back:",
@@ -128,7 +128,7 @@ const PARKED: Readonly<Record<ErrorClass, string>> = {
 
 function adviseOnBlocked(facts: AccountFacts, sending: Sending): Advice {
   const { parent, errorClass } = facts;
-  // A cycle of parents.
+  // The parents form a cycle.
   if (errorClass === "validation") {
     return {
       says: "Remove the parent of one of the accounts in m_account; a running daemon then sends them by itself.",
@@ -152,13 +152,13 @@ function adviseOnBlocked(facts: AccountFacts, sending: Sending): Advice {
     case null:
     case "clean":
       return {
-        says: `Its parent ${parent.id} has no external id and is not about to be sent. Send the parent; this account follows by itself where a daemon runs:`,
+        says: `Its parent ${parent.id} has no external id and is not in the queue. Send the parent; a running daemon then sends this account by itself:`,
         commands: [`account-sync sync ${parent.id}`],
       };
     case "parked":
     case "blocked":
       return {
-        says: `Its parent ${parent.id} is ${parent.state} itself. See what to do about the parent; this account follows by itself where a daemon runs:`,
+        says: `Its parent ${parent.id} is ${parent.state} itself. See what to do about the parent; a running daemon then sends this account by itself:`,
         commands: [`account-sync status ${parent.id}`],
       };
     case "waiting":

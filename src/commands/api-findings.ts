@@ -1,10 +1,10 @@
-/** What `doctor` says about a trial of the credentials: one sentence on what is wrong, one on what to do. Pure. */
+/** What `doctor` reports about a test of the credentials: one sentence about the problem, one about the solution. Pure. */
 import type { Finding } from "../checks/names.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import type { Trial } from "../customer-api/trial.ts";
 
 const WAIT_FOR_THE_API =
-  "Check the way to the API and that it is up; a daemon may start meanwhile, and sends when it answers.";
+  "Check that the API is up and can be reached; a daemon may start meanwhile, and sends when the API answers.";
 
 export function toApiFindings(
   trial: Trial,
@@ -25,9 +25,9 @@ export function toApiFindings(
     case "failing":
       return [
         {
-          problem: `The API answered ${trial.status} to GET ${trial.target}, so it is not known whether it takes our credentials.`,
+          problem: `The API answered ${trial.status} to GET ${trial.target}, so it is not known whether it accepts our credentials.`,
           remedy:
-            "Look at the API's own log, and ask again when it works; a daemon may start meanwhile, and sends when it answers.",
+            "Check the API's log, and run this again when the API works; a daemon may start meanwhile, and sends when the API answers.",
         },
       ];
 
@@ -68,13 +68,13 @@ const PROXY_STATUS = 407;
 
 function toRemedy(status: number, kind: ApiConnection["auth"]["kind"]): string {
   if (status === PROXY_STATUS) {
-    return "A proxy on the way asks for credentials: let the requests pass, or choose a way without it.";
+    return "A proxy asks for credentials: configure it to let the requests pass, or connect without it.";
   }
   switch (kind) {
     case "none":
       return "Set CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, or the header that the API expects in CUSTOMER_API_HEADERS.";
     case "static":
-      return "Correct CUSTOMER_API_TOKEN, and what CUSTOMER_API_HEADERS or additional_headers add; ask the API's operator whether this client may send customers.";
+      return "Correct CUSTOMER_API_TOKEN, CUSTOMER_API_HEADERS or additional_headers; ask the API's operator whether this client may send customers.";
     case "client_credentials":
       return "Check CUSTOMER_API_SCOPE and that CUSTOMER_API_TOKEN_URL belongs to this API; ask its operator whether this client may send customers.";
     default:

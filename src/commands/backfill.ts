@@ -53,7 +53,7 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
     if (now - movedAt > STILL_AFTER_MS) {
       await warnOfObstacle(parts, json);
       printWarning(
-        `nothing has moved for ${toDuration(now - movedAt)}; \`account-sync status\` shows what is in line. Ctrl-C leaves; what is marked stays marked.`,
+        `nothing has moved for ${toDuration(now - movedAt)}; \`account-sync status\` shows the queue. Ctrl-C ends this command; the accounts stay marked.`,
         json,
       );
       movedAt = now;

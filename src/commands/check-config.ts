@@ -1,4 +1,4 @@
-/** `check-config`: reads the environment as `start` does, and says what is wrong with it. Connects to nothing. */
+/** `check-config`: reads the environment as `start` does, and lists what is wrong. Connects to nothing. */
 import { isSecret, knownNames, readSettings, unknownSettings } from "../config.ts";
 import { readConnectionUrl } from "../db/connection-url.ts";
 import { type Environment, isUnset } from "../environment.ts";
@@ -60,7 +60,7 @@ const HIDDEN = "(hidden)";
 
 function toShown(name: string, value: unknown): unknown {
   if (typeof value !== "string") return isSecret(name) ? HIDDEN : value;
-  // Where it leads to, without user, password and parameters.
+  // The place, without user, password and parameters.
   if (name.endsWith("DATABASE_URL")) return readConnectionUrl(value).connection.place;
   if (isSecret(name)) return HIDDEN;
   if (!name.endsWith("_URL")) return value;

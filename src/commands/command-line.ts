@@ -110,7 +110,7 @@ other commands use it while it runs.`,
 
   program.hook("preAction", (_program, called) => {
     const options = called.options.flatMap(({ long }) => long ?? []);
-    // --json is understood all the same.
+    // A --json that npm consumed is read from the environment.
     const others = options.filter((option) => option !== "--json");
     const option = findConsumedOption(others, argv, environment);
     if (option !== null) throw toConsumedError(option, called.name());

@@ -4,17 +4,17 @@ import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import { toLoggedError } from "../ops/log.ts";
 
-/** For people, as it is: it may hold data. */
+/** For people, without any change: the line may contain data. */
 export function printLine(line = ""): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** For people, a text of ours: the calls in it can be pasted here (see invocation.ts). */
+/** For people, a text of ours, with its calls in a form that can be pasted (see invocation.ts). */
 export function printText(text: string): void {
   printLine(forPerson(text));
 }
 
-/** For programs, which get the neutral names (see invocation.ts). */
+/** For programs, with the neutral names of commands (see invocation.ts). */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
@@ -53,7 +53,7 @@ export function describeError(error: unknown): Report {
   }
   if (error instanceof CommanderError) {
     return {
-      // What it suggests is on a line of its own.
+      // Its suggestion is on a line of its own.
       message: error.message.replace(/^error: /, "").replace("\n(", " ("),
       hint: "`account-sync --help` lists the commands, `account-sync help <command>` shows what one takes.",
       exitCode: 2,

@@ -1,8 +1,7 @@
 /**
- * The words of an API for a database whose encoding is none of Unicode's: what it cannot store would fail the write of the whole answer,
- * ids included, or of what stops the sending. Ids are left as they are. Pure.
+ * Converts the texts of an API to ASCII, for a database whose encoding is not UTF-8: one character that it cannot store would fail the write
+ * of the whole answer, including its ids, or of what stops the sending. Ids are not changed. Pure.
  */
-
 import type { Obstacle } from "../queue/obstacle.ts";
 import type { CustomerApiClient } from "./client.ts";
 import type { ApiResult, LookupResult } from "./customer-api.ts";
@@ -44,7 +43,7 @@ function sectionWithAscii(section: AnswerSection): AnswerSection {
   return { ...section, errors: section.errors.map(toAscii) };
 }
 
-/** Letters lose their marks; whatever has no letter of its own there becomes a question mark. */
+/** Letters lose their marks; every other character that is not ASCII becomes a question mark. */
 function toAscii(text: string): string {
   return text
     .normalize("NFKD")

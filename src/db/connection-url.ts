@@ -1,8 +1,8 @@
 /**
- * A connection URL, as libpq reads it → what node-postgres gets, and what is wrong with it in sentences.
+ * A connection URL, read as libpq reads it → the options for node-postgres, and the problems in sentences.
  *
- * node-postgres has a reader of its own, which is not used: what that one finds in a URL replaces what is given beside it, our
- * timeouts and settings included, and it takes forms and modes for something else than libpq does. `new URL()` refuses some of the forms
+ * The reader of node-postgres is not used: values of the URL replace the options given beside it, including our timeouts and settings, and
+ * it reads some forms and modes differently from libpq. `new URL()` refuses some of the forms
  * (`postgres://user:password@/database?host=/cloudsql/…`).
  */
 import { isIP } from "node:net";
@@ -14,19 +14,19 @@ import { readSessionOptions } from "./session-options.ts";
 import { decode, refusalOf, toParameters, whyIgnored } from "./url-parameters.ts";
 
 export interface ConnectionUrl {
-  /** Where to, as whom, and how encrypted. The rest is ours to say. */
+  /** Host, port, database, role and encryption. Everything else is set by account-sync. */
   readonly client: ClientConfig;
-  /** Of `options=`: goes in front of our own settings. */
+  /** Of `options=`: goes before our own settings. */
   readonly options: string;
   /** For messages: `db.example.com:5432/crm`, without user and password. */
   readonly place: string;
-  /** A socket of this machine, or its loopback: no network is between. */
+  /** A socket or a loopback address: the connection uses no network. */
   readonly isLocal: boolean;
-  /** null: the URL says nothing, and the session is in clear text. */
+  /** null: the URL has no mode, and the session is in clear text. */
   readonly sslmode: SslMode | null;
-  /** Who answers is verified, not only encrypted to. */
+  /** The server is verified, and not only the session encrypted. */
   readonly isVerified: boolean;
-  /** Predicates of a sentence about the URL: what it says and what does not count. */
+  /** Predicates of a sentence about the URL: the parameters that are ignored. */
   readonly ignored: readonly string[];
 }
 
@@ -36,12 +36,12 @@ export interface ReadUrl {
   readonly problems: readonly string[];
 }
 
-/** @throws OperatorError that names every problem: of a URL that did not go through the configuration, or a file that is gone since */
+/** @throws OperatorError that names every problem: of a URL that was not in the configuration, or of a file that is gone since */
 export function parseConnectionUrl(text: string): ConnectionUrl {
   const { connection, problems } = readConnectionUrl(text);
   if (problems.length === 0) return connection;
   throw new OperatorError(`The URL of the database ${problems.join("; it ")}.`, {
-    hint: "Correct DATABASE_URL, or LISTEN_DATABASE_URL where it is set; docs/database-connection.md lists what may stand in it.",
+    hint: "Correct DATABASE_URL, or LISTEN_DATABASE_URL where it is set; docs/database-connection.md lists what it may contain.",
     exitCode: 2,
   });
 }
@@ -84,7 +84,7 @@ export function readConnectionUrl(text: string): ReadUrl {
         ...(user === undefined ? {} : { user }),
         ...(password === undefined ? {} : { password }),
         ...(database === undefined ? {} : { database }),
-        // In any case: where nothing is said, the driver reads the environment.
+        // Always set: otherwise the driver reads the environment.
         ssl,
         sslnegotiation: ssl !== false && sslnegotiation === "direct" ? "direct" : "postgres",
         enableChannelBinding: ssl !== false && get("channel_binding") === "prefer",
@@ -100,7 +100,7 @@ export function readConnectionUrl(text: string): ReadUrl {
   };
 }
 
-/** For what libpq looks up in the environment where the URL says nothing. */
+/** The variables that libpq uses where the URL has no value. */
 const ENVIRONMENT = [
   ["host", "PGHOST"],
   ["port", "PGPORT"],
@@ -115,10 +115,10 @@ const ENVIRONMENT = [
   ["sslkey", "PGSSLKEY"],
 ] as const;
 
-/** The URL with what it leaves out and libpq's variables say, so that no other place has to look at them. */
+/** The URL with the values of libpq's variables that it lacks, so that no other code reads these variables. */
 export function completeUrl(text: string, environment: Environment): string {
   const parts = split(text);
-  // The configuration says what is wrong with it.
+  // The configuration reports what is wrong with it.
   if (typeof parts === "string") return text;
   const { parameters } = toParameters(parts.query);
   const has = (name: string) => {
@@ -130,7 +130,7 @@ export function completeUrl(text: string, environment: Environment): string {
   const added = ENVIRONMENT.flatMap(([name, variable]) => {
     const value = environment[variable];
     if (value === undefined || value === "" || has(name)) return [];
-    // A mode that the URL says by ssl= stands, and files without a mode are for connections other than this one.
+    // A mode given as ssl= wins. Without any mode, PGSSLROOTCERT and the like are ignored.
     if (name === "sslmode" ? has("ssl") : name.startsWith("ssl") && !saysMode) return [];
     return [`${name}=${encodeURIComponent(value)}`];
   });
@@ -147,7 +147,7 @@ interface Parts {
   readonly query: string;
 }
 
-/** Still percent-encoded. Secrets often come with the line's end. A string says what is wrong. */
+/** Still percent-encoded. A string describes what is wrong. Secrets from files often end with a newline. */
 function split(text: string): Parts | string {
   const [, authority, database, query = ""] =
     /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/is.exec(text.trim()) ?? [];
@@ -162,12 +162,11 @@ function split(text: string): Parts | string {
   const at = authority.lastIndexOf("@");
   const [user, password] = at === -1 ? [] : cut(authority.slice(0, at), ":");
   const place = authority.slice(at + 1);
-  if (place.includes(","))
-    return "names several hosts: name the primary, or the one address that leads to it";
+  if (place.includes(",")) return "names several hosts: name the primary, or one address for it";
   const [, host, port] = /^(\[[^\]@]*\]|[^\s:[\]@#]*)(?::(\d*))?$/.exec(place) ?? [];
-  // Nothing of it is repeated: it may be a part of the password.
+  // The message repeats nothing of it: it may be a part of the password.
   if (host === undefined)
-    return "has no host and port that can be read: in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25";
+    return "has no readable host and port: in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25";
   return { user, password, host: host.replace(/^\[(.*)\]$/, "$1"), port, database, query };
 }
 
@@ -180,12 +179,12 @@ function cut(text: string, mark: string): [string, string | undefined] {
 
 function problemsOfPlace(host: string, port: string): string[] {
   if (/,/.test(host + port))
-    return ["names several hosts: name the primary, or the one address that leads to it"];
+    return ["names several hosts: name the primary, or one address for it"];
   return [
-    ...(/^(?:\/.*|[^\s/?#@[\]]+)$/.test(host) ? [] : ["has a host that is none"]),
+    ...(/^(?:\/.*|[^\s/?#@[\]]+)$/.test(host) ? [] : ["has an invalid host"]),
     ...(/^\d+$/.test(port) && Number(port) > 0 && Number(port) <= 65_535
       ? []
-      : ["has a port that is none: it is a number from 1 to 65535"]),
+      : ["has an invalid port: it must be 1 to 65535"]),
   ];
 }
 

@@ -1,6 +1,6 @@
 /**
- * `sslmode` and what belongs to it, as libpq knows them → the TLS settings of node-postgres. There is no mode that falls back to
- * clear text: a session is encrypted when the mode says so, or there is no session.
+ * `sslmode` and the parameters of libpq that go with it → the TLS settings of node-postgres. No mode falls back to clear text: where the
+ * mode requires encryption, a session is encrypted, or there is no session.
  */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -9,10 +9,10 @@ import { type ConnectionOptions, createSecureContext, type SecureVersion } from 
 export type SslMode = "disable" | "require" | "verify-ca" | "verify-full";
 
 export interface Encryption {
-  /** null: the URL says nothing, and nothing is encrypted. */
+  /** null: the URL has no mode, and nothing is encrypted. */
   readonly mode: SslMode | null;
   readonly ssl: ConnectionOptions | false;
-  /** The server has to show that it is the right one, or at least one of the right authority. */
+  /** The server needs a certificate of a trusted authority. */
   readonly isVerified: boolean;
   readonly problems: readonly string[];
 }
@@ -29,7 +29,7 @@ export function readEncryption(get: (name: string) => string | undefined): Encry
   const mode = readMode(get, problems);
   const nothing = { mode, ssl: false, isVerified: false } as const;
   if (mode === null) {
-    // Without a mode the files would change nothing, and the session would be in clear text all the same.
+    // Without a mode the files would have no effect, and the session would be in clear text.
     for (const name of ["sslrootcert", "sslcert", "sslkey", "sslnegotiation"]) {
       if (problems.length === 0 && get(name) !== undefined)
         problems.push(`has ${name} and no sslmode: add sslmode=verify-full`);
@@ -40,7 +40,7 @@ export function readEncryption(get: (name: string) => string | undefined): Encry
 
   if (rootCert === SYSTEM && mode !== "verify-full") {
     problems.push(
-      `has sslmode=${mode} with sslrootcert=system, by which any server with a public certificate would do: use sslmode=verify-full`,
+      `has sslmode=${mode} with sslrootcert=system, which would accept any server with a public certificate: use sslmode=verify-full`,
     );
   } else if (rootCert === undefined && mode === "verify-ca") {
     problems.push(
@@ -54,7 +54,7 @@ export function readEncryption(get: (name: string) => string | undefined): Encry
       ? undefined
       : readCertificates("sslrootcert", rootCert, problems);
   const ssl: ConnectionOptions = {
-    // Said in any case: what Node's environment says does not count then.
+    // Always set, so that NODE_TLS_REJECT_UNAUTHORIZED does not decide.
     rejectUnauthorized: isVerified,
     ...(isVerified && mode !== "verify-full" ? { checkServerIdentity: () => undefined } : {}),
     ...(ca === undefined ? {} : { ca }),
@@ -74,20 +74,20 @@ function readMode(
 
   problems.push(
     /^(?:allow|prefer)$/.test(said)
-      ? `has sslmode=${said}, which goes on in clear text where the server does not offer TLS: use verify-full, verify-ca or require, or say disable`
+      ? `has sslmode=${said}, which uses clear text where the server does not offer TLS: use verify-full, verify-ca, require or disable`
       : said === "no-verify"
         ? "has sslmode=no-verify, which is called require: use sslmode=require, or better verify-full"
-        : "has an sslmode that does not exist: it is disable, require, verify-ca or verify-full",
+        : "has an invalid value for sslmode: it must be disable, require, verify-ca or verify-full",
   );
   return null;
 }
 
-/** `ssl=true` is what JDBC writes, and libpq takes for `require`. */
+/** JDBC uses `ssl=true`, which libpq reads as `require`. */
 function modeOfSsl(ssl: string | undefined, problems: string[]): SslMode | undefined {
   if (ssl === undefined) return undefined;
   if (/^(?:true|1|no-verify)$/.test(ssl)) return "require";
   if (/^(?:false|0)$/.test(ssl)) return "disable";
-  problems.push("has an ssl that does not exist: say sslmode=verify-full, require or disable");
+  problems.push("has an invalid value for ssl: use sslmode=verify-full, require or disable");
   return undefined;
 }
 
@@ -130,19 +130,20 @@ function readVersions(
     const version = get(name);
     if (version === undefined) continue;
     if (VERSIONS.includes(version)) versions[key] = version as SecureVersion;
-    else problems.push(`has a ${name} that does not exist: it is one of ${VERSIONS.join(", ")}`);
+    else
+      problems.push(`has an invalid value for ${name}: it must be one of ${VERSIONS.join(", ")}`);
   }
   return versions;
 }
 
-/** The authorities of a bundle as a text. One that is not in PEM would be taken for no authority at all. */
+/** The authorities of a bundle as a text. Node would ignore a file that is not in PEM. */
 function readCertificates(name: string, file: string, problems: string[]): string | undefined {
   const text = readText(name, file, problems);
   if (text === undefined) return undefined;
   const blocks = text.match(/-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----[\s\S]*?-----END \1-----/g);
   if (blocks?.some(isCertificate)) return text;
   problems.push(
-    `has ${name}=${file}, which holds no certificate in PEM (-----BEGIN CERTIFICATE-----) that can be read`,
+    `has ${name}=${file}, which contains no readable certificate in PEM (-----BEGIN CERTIFICATE-----)`,
   );
   return undefined;
 }

@@ -1,12 +1,12 @@
 /**
- * What a dump of the database needs. pg_dump locks every table that it writes down, and fails as a whole where it may not: without
- * these grants, a nightly backup by the owner of the tables would end with the day on which account-sync was installed.
+ * The grants that a dump of the database needs. pg_dump locks every table, and fails as a whole where it may not: without these grants, a
+ * nightly backup by the owner of the tables would fail from the installation of account-sync on.
  */
 import type pg from "pg";
 import { quoted } from "./installation.ts";
 import { sqlOf } from "./queries.ts";
 
-/** An owner of captured tables that can read all of them, and not all of schema account_sync. */
+/** An owner of captured tables that can read all of them, but not all of schema account_sync. */
 export interface HinderedOwner {
   readonly owner: string;
   readonly unreadable: readonly string[];
@@ -15,8 +15,8 @@ export interface HinderedOwner {
 }
 
 /**
- * Lets the owners of the captured tables dump schema account_sync, too. Resolves with a sentence for each one that was granted
- * something: at a second time with none. What our role may not grant is left to the check `dump_rights`.
+ * Lets the owners of the captured tables dump schema account_sync, too. Resolves with a sentence for each owner that got
+ * a grant, so a second run resolves with none. The check `dump_rights` reports what our role may not grant.
  */
 export async function grantDump(client: pg.Client): Promise<readonly string[]> {
   const { rows } = await client.query<HinderedOwner>(sqlOf("check_dump_rights"));
@@ -24,7 +24,7 @@ export async function grantDump(client: pg.Client): Promise<readonly string[]> {
   for (const owner of granted) await client.query(dumpGrants(owner));
   return granted.map(
     (owner) =>
-      `Role ${owner}, which owns source tables, may read schema account_sync from now on: its pg_dump would fail otherwise`,
+      `Role ${owner}, which owns source tables, may now read schema account_sync: otherwise its pg_dump would fail`,
   );
 }
 

@@ -1,9 +1,9 @@
 /**
- * Schema account_sync as it is found: whose it is, and whether it is whole. It has to belong to one role, ours or one that ours is a
- * member of: the capture triggers run with the rights of their owner, inside the application's statements, and migrate replaces
- * functions, which is for the owner.
+ * Checks the owner of schema account_sync, and that the schema is complete. It has to belong to one role, ours or one that ours is a
+ * member of: the capture triggers run with the rights of their owner, inside the application's statements, and only the owner may replace
+ * functions, as migrate does.
  *
- * A restore makes another role the owner, and `alter schema … owner to …` alone makes two of them.
+ * After a restore the owner can be another role, and after `alter schema … owner to …` alone there are two owners.
  */
 import type pg from "pg";
 import { OperatorError } from "../operator-error.ts";
@@ -13,22 +13,22 @@ export interface Installation {
   /** Our own. */
   readonly role: string;
   readonly schemaOwner: string;
-  /** What belongs to a role whose rights ours does not have, as PostgreSQL writes it. */
+  /** Objects of a role whose rights ours does not have, as PostgreSQL describes them. */
   readonly foreign: readonly string[];
-  /** Roles that own a capture trigger's function and may not write what it writes. */
+  /** Roles that own the function of a capture trigger and may not write to its tables. */
   readonly powerless: readonly string[];
-  /** Whether there is something that the first migration makes. */
+  /** Whether an object of the first migration exists. */
   readonly isMigrated: boolean;
 }
 
-/** One sentence each: what is wrong, and what to do about it. */
+/** One sentence about the problem, one about the solution. */
 interface Trouble {
   readonly problem: string;
   readonly remedy: string;
 }
 
 /**
- * Before migrate changes anything: it would fail in the middle, with what the server says and without a word of what to do.
+ * Runs before migrate changes anything: otherwise migrate would fail in the middle, with an error of the server that has no solution.
  *
  * @throws OperatorError
  */
@@ -36,7 +36,7 @@ export async function requireSoundSchema(client: pg.Client): Promise<void> {
   const [installation] = (await client.query<Installation>(sqlOf("check_installation"))).rows;
   if (installation === undefined) return;
   const foreignOwner = installation.foreign.length > 0 ? findForeignOwner(installation) : null;
-  // As the server would put it, so that a start looks for everything else that is missing, too.
+  // With the code of the server, so that a start looks for everything else that is missing, too.
   if (foreignOwner !== null) throw toError(foreignOwner, "42501");
 
   const hollow = findHollowSchema(installation, await readVersion(client));
@@ -77,7 +77,7 @@ export function findForeignOwner(installation: Installation | undefined): Troubl
   return null;
 }
 
-/** A dump that left out our tables, or what is in them, brings functions, types and triggers, and nothing for them to work with. */
+/** A dump without our tables, or without their rows, restores functions, types and triggers that cannot work. */
 export function findHollowSchema(
   installation: Installation | undefined,
   version: number,
@@ -85,15 +85,15 @@ export function findHollowSchema(
   if (installation === undefined || !installation.isMigrated || version > 0) return null;
   return {
     problem:
-      "Schema account_sync was restored without its tables, or without what was in them: its queue, its journal and the record of its migrations are not there.",
+      "Schema account_sync was restored without its tables, or without their rows: its queue, its journal and the record of its migrations are missing.",
     remedy: `Run this in the database as a superuser, then \`account-sync migrate\` and \`account-sync backfill\`:\ndrop schema account_sync cascade;\ncreate schema account_sync authorization ${quoted(installation.role)};`,
   };
 }
 
 /**
- * Gives the schema and all that is in it to one role, in one statement, which is one transaction: between two of them the
- * triggers would belong to one role and what they write to another. It asks the catalog, so that it fits other versions, too. Writers
- * of the application would wait behind it, so it gives up soon. Short enough for a line of the log.
+ * Makes one role the owner of the schema and of everything in it, in one transaction: between two transactions the triggers would
+ * belong to one role and their tables to another. It reads the catalog, so that it works with other versions, too. Writers of the
+ * application would wait behind it, so its lock timeout is short. Short enough for a line of the log.
  */
 export function changeOfOwner(role: string): string {
   return `do $$
@@ -111,7 +111,7 @@ begin
 end $$;`;
 }
 
-/** As an identifier, ready to be pasted. */
+/** As an identifier that can be pasted. */
 export function quoted(name: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(name) && !RESERVED.has(name)
     ? name

@@ -1,12 +1,12 @@
 /**
- * `options=` of a connection URL: settings that a session starts with, as libpq hands them to the server.
+ * `options=` of a connection URL: settings for the start of a session, in the form of libpq.
  *
- * What is passed on is written anew from what was understood, so that no escape or switch in it reaches into the settings that
- * account-sync appends.
+ * The text for the server is written anew from the settings that were read, so that no escape or switch in it can change the settings
+ * that account-sync appends.
  */
 
 export interface SessionOptions {
-  /** For the startup packet, in front of our own settings: of two that name the same, the server takes the later one. */
+  /** For the startup packet, before our own settings: of two values for one setting, the server uses the later one. */
   readonly text: string;
   /** Predicates of sentences about the URL. */
   readonly problems: readonly string[];
@@ -30,8 +30,8 @@ export const OWN_SETTINGS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * What is right in an ordinary session, and wrong for our statements when it is changed: nulls in arrays would become the text NULL,
- * amounts would be rounded, triggers would look altered or not fire, and sessions or migrations would be cut off.
+ * Settings whose usual value our statements need. With another value, nulls in arrays would become the text NULL, amounts would be rounded,
+ * triggers would look altered or not fire, and sessions or migrations would be terminated.
  */
 export const RELIED_ON: ReadonlySet<string> = new Set([
   "array_nulls",
@@ -52,12 +52,12 @@ export function readSessionOptions(text: string): SessionOptions {
     const why = OWN_SETTINGS.has(setting.name)
       ? "sets itself"
       : RELIED_ON.has(setting.name)
-        ? "relies on as it is"
+        ? "relies on"
         : null;
     if (why === null) words.push(...setting.words);
     else {
       ignored.push(
-        `sets ${setting.name} in options=, which account-sync ${why}: the one in the URL is not taken`,
+        `sets ${setting.name} in options=, which account-sync ${why}: the value in the URL is ignored`,
       );
     }
   }
@@ -65,27 +65,27 @@ export function readSessionOptions(text: string): SessionOptions {
 }
 
 const NOT_UNDERSTOOD =
-  "has options= with something else than settings: write each one as -c name=value, with %20 for a space and %3D for the = in it";
+  "has options= with something that is not a setting: write each setting as -c name=value, with %20 for a space and %3D for the = in it";
 
 interface Setting {
   readonly name: string;
   readonly words: readonly string[];
 }
 
-/** Takes the words of one setting off the front. Null when there is none. */
+/** Removes the words of one setting from the front. Null where they are not a setting. */
 function takeSetting(given: string[]): Setting | null {
   const word = given.shift() ?? "";
   const assignment =
     word === "-c" ? (given.shift() ?? "") : word.replace(/^-c(?=[^-])|^--(?=[^-])/, "");
   const [, name, value] = /^([a-z_][\w.$-]*)=(.*)$/is.exec(assignment) ?? [];
   if (name === undefined) return null;
-  // The words of proxies, such as endpoint=… and project=…, carry no switch and are meant for them.
+  // Words for proxies, such as endpoint=… and project=…, have no switch.
   if (assignment === word) return { name: "", words: [word] };
   const setting = name.toLowerCase().replaceAll("-", "_");
   return { name: setting, words: ["-c", `${setting}=${value}`] };
 }
 
-/** As the server splits them: at white space, and a backslash takes the next character as it is. */
+/** Splits as the server does: at white space; a backslash escapes the next character. */
 function split(text: string): string[] {
   return [...text.matchAll(/(?:\\.|[^\s\\])+/gs)].map(([word]) => word.replaceAll(/\\(.)/gs, "$1"));
 }

@@ -1,4 +1,4 @@
-/** The parameters of a connection URL: what becomes of each one that libpq, node-postgres or another tool knows. */
+/** The parameters of a connection URL: which are used, refused or ignored. */
 
 /** By name, decoded. */
 export type UrlParameters = ReadonlyMap<string, string>;
@@ -21,14 +21,14 @@ const TAKEN: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * [the values that say what happens here anyway, what to do instead of the others]. The others are refused: the session would be
- * another one than the URL asks for.
+ * [the values that match what happens anyway, what to do instead of other values]. Other values are refused, as the session would not be
+ * the one that the URL asks for.
  */
 const NARROWED: Readonly<Record<string, readonly [values: RegExp, instead: string]>> = {
-  sslnegotiation: [/^(?:postgres|direct)$/, "it is postgres or direct"],
+  sslnegotiation: [/^(?:postgres|direct)$/, "it must be postgres or direct"],
   channel_binding: [
     /^(?:disable|prefer)$/,
-    "channel binding can be preferred but not insisted on: use channel_binding=prefer with sslmode=verify-full",
+    "the driver can prefer channel binding, but not enforce it: use channel_binding=prefer with sslmode=verify-full",
   ],
   gssencmode: [/^(?:disable|prefer)$/, "there is no GSSAPI encryption here: use sslmode"],
   target_session_attrs: [
@@ -36,23 +36,23 @@ const NARROWED: Readonly<Record<string, readonly [values: RegExp, instead: strin
     "account-sync writes: name the primary, with target_session_attrs=read-write",
   ],
   load_balance_hosts: [/^disable$/, "name the primary and leave it out"],
-  client_encoding: [/^(?:auto|utf-?8|unicode)$/i, "the driver speaks UTF8 only: leave it out"],
-  encoding: [/^(?:auto|utf-?8|unicode)$/i, "the driver speaks UTF8 only: leave it out"],
+  client_encoding: [/^(?:auto|utf-?8|unicode)$/i, "the driver supports UTF8 only: leave it out"],
+  encoding: [/^(?:auto|utf-?8|unicode)$/i, "the driver supports UTF8 only: leave it out"],
   replication: [/^(?:false|off|no|0)$/, "account-sync needs an ordinary session: leave it out"],
   sslcertmode: [/^allow$/, "leave it out: sslcert and sslkey are sent when the server asks"],
-  sslsni: [/^1$/, "the host's name is always told: leave it out"],
+  sslsni: [/^1$/, "the host's name is always sent: leave it out"],
   sslcompression: [/^0$/, "there is no compression: leave it out"],
   sslcrl: [/^$/, "lists of revoked certificates are not read: leave it out"],
   sslcrldir: [/^$/, "lists of revoked certificates are not read: leave it out"],
-  require_auth: [/^$/, "the method cannot be insisted on: use sslmode=verify-full"],
-  requirepeer: [/^$/, "the server's user cannot be insisted on: leave it out"],
-  hostaddr: [/^$/, "put the address, or a name that leads to it, in the place of the host"],
+  require_auth: [/^$/, "the driver cannot enforce a method: use sslmode=verify-full"],
+  requirepeer: [/^$/, "the driver cannot check the server's user: leave it out"],
+  hostaddr: [/^$/, "use the address, or a name for it, as the host"],
   service: [/^$/, "service files are not read: put host, user and database into the URL"],
   servicefile: [/^$/, "service files are not read: put host, user and database into the URL"],
   passfile: [/^$/, "name the file in the variable PGPASSFILE"],
 };
 
-/** What account-sync decides itself, as its guarantees hang on it. */
+/** Set by account-sync, as its guarantees depend on them. */
 const OURS: ReadonlySet<string> = new Set([
   "application_name",
   "fallback_application_name",
@@ -68,7 +68,7 @@ const OURS: ReadonlySet<string> = new Set([
   "tcp_user_timeout",
 ]);
 
-/** Nothing is lost without them: the driver knows no Kerberos, and reads a URL as libpq does in any case. */
+/** They have no effect: the driver does not support Kerberos, and a URL is always read as by libpq. */
 const MEANINGLESS: ReadonlySet<string> = new Set([
   "gssdelegation",
   "gsslib",
@@ -76,7 +76,7 @@ const MEANINGLESS: ReadonlySet<string> = new Set([
   "uselibpqcompat",
 ]);
 
-/** Of the text behind the `?`. An empty value is none. */
+/** Of the text after the `?`. A parameter with an empty value is left out. */
 export function toParameters(query: string): {
   readonly parameters: UrlParameters;
   readonly problems: readonly string[];
@@ -88,12 +88,12 @@ export function toParameters(query: string): {
     // Nothing of it is repeated: it may be a part of the password.
     if (rawName === "") {
       problems.push(
-        "has something behind the ? that is not name=value: in a password write ? as %3F",
+        "has something after the ? that is not name=value: in a password write ? as %3F",
       );
       continue;
     }
     const name = decode(rawName);
-    // A space, as forms write it; elsewhere a plus is a plus.
+    // In options, + is a space, as in forms; elsewhere it is a plus.
     const value = decode(rawName === "options" ? rawValue.replaceAll("+", " ") : rawValue);
     if (name === null || value === null || value.includes("\0")) {
       problems.push("has a parameter that is not percent-encoded text");
@@ -111,22 +111,22 @@ export function refusalOf(name: string, value: string): string[] {
     const [values, instead] = narrowed;
     return values.test(value) ? [] : [`has ${name}=${toShown(value)}: ${instead}`];
   }
-  // A misspelled one would leave the session without what was meant to protect it.
+  // A misspelled name would leave the session without the protection that was wanted.
   return /^(?:pg)?ssl/i.test(name) && !TAKEN.has(name)
     ? [
-        `has ${toWord(name)}, which libpq does not know: it is sslmode, sslrootcert, sslcert or sslkey`,
+        `has ${toWord(name)}, which libpq does not know: use sslmode, sslrootcert, sslcert or sslkey`,
       ]
     : [];
 }
 
 export function whyIgnored(name: string): string[] {
   if (OURS.has(name))
-    return [`has ${name}, which account-sync decides itself: the one in the URL is not taken`];
+    return [`has ${name}, which account-sync sets itself: the value in the URL is ignored`];
   if (TAKEN.has(name) || MEANINGLESS.has(name) || Object.hasOwn(NARROWED, name)) return [];
-  return [`has ${toWord(name)}, which means nothing to account-sync`];
+  return [`has ${toWord(name)}, which is unknown to account-sync`];
 }
 
-/** A name that was never meant as one may be a part of a password. */
+/** Something that is not a name may be a part of a password. */
 function toWord(name: string): string {
   return /^[a-z_]{2,40}$/i.test(name) ? name : "a parameter of another name";
 }
@@ -135,7 +135,7 @@ function toShown(value: string): string {
   return /^[\w-]{1,30}$/.test(value) ? value : "…";
 }
 
-/** A % that encodes nothing stands for itself. Null: what is encoded is no text. */
+/** A % that encodes nothing is a %. Null where the encoded bytes are not text. */
 export function decode(raw: string): string | null {
   try {
     return decodeURIComponent(raw.replaceAll(/%(?![0-9a-f]{2})/gi, "%25"));

@@ -1,4 +1,4 @@
-/** The backslash commands of the SQL prompt: the handful that everyone types who knows psql, and one sentence about all others. */
+/** The psql commands that the SQL prompt supports, and an error for the others. */
 import type pg from "pg";
 import { sqlOf } from "../db/queries.ts";
 

@@ -1,9 +1,9 @@
 /**
- * Bounds how many connections a server holds, without letting connections that hang keep out the ones that ask: a new connection is
- * always taken, and an older one makes room for it.
+ * Limits the connections of a server so that idle connections do not block new ones: a new connection is always accepted, and an older
+ * one is closed for it.
  *
  * Node's own `maxConnections` refuses the new connection instead. Some hundred sockets that send nothing, opened by a scanner or a broken
- * load balancer, would then keep a health check out, and a supervisor would kill a daemon that works.
+ * load balancer, would then block a health check, and a supervisor would kill a daemon that works.
  */
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
@@ -13,7 +13,7 @@ const KINDS = ["nothing_asked", "still_asking", "kept_alive", "being_answered"] 
 type Kind = (typeof KINDS)[number];
 
 export function limitConnections(server: Server, max: number): void {
-  /** In the order in which they last began or ended something. */
+  /** In the order of their last change. */
   const kinds = new Map<Socket, Kind>();
 
   const note = (socket: Socket, kind: Kind) => {
@@ -40,7 +40,7 @@ function closeOne(kinds: Map<Socket, Kind>, newest: Socket): void {
   for (const kind of KINDS) {
     for (const [socket, itsKind] of kinds) {
       if (itsKind !== kind || socket === newest) continue;
-      // At once, and not when the socket says that it is closed: many connections may come in the same turn of the event loop.
+      // Now, and not at the socket's event `close`: many connections may arrive in the same turn of the event loop.
       kinds.delete(socket);
       socket.destroy();
       return;

@@ -32,7 +32,7 @@ export function createLog(options: {
   readonly level: string;
   readonly format: "json" | "pretty";
   readonly destination?: Writable;
-  /** Applied to texts of ours in lines for people; data, and what programs read, stays as it is. */
+  /** Applied to texts of ours in lines for people. Data, and lines for programs, are not changed. */
   readonly forPerson?: (text: string) => string;
 }): Log {
   const sink = createLineSink(options.destination ?? process.stdout);

@@ -94,7 +94,7 @@ export interface Run {
   readonly error: string | null;
   readonly updated: CountByEntity;
   readonly failed: readonly FailedRows[];
-  /** Goes on by itself in normal operation, so that it is no warning: a parent on its way, a row that is locked for a moment. */
+  /** Resolves itself in normal operation, so it is not a warning: a parent on its way, a row that is locked for a moment. */
   readonly isExpected?: boolean;
 }
 

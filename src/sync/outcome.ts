@@ -68,7 +68,7 @@ export interface Outcome {
   /** Rows whose external id was written or confirmed. */
   readonly updated: CountByEntity;
   readonly failed: readonly FailedRows[];
-  /** Goes on by itself in normal operation: a parent that is on its way, a row that another transaction holds for a moment. */
+  /** Resolves itself in normal operation: a parent that is on its way, a row that another transaction holds for a moment. */
   readonly isExpected?: boolean;
   /** What became of each id that came; only where an answer was accepted. */
   readonly rows?: readonly RowResult[];

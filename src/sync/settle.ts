@@ -61,7 +61,7 @@ export interface Ended {
   readonly delayMs: number;
   readonly countsAsAttempt: boolean;
   readonly blockedBy: string | null;
-  /** Goes on by itself in normal operation. */
+  /** Resolves itself in normal operation. */
   readonly isExpected?: boolean;
   /** A person's word that a create may be sent again, which this send did not use up. */
   readonly keepsRetry: boolean;

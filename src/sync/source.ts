@@ -8,7 +8,7 @@ export interface Source {
   readonly missing: readonly string[];
   has(table: string): boolean;
   hasBranchIds: boolean;
-  /** Whether the database stores any character. */
+  /** Whether the database can store every character. */
   isUnicode: boolean;
   /** Whether the account's key could hold this text; null when any text could. */
   isPossibleId: (id: string) => boolean;

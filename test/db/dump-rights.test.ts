@@ -22,7 +22,7 @@ describe("migrate lets", () => {
     const saidAgain = await migrateSaying(ours.url);
 
     expect(said).toEqual([
-      `Role ${owner.name}, which owns source tables, may read schema account_sync from now on: its pg_dump would fail otherwise`,
+      `Role ${owner.name}, which owns source tables, may now read schema account_sync: otherwise its pg_dump would fail`,
     ]);
     expect(saidAgain).toEqual([]);
     expect(await unreadableTo(owner)).toEqual([]);

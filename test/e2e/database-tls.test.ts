@@ -1,5 +1,5 @@
 /**
- * A PostgreSQL that offers TLS, demands it, or has none, with the right certificate and with wrong ones: every mode of libpq does what
+ * A PostgreSQL that offers TLS, requires it, or has none, with the right certificate and with wrong ones: every mode of libpq does what
  * libpq does, and who has to set something else is told so in a sentence by the real commands.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -68,23 +68,23 @@ describe("a server with a certificate of a provider's authority", () => {
     ["sslmode=require&channel_binding=prefer", "encrypted"],
     [`sslmode=require&sslrootcert=${CA}`, "encrypted"],
     [`sslmode=require&sslrootcert=${CA}`, "encrypted", { host: WRONG_NAME }],
-    [`sslmode=require&sslrootcert=${WRONG_CA}`, /SELF_SIGNED_CERT_IN_CHAIN.*does not hold/s],
+    [`sslmode=require&sslrootcert=${WRONG_CA}`, /SELF_SIGNED_CERT_IN_CHAIN.*does not contain/s],
     [`sslmode=verify-ca&sslrootcert=${CA}`, "encrypted"],
     [`sslmode=verify-ca&sslrootcert=${CA}`, "encrypted", { host: WRONG_NAME }],
-    [`sslmode=verify-ca&sslrootcert=${WRONG_CA}`, /SELF_SIGNED_CERT_IN_CHAIN.*does not hold/s],
+    [`sslmode=verify-ca&sslrootcert=${WRONG_CA}`, /SELF_SIGNED_CERT_IN_CHAIN.*does not contain/s],
     [`sslmode=verify-full&sslrootcert=${CA}`, "encrypted"],
     [
       `sslmode=verify-full&sslrootcert=${CA}`,
       /another name: .*sslmode=verify-ca/s,
       { host: WRONG_NAME },
     ],
-    [`sslmode=verify-full&sslrootcert=${WRONG_CA}`, /SELF_SIGNED_CERT_IN_CHAIN.*does not hold/s],
+    [`sslmode=verify-full&sslrootcert=${WRONG_CA}`, /SELF_SIGNED_CERT_IN_CHAIN.*does not contain/s],
     ["sslmode=verify-full", /SELF_SIGNED_CERT_IN_CHAIN.*add sslrootcert=<file>/s],
     ["sslrootcert=system", /SELF_SIGNED_CERT_IN_CHAIN.*add sslrootcert=<file>/s],
     ["", /refused a session that is not encrypted: .*add sslmode=verify-full/s, { user: TLS_ONLY }],
     ["sslmode=disable", /refused a session that is not encrypted/, { user: TLS_ONLY }],
     [`sslmode=verify-full&sslrootcert=${CA}`, "encrypted", { user: TLS_ONLY }],
-    ["sslmode=require", /wants a client certificate.*Add sslcert/s, { user: WITH_CERTIFICATE }],
+    ["sslmode=require", /requires a client certificate.*Add sslcert/s, { user: WITH_CERTIFICATE }],
     [`sslmode=require&${CLIENT}`, "encrypted", { user: WITH_CERTIFICATE }],
     ["sslmode=require&ssl_min_protocol_version=TLSv1.3", "encrypted"],
   ])("%s: %s (%o)", tryConnection);
@@ -142,9 +142,9 @@ describe("a server without TLS", () => {
   test.each<Row>([
     ["", "clear"],
     ["sslmode=disable", "clear"],
-    ["sslmode=require", /does not offer TLS, and sslmode=require demands it.*sslmode=disable/s],
-    [`sslmode=verify-ca&sslrootcert=${CA}`, /does not offer TLS, and sslmode=verify-ca demands/],
-    ["sslmode=verify-full", /does not offer TLS, and sslmode=verify-full demands it/],
+    ["sslmode=require", /does not offer TLS, which sslmode=require needs.*sslmode=disable/s],
+    [`sslmode=verify-ca&sslrootcert=${CA}`, /does not offer TLS, which sslmode=verify-ca needs/],
+    ["sslmode=verify-full", /does not offer TLS, which sslmode=verify-full needs/],
   ])("%s: %s", tryConnection);
 
   test("is told by `migrate`, which has done nothing then", async () => {
@@ -152,7 +152,7 @@ describe("a server without TLS", () => {
       DATABASE_URL: postgres.url("sslmode=require"),
     });
 
-    expect(said).toMatch(/does not offer TLS, and sslmode=require demands it/);
+    expect(said).toMatch(/does not offer TLS, which sslmode=require needs/);
     expect(code).toBe(1);
   });
 });
@@ -243,7 +243,7 @@ describe("told by the commands", () => {
     });
     expect(found["url_parameters"]).toMatchObject({
       status: "warning",
-      findings: [{ problem: "DATABASE_URL has pgbouncer, which means nothing to account-sync." }],
+      findings: [{ problem: "DATABASE_URL has pgbouncer, which is unknown to account-sync." }],
     });
     // Nothing listens at port 9.
     expect(code).toBe(1);

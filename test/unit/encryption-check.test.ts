@@ -38,8 +38,8 @@ test("each setting has its own findings", () => {
 
   expect(lookAtEncryption({ urls })).toHaveLength(2);
   expect(lookAtUrlParameters({ urls }).map(({ problem }) => problem)).toEqual([
-    "DATABASE_URL has keepalives, which account-sync decides itself: the one in the URL is not taken.",
-    "LISTEN_DATABASE_URL has keepalives, which account-sync decides itself: the one in the URL is not taken.",
+    "DATABASE_URL has keepalives, which account-sync sets itself: the value in the URL is ignored.",
+    "LISTEN_DATABASE_URL has keepalives, which account-sync sets itself: the value in the URL is ignored.",
   ]);
 });
 
