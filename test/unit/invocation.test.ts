@@ -1,8 +1,9 @@
 /** What a text for a person names: calls that can be pasted where the process was started; nothing else is touched. */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { commandNames } from "../../src/commands/command-line.ts";
+import { printLine, printText, toTable } from "../../src/commands/output.ts";
 import {
   findInvocation,
   type Invocation,
@@ -87,6 +88,35 @@ test.each([
 ])("%s in %s", (module, cwd, invocation) => {
   expect(findInvocation({ module, cwd, node: "/n/node" })).toEqual(invocation);
 });
+
+test("a table with data is printed as it was aligned", () => {
+  const table = toTable([
+    ["name", "state"],
+    ["Toko `account-sync sql`", "due"],
+    ["account-sync start failed", "due"],
+  ]);
+
+  const print = () => {
+    for (const line of table) printLine(line);
+  };
+  expect(printed(print)).toBe(`${table.join("\n")}\n`);
+});
+
+test("a text of ours is printed with calls for the folder of this process", () => {
+  expect(printed(() => printText("Run `account-sync doctor`."))).toBe(
+    "Run `npm start -- doctor`.\n",
+  );
+});
+
+function printed(print: () => void): string {
+  const write = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+  try {
+    print();
+    return write.mock.calls.map(([text]) => text).join("");
+  } finally {
+    write.mockRestore();
+  }
+}
 
 /** Lines of the source, without comments. */
 function sourceLines(): { readonly file: string; readonly line: string }[] {
