@@ -1,5 +1,7 @@
 /** The settings: the name, the form and the default of each, and which of them go together. Nothing is read here. */
+
 import { z } from "zod";
+import { whyNotAllowed } from "./customer-api/allowed-url.ts";
 import { readConnectionUrl } from "./db/connection-url.ts";
 import { LANGUAGES } from "./sync/messages.ts";
 
@@ -114,7 +116,8 @@ export const settings = z
           if (URL.canParse(origin) && new URL(origin).origin === origin) continue;
           context.addIssue({
             code: "custom",
-            message: `has "${origin}", which is not an origin like https://api.example.com`,
+            // Not as it was written: it may hold a password.
+            message: `has ${withoutSecrets(origin)}, which is not an origin like https://api.example.com`,
           });
         }
         return origins;
@@ -179,6 +182,15 @@ export const settings = z
         "and CUSTOMER_API_CLIENT_ID are both set: choose the static token or the client credentials",
       );
     }
+    const rules = {
+      insecure: values.CUSTOMER_API_INSECURE,
+      allowedOrigins: values.CUSTOMER_API_ALLOWED_ORIGINS ?? null,
+    };
+    for (const name of ["CUSTOMER_API_URL", "CUSTOMER_API_TOKEN_URL"] as const) {
+      const url = values[name];
+      const why = url === undefined ? null : whyNotAllowed(url, rules);
+      if (why !== null) refuse(name, why);
+    }
     if (
       values.CUSTOMER_API_UNKNOWN_OUTCOME === "lookup" &&
       values.CUSTOMER_API_LOOKUP_PATH === undefined
@@ -208,4 +220,9 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+function withoutSecrets(text: string): string {
+  const url = URL.parse(text);
+  return url === null ? "something" : `"${url.protocol}//${url.host}${url.pathname}"`;
 }

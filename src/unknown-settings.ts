@@ -17,11 +17,14 @@ export interface UnknownSetting {
 }
 
 const OUR_PREFIXES = /^(?:SYNC|CUSTOMER_API|(?:LISTEN_)?DATABASE|HTTP|LOG)_/;
-/** Proxies are settings of every program that speaks HTTP. */
-const NOT_OURS = /^(?:HTTP|HTTPS|NO|ALL)_PROXY$|^(?:NODE|NPM)_/;
+/** Proxies are settings of every program that speaks HTTP; hosting platforms say more than one URL of a database. */
+const NOT_OURS =
+  /^(?:HTTP|HTTPS|NO|ALL)_PROXY$|^(?:NODE|NPM|HTTPS)_|^DATABASE_(?:CONNECTION_POOL_URL|URL_UNPOOLED|PUBLIC_URL|PRIVATE_URL|URL_NON_POOLING)$/;
 
 /** A name with at most this many edits is taken for a misspelled setting, whatever its prefix. */
 export const SLIPS_MAX = 2;
+/** Two edits make another program's name of a short one: SMTP_HOST is not HTTP_HOST. */
+const SHORT_NAME_MAX = 10;
 
 /** @param known every name that is read, including the `_FILE` forms */
 export function findUnknownSettings(
@@ -34,8 +37,10 @@ export function findUnknownSettings(
     if (NOT_OURS.test(upper)) return [];
 
     const { nearest, distance } = findNearest(upper, known);
-    const isNear = distance <= SLIPS_MAX;
-    return isNear || OUR_PREFIXES.test(upper) ? [{ name, nearest, isNear }] : [];
+    const hasOurPrefix = OUR_PREFIXES.test(upper);
+    const isNear =
+      distance <= (hasOurPrefix || upper.length > SHORT_NAME_MAX ? SLIPS_MAX : SLIPS_MAX - 1);
+    return isNear || hasOurPrefix ? [{ name, nearest, isNear }] : [];
   });
 }
 

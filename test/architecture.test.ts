@@ -10,7 +10,13 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "capture/": ["clock.ts", "db/"],
   "queue/": ["clock.ts", "db/"],
-  "sync/": ["clock.ts", "db/", "customer-api/schema.ts", "queue/obstacle.ts"],
+  "sync/": [
+    "clock.ts",
+    "db/",
+    "customer-api/allowed-url.ts",
+    "customer-api/schema.ts",
+    "queue/obstacle.ts",
+  ],
   // What may stop the sending is one list with one order, for whoever finds it.
   "customer-api/": ["queue/obstacle.ts"],
   "db/": ["clock.ts", "operator-error.ts"],
@@ -59,6 +65,7 @@ const PURE = [
   "queue/sending-words.ts",
   "queue/obstacle.ts",
   "capture/notification.ts",
+  "customer-api/allowed-url.ts",
   "customer-api/failure.ts",
   "customer-api/mask.ts",
   "customer-api/schema.ts",

@@ -63,6 +63,8 @@ function toShown(name: string, value: unknown): unknown {
   // The place, without user, password and parameters.
   if (name.endsWith("DATABASE_URL")) return readConnectionUrl(value).connection.place;
   if (isSecret(name)) return HIDDEN;
+  // What follows the path may be a key.
+  if (name.endsWith("_PATH")) return value.replace(/\?.*$/, "?…");
   if (!name.endsWith("_URL")) return value;
   const url = URL.parse(value);
   return url === null ? HIDDEN : `${url.protocol}//${url.host}${url.pathname}`;

@@ -7,6 +7,7 @@
  * only be meant for the rows, and CUSTOMER_API_ALLOWED_ORIGINS bounds where those may point.
  */
 import { z } from "zod";
+import { whyNotAllowed } from "../customer-api/allowed-url.ts";
 import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
 import type { Queryable } from "../db/database.ts";
 import { isStateUnknown, type Obstacle } from "../queue/obstacle.ts";
@@ -357,7 +358,6 @@ function lifetimeOf({ tokenExpiresIn }: Config): number {
   return tokenExpiresIn !== null && tokenExpiresIn > 0 ? tokenExpiresIn : 3600;
 }
 
-/** Customers' data and credentials go only where they may, and not readable on the way. */
 function checked(
   connection: ApiConnection,
   settings: ConnectionSettings,
@@ -367,31 +367,6 @@ function checked(
   const whose =
     connection.configId === null ? "CUSTOMER_API_URL" : `Configuration ${connection.configId}`;
 
-  for (const text of urls) {
-    if (!URL.canParse(text))
-      return {
-        error: `${whose} has a URL that is none: expected something like https://api.example.com`,
-      };
-    const url = new URL(text);
-    if (url.protocol !== "https:" && url.protocol !== "http:") {
-      return {
-        error: `${whose} has a URL with ${url.protocol}//: only https (and http to this machine) is spoken here`,
-      };
-    }
-    if (url.protocol === "http:" && !isLoopback(url.hostname) && !settings.insecure) {
-      return {
-        error: `${whose} points to ${url.origin} over http: use https, or set CUSTOMER_API_INSECURE=true if nobody can listen on the way`,
-      };
-    }
-    if (settings.allowedOrigins !== null && !settings.allowedOrigins.includes(url.origin)) {
-      return {
-        error: `${whose} points to ${url.origin}, which CUSTOMER_API_ALLOWED_ORIGINS does not list`,
-      };
-    }
-  }
-  return connection;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+  const [why] = urls.map((url) => whyNotAllowed(url, settings)).filter((reason) => reason !== null);
+  return why === undefined ? connection : { error: `${whose} ${why}` };
 }

@@ -215,3 +215,18 @@ function refusalOf(environment: Readonly<Record<string, string>>): OperatorError
   }
   throw new Error("nothing was refused");
 }
+
+test.each([
+  ["CUSTOMER_API_URL", "http://api.example.com", /points to http:\/\/api\.example\.com over http/],
+  ["CUSTOMER_API_TOKEN_URL", "http://id.example.com/token", /over http/],
+  [
+    "CUSTOMER_API_ALLOWED_ORIGINS",
+    "https://user:s3cretpw@api.example.com",
+    /"https:\/\/api\.example\.com\/"/,
+  ],
+])("%s=%s is refused before anything is started, without its secrets", (name, value, says) => {
+  const environment = { DATABASE_URL: "postgres://u@127.0.0.1/x", [name]: value };
+
+  expect(() => readConfig(environment)).toThrow(says);
+  expect(() => readConfig(environment)).not.toThrow(/s3cretpw/);
+});

@@ -244,3 +244,11 @@ function refusalOf(environment: Readonly<Record<string, string>>): OperatorError
   }
   throw new Error("nothing was refused");
 }
+
+test.each(
+  "SMTP_HOST SMTP_PORT SFTP_HOST FTP_HOST NTP_HOST TCP_PORT HTTPS_PORT DATABASE_CONNECTION_POOL_URL DATABASE_URL_UNPOOLED DATABASE_PUBLIC_URL DATABASE_PRIVATE_URL".split(
+    " ",
+  ),
+)("%s, which other programs and platforms set, is no misspelled setting", (name) => {
+  expect(unknownSettings({ [name]: "value" })).toEqual([]);
+});
