@@ -46,6 +46,16 @@ describe.skipIf(lacksPgBouncer)("behind PgBouncer", () => {
     expect([...found]).toEqual(["transaction"]);
   });
 
+  test("as two processes on one port, thirty times in a row", async () => {
+    const database = await createDatabase();
+    const url = await startPgBouncer(database.url, { mode: "transaction", processes: 2 });
+
+    const found = new Set<string>();
+    for (let time = 0; time < 30; time += 1) found.add(await findPooling(url));
+
+    expect([...found]).toEqual(["transaction"]);
+  });
+
   test("a session is refused in one sentence with the setting to use", async () => {
     const database = await createDatabase();
     const url = await startPgBouncer(database.url, { mode: "transaction" });

@@ -22,6 +22,8 @@ export interface PgBouncerOptions {
   readonly mode: "session" | "transaction" | "statement";
   /** Server connections that all clients share. Default 8. */
   readonly poolSize?: number;
+  /** On one port, each with a pool of its own, as on a machine of several cores. Default 1. */
+  readonly processes?: number;
   /** Startup settings that are swallowed instead of refused. */
   readonly ignores?: readonly string[];
 }
@@ -49,7 +51,7 @@ afterAll(async () => {
 /** Resolves with the URL of the database behind it. */
 export async function startPgBouncer(
   databaseUrl: string,
-  { mode, poolSize = 8, ignores = [] }: PgBouncerOptions,
+  { mode, poolSize = 8, processes = 1, ignores = [] }: PgBouncerOptions,
 ): Promise<string> {
   const { hostname, port, username, password, pathname } = new URL(databaseUrl);
   const directory = await mkdtemp(join(tmpdir(), "account-sync-pgbouncer-"));
@@ -64,6 +66,7 @@ export async function startPgBouncer(
     pool_mode: mode,
     default_pool_size: poolSize,
     max_client_conn: 200,
+    ...(processes === 1 ? {} : { so_reuseport: 1 }),
     ...(ignores.length === 0 ? {} : { ignore_startup_parameters: ignores.join(",") }),
   };
   await writeFile(
@@ -77,12 +80,14 @@ export async function startPgBouncer(
     ].join("\n"),
   );
 
-  const child = spawn(PROGRAM, [join(directory, "pgbouncer.ini")], {
-    stdio: "ignore",
-    // It refuses to run as root.
-    ...(process.getuid?.() === 0 ? { uid: idOf("-u"), gid: idOf("-g") } : {}),
-  });
-  running.push({ child, directory });
+  for (let started = 0; started < processes; started += 1) {
+    const child = spawn(PROGRAM, [join(directory, "pgbouncer.ini")], {
+      stdio: "ignore",
+      // It refuses to run as root.
+      ...(process.getuid?.() === 0 ? { uid: idOf("-u"), gid: idOf("-g") } : {}),
+    });
+    running.push({ child, directory });
+  }
 
   const url = new URL(databaseUrl);
   url.host = `127.0.0.1:${listenPort}`;
