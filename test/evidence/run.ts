@@ -2,7 +2,7 @@
  * `npm run guarantees`: runs the tests of the fault matrix and writes what they found out into the tables of docs/guarantees.md. Ends
  * with 1, and leaves the document alone, when a test fails or a fault has no evidence.
  *
- * With FAULT_EVIDENCE it runs nothing, and takes the file of a run that had the same variable: `FAULT_EVIDENCE=… npm test`.
+ * With FAULT_EVIDENCE it runs nothing, and takes the file of a run that had the same variable: `FAULT_EVIDENCE=… npm run test:all`.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
