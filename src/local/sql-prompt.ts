@@ -8,6 +8,8 @@
  *     an open quote             is shown by the prompt           ends it, with exit code 1; the statement is not run
  *     Ctrl-C                    drops what was typed, or         cancels the statement that runs and ends it, with
  *                               cancels what runs                exit code 1
+ *
+ * Control characters are made visible where what is printed goes to a terminal, and go on unchanged to a pipe or a file.
  */
 import { createInterface, type Interface } from "node:readline";
 import pg from "pg";
@@ -16,18 +18,20 @@ import { explained } from "../db/explained.ts";
 import { OperatorError } from "../operator-error.ts";
 import { answerCommand } from "./sql-commands.ts";
 import { createStatementReader, type Piece } from "./sql-statements.ts";
+import { escapeControls, toTable } from "./sql-table.ts";
 
 export interface SqlPromptOptions {
   readonly url: string;
   /** A terminal gets prompts. */
   readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean };
-  readonly output: NodeJS.WritableStream;
+  readonly output: Output;
   /** For errors, notices and the like of a pipe, whose output is for a program. Default: `output`. */
-  readonly errors?: NodeJS.WritableStream;
+  readonly errors?: Output;
   /** Aborted by Ctrl-C, where that is a signal: at a terminal that readline reads it is a key. */
   readonly interrupted?: AbortSignal;
 }
 
+type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
 type Rows = pg.QueryArrayResult<(string | null)[]>;
 
 /** Resolves with the exit code: 0, or 1 after an error or a signal that ended it. */
@@ -35,8 +39,9 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   const { url, input, output, interrupted } = options;
   const isTerminal = input.isTTY === true;
   const errors = isTerminal ? output : (options.errors ?? output);
-  const print = (line: string) => output.write(`${line}\n`);
-  const complain = (line: string) => errors.write(`${line}\n`);
+  const show = toShown(output);
+  const print = (line: string) => output.write(`${show(line)}\n`);
+  const complain = (line: string) => errors.write(`${toShown(errors)(line)}\n`);
   const client = new pg.Client({
     ...toConnection(url),
     types: { getTypeParser: () => String },
@@ -66,7 +71,7 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
     interrupted?.addEventListener("abort", onInterrupted);
     if (interrupted?.aborted === true) onInterrupted();
 
-    const isFine = await answerLines({ client, url, readline, print, complain, isTerminal });
+    const isFine = await answerLines({ client, url, readline, print, show, complain, isTerminal });
     interrupted?.removeEventListener("abort", onInterrupted);
     return isFine && isConnected && interrupted?.aborted !== true ? 0 : 1;
   } catch (error) {
@@ -115,11 +120,17 @@ function processOf(client: pg.Client): number | null {
   return (client as pg.Client & { readonly processID: number | null }).processID;
 }
 
+function toShown({ isTTY }: Output): (text: string) => string {
+  return isTTY === true ? escapeControls : (text) => text;
+}
+
 interface Conversation {
   readonly client: pg.Client;
   readonly url: string;
   readonly readline: Interface;
   readonly print: (line: string) => void;
+  /** How a value looks in the output. */
+  readonly show: (text: string) => string;
   readonly complain: (line: string) => void;
   readonly isTerminal: boolean;
 }
@@ -219,48 +230,24 @@ function describeOpen(open: string): string {
 
 async function answerPiece(
   piece: Piece,
-  { client, print, complain }: Conversation,
+  { client, print, show, complain }: Conversation,
 ): Promise<"done" | "left" | "failed"> {
   const query = (text: string, values: readonly unknown[] = []): Promise<Rows> =>
     client.query<(string | null)[]>({ text, values: [...values], rowMode: "array" });
-  const show = (result: Rows) => print(describeResult(result));
+  const printResult = (result: Rows) => {
+    if (result.fields.length > 0) for (const line of toTable(result, show)) print(line);
+    else print([result.command, result.rowCount].filter((part) => part !== null).join(" "));
+  };
   try {
-    if (piece.kind === "command") return await answerCommand(piece.text, { query, print, show });
-    show(await client.query<(string | null)[]>({ text: piece.text, rowMode: "array" }));
+    if (piece.kind === "command") {
+      return await answerCommand(piece.text, { query, print, show: printResult });
+    }
+    printResult(await client.query<(string | null)[]>({ text: piece.text, rowMode: "array" }));
     return "done";
   } catch (error) {
     complain(describeError(error));
     return "failed";
   }
-}
-
-function describeResult(result: pg.QueryArrayResult<(string | null)[]>): string {
-  if (result.fields.length === 0) {
-    return [result.command, result.rowCount].filter((part) => part !== null).join(" ");
-  }
-
-  const count = `(${result.rows.length} ${result.rows.length === 1 ? "row" : "rows"})`;
-  return `${toTable(result)}\n${count}`;
-}
-
-function toTable({ fields, rows }: pg.QueryArrayResult<(string | null)[]>): string {
-  const header = fields.map((field) => field.name);
-  const body = rows.map((row) => row.map((value) => toCell(value)));
-  const widths = header.map((name, column) =>
-    body.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), name.length),
-  );
-
-  const toLine = (cells: readonly string[]) =>
-    cells
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join(" | ")
-      .trimEnd();
-  const ruler = widths.map((width) => "-".repeat(width)).join("-+-");
-  return [toLine(header), ruler, ...body.map(toLine)].join("\n");
-}
-
-function toCell(value: string | null): string {
-  return value === null ? "null" : value.replaceAll("\r", "\\r").replaceAll("\n", "\\n");
 }
 
 function describeError(error: unknown): string {

@@ -3,11 +3,13 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { PassThrough } from "node:stream";
 import { beforeAll, describe, expect, test } from "vitest";
-import { runSqlPrompt, type SqlPromptOptions } from "../../src/local/sql-prompt.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { openPrompt, type PromptGiven, pipeInto } from "../support/sql-prompt.ts";
 
 let database: TestDatabase;
+const pipe = (text: string, given?: PromptGiven) => pipeInto(database.url, text, given);
+const open = (given?: PromptGiven) => openPrompt(database.url, given);
 
 beforeAll(async () => {
   database = await createDatabase({ sourceTables: false });
@@ -154,6 +156,32 @@ describe("the end of the input", () => {
   });
 });
 
+test("one long value does not make every row as long", async () => {
+  const { code, printed } = await pipe(
+    "select case when g = 1 then repeat('x', 1000000) end as v, g from generate_series(1, 1000) g;",
+  );
+
+  expect(printed).toMatch(/^x{1000000} \| 1$/m);
+  expect(printed.length).toBeLessThan(1_300_000);
+  expect(code).toBe(0);
+});
+
+test("control characters are made visible at a terminal, and go on unchanged to a pipe", async () => {
+  const script = `
+    do $$ begin raise notice '%', E'\\x1b[1m'; end $$;
+    select E'\\x1b[2J' as "\x1b[3m";
+    listen bell; select pg_notify('bell', E'\\x1b[4m');
+    select E'\\x1b[5m'::int;`;
+
+  const piped = await pipe(script);
+  const shown = await pipe(script, { isShownAtTerminal: true });
+
+  for (const number of [1, 2, 3, 4, 5]) expect(piped.printed).toContain(`\x1b[${number}`);
+  expect(shown.printed.replaceAll(/^-+$/gm, "")).toBe(
+    piped.printed.replaceAll("\x1b", "\\x1b").replaceAll(/^-+$/gm, ""),
+  );
+});
+
 describe("Ctrl-C", () => {
   const isRunning = () =>
     eventually(async () =>
@@ -223,26 +251,3 @@ test("a server that accepts and never answers is given up", async () => {
   expect(printed).toMatch(/^ERROR: .*does not answer/);
   expect(code).toBe(1);
 });
-
-async function pipe(
-  text: string,
-  options: { readonly isTTY?: boolean; readonly url?: string } = {},
-): Promise<{ code: number; printed: string }> {
-  const prompt = open(options);
-  prompt.input.end(text);
-  return { code: await prompt.code, printed: prompt.printed() };
-}
-
-function open({
-  isTTY = false,
-  ...options
-}: Partial<SqlPromptOptions> & { readonly isTTY?: boolean }) {
-  const input = Object.assign(new PassThrough(), { isTTY });
-  const output = new PassThrough();
-  let printed = "";
-  output.on("data", (chunk) => {
-    printed += chunk;
-  });
-  const code = runSqlPrompt({ url: database.url, ...options, input, output });
-  return { input, code, printed: () => printed };
-}
