@@ -15,6 +15,7 @@ const HELP = [
   "  \\d <name>      what one has: columns, indexes, constraints, triggers; * stands for any characters",
   "  \\?             this list",
   "  \\q             leaves",
+  "COPY from STDIN or to STDOUT needs psql.",
 ];
 
 /** Kinds of pg_class. */
@@ -26,7 +27,7 @@ export async function answerCommand(
   text: string,
   { query, print, show }: CommandParts,
 ): Promise<"done" | "left"> {
-  const [, name = "", pattern = ""] = /^\\([A-Za-z]+|\S?)\+?\s*(.*?)[\s;]*$/.exec(text) ?? [];
+  const [, name = "", pattern = ""] = /^\\([A-Za-z]+|\S?)\+?\s*(.*?)[\s;]*$/s.exec(text) ?? [];
   switch (name) {
     case "q":
       return "left";

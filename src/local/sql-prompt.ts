@@ -124,6 +124,9 @@ function toShown({ isTTY }: Output): (text: string) => string {
   return isTTY === true ? escapeControls : (text) => text;
 }
 
+const NEEDS_PSQL =
+  "COPY through the connection (STDIN, STDOUT) needs psql; here, insert and select do the same.";
+
 interface Conversation {
   readonly client: pg.Client;
   readonly url: string;
@@ -192,7 +195,7 @@ async function answerLines(conversation: Conversation): Promise<boolean> {
     );
     return false;
   }
-  return (await answer({ kind: "statement", text: reader.rest })) !== "failed";
+  return (await answer(reader.rest)) !== "failed";
 }
 
 /** Words that stand for a command when they are all there is on a line, as in psql. */
@@ -223,6 +226,8 @@ function describeOpen(open: string): string {
       return "a comment (/*)";
     case "(":
       return "parentheses";
+    case "begin":
+      return "a body (begin atomic)";
     default:
       return `a dollar quote (${open})`;
   }
@@ -232,21 +237,35 @@ async function answerPiece(
   piece: Piece,
   { client, print, show, complain }: Conversation,
 ): Promise<"done" | "left" | "failed"> {
-  const query = (text: string, values: readonly unknown[] = []): Promise<Rows> =>
-    client.query<(string | null)[]>({ text, values: [...values], rowMode: "array" });
+  const query = async (text: string, values?: readonly unknown[]): Promise<Rows> =>
+    await client.query<(string | null)[]>({
+      text,
+      ...(values === undefined ? {} : { values: [...values] }),
+      rowMode: "array",
+    });
   const printResult = (result: Rows) => {
     if (result.fields.length > 0) for (const line of toTable(result, show)) print(line);
     else print([result.command, result.rowCount].filter((part) => part !== null).join(" "));
   };
+  let isCopy = piece.kind === "copy";
+  const onCopy = () => {
+    isCopy = true;
+  };
+  client.connection.on("copyInResponse", onCopy).on("copyOutResponse", onCopy);
   try {
     if (piece.kind === "command") {
       return await answerCommand(piece.text, { query, print, show: printResult });
     }
-    printResult(await client.query<(string | null)[]>({ text: piece.text, rowMode: "array" }));
+    const result = isCopy ? null : await query(piece.text);
+    if (result === null || isCopy) throw new Error(NEEDS_PSQL);
+    // An array where the server saw several statements in what is one here (with standard_conforming_strings off).
+    for (const one of [result].flat()) printResult(one);
     return "done";
   } catch (error) {
-    complain(describeError(error));
+    complain(isCopy ? `ERROR: ${NEEDS_PSQL}` : describeError(error));
     return "failed";
+  } finally {
+    client.connection.off("copyInResponse", onCopy).off("copyOutResponse", onCopy);
   }
 }
 

@@ -4,21 +4,30 @@
  */
 export type Piece =
   | { readonly kind: "statement"; readonly text: string }
+  /** A COPY from or to the client, which the server would answer with more than rows. */
+  | { readonly kind: "copy"; readonly text: string }
   | { readonly kind: "command"; readonly text: string };
 
 export interface StatementReader {
   /** One line, without its end. */
   feed(line: string): Piece[];
-  /** What the lines so far have left open; null when nothing is: a quote, `(`, a comment, or `;` for a statement without an end. */
+  /**
+   * What the lines so far have left open; null when nothing is: a quote, `(`, a comment, `begin` for a body that BEGIN ATOMIC began, or `;`
+   * for a statement without an end.
+   */
   readonly open: string | null;
   /** The statement that has not ended. */
-  readonly rest: string;
+  readonly rest: Piece;
   clear(): void;
 }
 
+/** What PostgreSQL takes for white space: less than JavaScript does. */
+const SPACE = /[ \t\n\r\f\v]/;
+const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 /** A `$` after these belongs to a name. */
 const NAME_CHARACTER = /[\w$\u0080-\uffff]/;
+const COMMENT = /--[^\r\n]*/y;
 
 export function createStatementReader(): StatementReader {
   let text = "";
@@ -27,9 +36,18 @@ export function createStatementReader(): StatementReader {
   /** `'`, `"`, `e'` (with backslash escapes), a dollar quote, or `/*`. */
   let quote: string | null = null;
   let commentDepth = 0;
+  let firstWord = "";
+  let lastWord = "";
+  let isCopy = false;
+  /** Of BEGIN ATOMIC and of each CASE in it: END ends both. */
+  let bodyDepth = 0;
 
   const clear = () => {
     text = "";
+    firstWord = "";
+    lastWord = "";
+    isCopy = false;
+    bodyDepth = 0;
     hasContent = false;
     parentheses = 0;
     quote = null;
@@ -56,17 +74,28 @@ export function createStatementReader(): StatementReader {
 
   /** The same outside of everything; what it opens is remembered. */
   function readPlain(line: string, at: number): number {
-    if (line.startsWith("--", at)) return line.length - at;
+    if (line.startsWith("--", at)) {
+      COMMENT.lastIndex = at;
+      return COMMENT.exec(line)?.[0].length ?? 2;
+    }
     if (line.startsWith("/*", at)) {
       quote = "/*";
       commentDepth = 1;
       return 2;
     }
     const character = line[at] ?? "";
-    if (character.trim() !== "") hasContent = true;
+    if (!SPACE.test(character)) hasContent = true;
+    WORD.lastIndex = at;
+    const word = WORD.exec(line)?.[0];
+    if (word !== undefined) {
+      noteWord(word.toLowerCase());
+      return word.length;
+    }
     switch (character) {
       case "'":
-        quote = /(?:^|[^\w$])[eE]$/.test(line.slice(Math.max(0, at - 2), at)) ? "e'" : "'";
+        quote = /(?:^|[^\w$\u0080-\uffff])[eE]$/.test(line.slice(Math.max(0, at - 2), at))
+          ? "e'"
+          : "'";
         return 1;
       case '"':
         quote = '"';
@@ -89,6 +118,21 @@ export function createStatementReader(): StatementReader {
     }
   }
 
+  function noteWord(word: string): void {
+    if (firstWord === "") firstWord = word;
+    if (bodyDepth > 0) {
+      if (word === "case") bodyDepth += 1;
+      else if (word === "end") bodyDepth -= 1;
+    } else if (firstWord === "create" && lastWord === "begin" && word === "atomic") {
+      bodyDepth = 1;
+    } else if (firstWord === "copy" && parentheses === 0 && /^(?:from|to)$/.test(lastWord)) {
+      isCopy ||= word === "stdin" || word === "stdout";
+    }
+    lastWord = word;
+  }
+
+  const toStatement = (): Piece => ({ kind: isCopy ? "copy" : "statement", text });
+
   return {
     feed(given) {
       const line = `${given}\n`;
@@ -98,8 +142,8 @@ export function createStatementReader(): StatementReader {
           pieces.push({ kind: "command", text: line.slice(at).trim() });
           return pieces;
         }
-        if (quote === null && line[at] === ";" && parentheses === 0) {
-          if (hasContent) pieces.push({ kind: "statement", text });
+        if (quote === null && line[at] === ";" && parentheses === 0 && bodyDepth === 0) {
+          if (hasContent) pieces.push(toStatement());
           clear();
           at += 1;
           continue;
@@ -114,10 +158,11 @@ export function createStatementReader(): StatementReader {
     get open() {
       if (quote !== null) return quote === "e'" ? "'" : quote;
       if (parentheses > 0) return "(";
+      if (bodyDepth > 0) return "begin";
       return hasContent ? ";" : null;
     },
     get rest() {
-      return text;
+      return toStatement();
     },
     clear,
   };

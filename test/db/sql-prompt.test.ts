@@ -70,6 +70,12 @@ test("at a terminal an error is shown and the prompt goes on, until \\q", async 
   expect(code).toBe(0);
 });
 
+test("\\? says what needs psql", async () => {
+  const { printed } = await pipe("\\?");
+
+  expect(printed).toContain("COPY from STDIN or to STDOUT needs psql.");
+});
+
 test("notifications are shown", async () => {
   const { printed } = await pipe("listen bell; select pg_notify('bell', 'ding');");
 
@@ -154,6 +160,57 @@ describe("the end of the input", () => {
     expect(typed.code).toBe(0);
     expect(await database.query("select to_regclass('typed') as typed")).toEqual([{ typed: null }]);
   });
+});
+
+test("a function whose body is statements is created whole", async () => {
+  const { code, printed } = await pipe(`
+    create function body(g int) returns int begin atomic
+      select 1;
+      select case when g = 1 then case when true then 41 end else 2 end + 1;
+    end;
+    select body(1) as answer;`);
+
+  expect(printed).toMatch(/answer\n-+\n42\n/);
+  expect(code).toBe(0);
+});
+
+describe("COPY through the connection", () => {
+  test.each([
+    "copy pg_class to stdout;",
+    "COPY (select 1) TO StdOut WITH (FORMAT csv)",
+    "begin; create temporary table t (a int); copy t from stdin;\n1\n\\.\n",
+    "copy nowhere from\nstdin;",
+    // Here the server sees two statements where the prompt sees a string.
+    "set standard_conforming_strings = off; select 'a\\'' ; copy pg_class to stdout --';",
+    "set standard_conforming_strings = off; create temporary table t (a int); select 'a\\'' ; copy t from stdin --';",
+  ])("%s is one sentence, and ends a pipe", async (statement) => {
+    const errors = new PassThrough();
+    const script = open({ errors });
+    script.input.end(`${statement}\nselect 'after';`);
+
+    expect(await script.code).toBe(1);
+    expect(String(errors.read())).toMatch(/^(?:WARNING: .*\n)*ERROR: COPY through[^\n]*\n$/);
+    expect(script.printed()).not.toContain("after");
+  });
+
+  test("at a terminal the prompt goes on", async () => {
+    const { code, printed } = await pipe("copy pg_class to stdout;\nselect 6 * 7 as answer;\n", {
+      isTTY: true,
+    });
+
+    expect(printed).toContain("ERROR: COPY through");
+    expect(printed).toMatch(/answer\s+-+\s+42/);
+    expect(code).toBe(0);
+  });
+});
+
+test("several results of what is one statement to the prompt are all shown", async () => {
+  const { code, printed } = await pipe(
+    "set standard_conforming_strings = off; select 'a\\'' as one; select 2 as two --';",
+  );
+
+  expect(printed).toMatch(/one\n[\s\S]*two\n-+\n2\n/);
+  expect(code).toBe(0);
 });
 
 test("one long value does not make every row as long", async () => {

@@ -26,6 +26,34 @@ test.each<[string, string[], string | null]>([
     ["create rule r as on insert to t do (select 1; select 2)"],
     null,
   ],
+  [
+    "create function f() returns int begin atomic select 1; select case when true then 2 end; end; select 3;",
+    [
+      "create function f() returns int begin atomic select 1; select case when true then 2 end; end",
+      " select 3",
+    ],
+    null,
+  ],
+  [
+    "CREATE PROCEDURE p() BEGIN /* ; */ ATOMIC select (case 1 when 1 then case 2 when 2 then 3 end end); END;",
+    [
+      "CREATE PROCEDURE p() BEGIN /* ; */ ATOMIC select (case 1 when 1 then case 2 when 2 then 3 end end); END",
+    ],
+    null,
+  ],
+  ["create function f() begin atomic select 1;", [], "begin"],
+  ["begin; select 1; end;", ["begin", " select 1", " end"], null],
+  ["begin atomic; select 1;", ["begin atomic", " select 1"], null],
+  ["select case 1 when 1 then 2 end;", ["select case 1 when 1 then 2 end"], null],
+  [
+    "select 1 -- a comment; ends at\r, as the server has it;",
+    ["select 1 -- a comment; ends at\r, as the server has it"],
+    null,
+  ],
+  ["select 1 -- not; at\u2028;", [], ";"],
+  ["select éE'a\\';", ["select éE'a\\'"], null],
+  ["\u00a0;", ["\u00a0"], null],
+  ["\\d m_account\r", ["\\d m_account"], null],
   ["select (1", [], "("],
   ["select 'open;", [], "'"],
   ["select E'open;", [], "'"],
@@ -45,6 +73,25 @@ test.each<[string, string[], string | null]>([
 
   expect(reader.feed(line).map(({ text }) => text)).toEqual(pieces);
   expect(reader.open).toBe(open);
+});
+
+test.each([
+  ["copy t to stdout;", "copy"],
+  ["COPY t (a, b) FROM StdIn WITH (FORMAT csv);", "copy"],
+  ["/* ; */ copy (select 'from' from t) to /* the */ STDOUT;", "copy"],
+  ["copy t from stdin where a > 1;", "copy"],
+  ["copy t to '/tmp/stdout';", "statement"],
+  ["copy stdout to program 'cat';", "statement"],
+  ["copy (select a from stdin) to '/tmp/t';", "statement"],
+  ["select * from stdin;", "statement"],
+  ["select 'copy t to stdout';", "statement"],
+])("%s is a %s", (line, kind) => {
+  const reader = createStatementReader();
+
+  expect(reader.feed(line).map((piece) => piece.kind)).toEqual([kind]);
+
+  reader.feed(line.slice(0, -1));
+  expect(reader.rest.kind).toBe(kind);
 });
 
 test("what is open goes on over lines, and is forgotten when it is cleared", () => {
