@@ -15,6 +15,7 @@ const HELP = [
   "  \\d <name>      what one has: columns, indexes, constraints, triggers; * stands for any characters",
   "  \\?             this list",
   "  \\q             leaves",
+  "In a pipe or from a file the first error ends it with exit code 1, and nothing after it runs.",
   "COPY from STDIN or to STDOUT needs psql.",
 ];
 

@@ -8,14 +8,18 @@
  *     an open quote             is shown by the prompt           ends it, with exit code 1; the statement is not run
  *     Ctrl-C                    drops what was typed, or         cancels the statement that runs and ends it, with
  *                               cancels what runs                exit code 1
+ *     a line                    ends where readline ends it,     ends at LF alone; every other byte is kept
+ *                               at CR, U+2028 and U+2029, too
  *
  * Control characters are made visible where what is printed goes to a terminal, and go on unchanged to a pipe or a file.
  */
-import { createInterface, type Interface } from "node:readline";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import pg from "pg";
 import { parseConnectionUrl } from "../db/connection-url.ts";
 import { explained } from "../db/explained.ts";
 import { OperatorError } from "../operator-error.ts";
+import { readPipedLines } from "./piped-lines.ts";
 import { answerCommand } from "./sql-commands.ts";
 import { createStatementReader, type Piece } from "./sql-statements.ts";
 import { escapeControls, toTable } from "./sql-table.ts";
@@ -23,7 +27,7 @@ import { escapeControls, toTable } from "./sql-table.ts";
 export interface SqlPromptOptions {
   readonly url: string;
   /** A terminal gets prompts. */
-  readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly input: Readable & { readonly isTTY?: boolean };
   readonly output: Output;
   /** For errors, notices and the like of a pipe, whose output is for a program. Default: `output`. */
   readonly errors?: Output;
@@ -46,7 +50,8 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
     ...toConnection(url),
     types: { getTypeParser: () => String },
   });
-  let endInput = () => {};
+  const ending = new AbortController();
+  const endInput = () => ending.abort();
   let isConnected = true;
 
   client.on("notification", ({ channel, payload }) => print(`NOTIFY ${channel}, '${payload}'`));
@@ -61,9 +66,6 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
     await client.connect().catch((error: unknown) => {
       throw explained(error, url);
     });
-    // Not before: readline starts to read at once, and lines nobody waits for yet are lost.
-    const readline = createInterface({ input, output, terminal: isTerminal });
-    endInput = () => readline.close();
     const onInterrupted = () => {
       endInput();
       void cancel(client, url);
@@ -71,7 +73,17 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
     interrupted?.addEventListener("abort", onInterrupted);
     if (interrupted?.aborted === true) onInterrupted();
 
-    const isFine = await answerLines({ client, url, readline, print, show, complain, isTerminal });
+    const isFine = await answerLines({
+      client,
+      url,
+      input,
+      output,
+      ended: ending.signal,
+      print,
+      show,
+      complain,
+      isTerminal,
+    });
     interrupted?.removeEventListener("abort", onInterrupted);
     return isFine && isConnected && interrupted?.aborted !== true ? 0 : 1;
   } catch (error) {
@@ -130,7 +142,10 @@ const NEEDS_PSQL =
 interface Conversation {
   readonly client: pg.Client;
   readonly url: string;
-  readonly readline: Interface;
+  readonly input: Readable;
+  readonly output: Output;
+  /** Aborted when nothing more is to be read and run. */
+  readonly ended: AbortSignal;
   readonly print: (line: string) => void;
   /** How a value looks in the output. */
   readonly show: (text: string) => string;
@@ -138,23 +153,26 @@ interface Conversation {
   readonly isTerminal: boolean;
 }
 
-/** False when an error ended it. */
+/** False when an error or a signal ended it. */
 async function answerLines(conversation: Conversation): Promise<boolean> {
-  const { client, url, readline, print, complain, isTerminal } = conversation;
+  const { client, url, input, output, ended, print, complain, isTerminal } = conversation;
+  if (ended.aborted) return false;
   const reader = createStatementReader();
+  const readline = isTerminal ? createInterface({ input, output, terminal: true }) : null;
   let isOpen = true;
   let isRunning = false;
 
-  readline.on("close", () => {
+  ended.addEventListener("abort", () => readline?.close());
+  readline?.on("close", () => {
     isOpen = false;
   });
   const prompt = () => {
-    if (isTerminal && isOpen) {
-      readline.setPrompt(toPrompt(reader.open));
-      readline.prompt();
+    if (isOpen) {
+      readline?.setPrompt(toPrompt(reader.open));
+      readline?.prompt();
     }
   };
-  readline.on("SIGINT", () => {
+  readline?.on("SIGINT", () => {
     print("^C");
     if (isRunning) return void cancel(client, url);
     reader.clear();
@@ -174,16 +192,17 @@ async function answerLines(conversation: Conversation): Promise<boolean> {
   }
   prompt();
 
-  for await (const line of readline) {
+  for await (const line of readline ?? readPipedLines(input, ended)) {
     const pieces = reader.open === null ? toPieces(line) : null;
     for (const piece of pieces ?? reader.feed(line)) {
       const outcome = await answer(piece);
       if (outcome === "left") return true;
-      if (outcome === "failed" && !isTerminal) return false;
+      if (ended.aborted || (outcome === "failed" && !isTerminal)) return false;
     }
     prompt();
   }
 
+  if (ended.aborted) return false;
   if (reader.open === null) return true;
   if (isTerminal) {
     print("\nThe unfinished statement was not run.");

@@ -70,9 +70,10 @@ test("at a terminal an error is shown and the prompt goes on, until \\q", async 
   expect(code).toBe(0);
 });
 
-test("\\? says what needs psql", async () => {
+test("\\? says that the first error ends a pipe, and what needs psql", async () => {
   const { printed } = await pipe("\\?");
 
+  expect(printed).toContain("the first error ends it with exit code 1, and nothing after it runs.");
   expect(printed).toContain("COPY from STDIN or to STDOUT needs psql.");
 });
 
@@ -276,6 +277,20 @@ describe("Ctrl-C", () => {
 
     expect(await script.code).toBe(1);
     expect(script.printed()).toMatch(/^ERROR 57014: .*\n$/);
+  });
+
+  test("in a pipe drops the statement that has not ended", async () => {
+    const interrupted = new AbortController();
+    const script = open({ interrupted: interrupted.signal });
+    script.input.write("select 1 as one;\ncreate table never_ended (id int)\n");
+    await eventually(() => expect(script.printed()).toContain("(1 row)"));
+
+    interrupted.abort();
+
+    expect(await script.code).toBe(1);
+    expect(await database.query("select to_regclass('never_ended') as found")).toEqual([
+      { found: null },
+    ]);
   });
 });
 
