@@ -5,6 +5,7 @@
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { toShellWord } from "./call-on.ts";
 
 export type Invocation =
   /** From a checkout, in its folder: `npm start -- <command>`. */
@@ -48,10 +49,10 @@ export function toPasteableCall(
   invocation: Invocation,
   { quietly = false }: { readonly quietly?: boolean } = {},
 ): string {
-  const [, command = "", rest = ""] = /^account-sync (\S+)(.*)$/.exec(call) ?? [];
+  const [, command = "", rest = ""] = /^account-sync (\S+)(.*)$/s.exec(call) ?? [];
   if (invocation.by === "name" || command === "") return call;
   if (invocation.by === "script") {
-    const words = [invocation.node, invocation.script].map(quote).join(" ");
+    const words = [invocation.node, invocation.script].map(toShellWord).join(" ");
     return `${words} ${command}${rest}`;
   }
   const silent = quietly ? " --silent" : "";
@@ -67,10 +68,6 @@ export function toPasteableCall(
 
 function afterSeparator(rest: string): string {
   return rest === "" ? "" : ` --${rest}`;
-}
-
-function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 /** Looked at once, at the start: later the folder may have been removed, and could not be named any more. */

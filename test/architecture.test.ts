@@ -11,6 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "capture/": ["clock.ts", "db/"],
   "queue/": ["clock.ts", "db/"],
   "sync/": [
+    "call-on.ts",
     "clock.ts",
     "db/",
     "customer-api/allowed-url.ts",
@@ -43,6 +44,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Pure: types, each other, and libraries that do no I/O. */
 const PURE = [
+  "call-on.ts",
   "edit-distance.ts",
   "environment.ts",
   "missing-database.ts",

@@ -1,4 +1,5 @@
 /** What to do about one account in its state: a sentence, and commands that work in this state. Pure. */
+import { callOn } from "../call-on.ts";
 import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, isStopped } from "../queue/sending-words.ts";
@@ -61,7 +62,7 @@ function adviseOnUnknown(facts: AccountFacts, sending: Sending): Advice {
   return facts.isThere
     ? {
         says: "It has not changed since the first migrate, so it is not sent by itself. Send it:",
-        commands: [`account-sync sync ${facts.id}`],
+        commands: [callOn("sync", facts.id)],
       }
     : { says: "There is no such account in m_account either: check the id.", commands: [] };
 }
@@ -74,7 +75,7 @@ function adviseOnClean({ id, isThere, wasSynced }: AccountFacts): Advice {
   if (!isThere) return { says: "It is gone from m_account: nothing is to be sent.", commands: [] };
   return wasSynced
     ? { says: "Nothing has to be done: the API has the data that was captured last.", commands: [] }
-    : { says: "It has never been sent. Send it:", commands: [`account-sync sync ${id}`] };
+    : { says: "It has never been sent. Send it:", commands: [callOn("sync", id)] };
 }
 
 /** @param otherwise the advice while nothing stops the sending */
@@ -84,13 +85,13 @@ function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Ad
   return sending.obstacle.by === "no_daemon"
     ? {
         says: "No daemon runs, so nothing is sent by itself. Start one, or send this account alone:",
-        commands: ["account-sync start", `account-sync sync ${id}`],
+        commands: ["account-sync start", callOn("sync", id)],
       }
     : { says: remedy === null ? line : `${line} ${remedy}`, commands: [] };
 }
 
 function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Sending): Advice {
-  const retry = `account-sync retry ${id}`;
+  const retry = callOn("retry", id);
   const thenStart = sending.obstacle?.by === "no_daemon" ? ["account-sync start"] : [];
   if (!isThere) {
     return {
@@ -101,7 +102,7 @@ function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Send
   return {
     says: PARKED[errorClass ?? "validation"],
     commands: [
-      ...(errorClass === "validation" ? [`account-sync preview ${id}`] : []),
+      ...(errorClass === "validation" ? [callOn("preview", id)] : []),
       retry,
       ...thenStart,
     ],
@@ -153,13 +154,13 @@ function adviseOnBlocked(facts: AccountFacts, sending: Sending): Advice {
     case "clean":
       return {
         says: `Its parent ${parent.id} has no external id and is not in the queue. Send the parent; a running daemon then sends this account by itself:`,
-        commands: [`account-sync sync ${parent.id}`],
+        commands: [callOn("sync", parent.id)],
       };
     case "parked":
     case "blocked":
       return {
         says: `Its parent ${parent.id} is ${parent.state} itself. See what to do about the parent; a running daemon then sends this account by itself:`,
-        commands: [`account-sync status ${parent.id}`],
+        commands: [callOn("status", parent.id)],
       };
     case "waiting":
     case "due":

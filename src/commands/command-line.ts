@@ -23,7 +23,9 @@ export interface Surroundings {
  * (see consumed-options.ts) counts, too.
  */
 export function isForJson(argv: readonly string[], environment: Environment): boolean {
-  return argv.includes("--json") || findConsumedOption(["--json"], argv, environment) !== null;
+  return (
+    optionsOf(argv).includes("--json") || findConsumedOption(["--json"], argv, environment) !== null
+  );
 }
 
 /** Resolves with the exit code of the command. Rejects with what went wrong. */
@@ -56,10 +58,21 @@ export function commandNames(): string[] {
  * stands, so it is dealt with before (`isForJson`), and commander knows it for the help only.
  */
 function withDefaultCommand(given: readonly string[]): string[] {
-  const args = given.filter((arg) => arg !== "--json");
-  const isAboutUs = args.some((arg) => ["-h", "--help", "-V", "--version"].includes(arg));
+  const options = optionsOf(given);
+  const isAboutUs = options.some((arg) => ["-h", "--help", "-V", "--version"].includes(arg));
+  const args = [
+    ...options.filter((arg) => arg !== "--json"),
+    // An id may have the form of an option.
+    ...given.slice(options.length),
+  ];
   const hasCommand = args.some((arg) => !arg.startsWith("-"));
   return hasCommand || isAboutUs ? args : ["start", ...args];
+}
+
+/** What stands before `--`: everything after it is taken as it is. */
+function optionsOf(args: readonly string[]): readonly string[] {
+  const separator = args.indexOf("--");
+  return separator === -1 ? args : args.slice(0, separator);
 }
 
 function createProgram(

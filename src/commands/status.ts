@@ -1,4 +1,5 @@
 /** `status`: the queue at a glance, or everything about one account. */
+import { callOn } from "../call-on.ts";
 import type { Config } from "../config.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { callForPerson, forPerson } from "../invocation.ts";
@@ -209,7 +210,7 @@ function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[
     facts.push(["why", `${account.error_class ?? ""}: ${forPerson(account.error)}`]);
   const warnings = account.history[0]?.warnings ?? 0;
   if (warnings > 0) {
-    const tells = isThere ? `: ${callForPerson(`account-sync preview ${id}`)} tells them` : "";
+    const tells = isThere ? `: ${callForPerson(callOn("preview", id))} tells them` : "";
     facts.push(["warnings", `${warnings} at the last try${tells}`]);
   }
   if (account.attempts > 0) facts.push(["failed tries", String(account.attempts)]);

@@ -1,3 +1,4 @@
+import { callOn } from "../call-on.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim } from "../queue/queue.ts";
@@ -341,9 +342,9 @@ function whyParentIsAwaited(parentId: string, state: ParentState): string {
     case "on its way":
       return "which has no external id yet";
     case "parked":
-      return `which is parked; \`account-sync status ${parentId}\` says why`;
+      return `which is parked; \`${callOn("status", parentId)}\` says why`;
     case "not asked for":
-      return `which has no external id and is not in the queue; \`account-sync sync ${parentId}\` sends it`;
+      return `which has no external id and is not in the queue; \`${callOn("sync", parentId)}\` sends it`;
     case "missing":
       return "which is not in m_account; correct the parent of this account";
     default:

@@ -41,6 +41,7 @@ test("--json counts wherever it stands, and where npm took it", () => {
   expect(isForJson(["node", "main.ts", "status", "--json"], {})).toBe(true);
   expect(isForJson(["node", "main.ts", "status"], byNpm)).toBe(true);
   expect(isForJson(["node", "main.ts", "status"], {})).toBe(false);
+  expect(isForJson(["node", "main.ts", "status", "--", "--json"], {})).toBe(false);
   expect(isForJson(["node", "main.ts"], { npm_config_json: "true" })).toBe(false);
 });
 
