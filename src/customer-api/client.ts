@@ -482,6 +482,7 @@ function unrecognised(answer: HttpAnswer, json: unknown, context: Context): Fail
     message: toOneLine(
       `${context.what} answered ${answer.status} without the sections of an answer: ${said || describeBody(answer)}`,
     ),
+    ownWords: `${context.what} answered ${answer.status} without the sections of an answer`,
     retryAfterMs: null,
   });
 }
@@ -530,6 +531,7 @@ function judgeRefusal(answer: HttpAnswer, context: Context): Failed {
   return failed({
     ...toFailure(verdict, answer.status),
     message: withHint(`${context.what} answered ${answer.status}: ${said}`, verdict),
+    ownWords: withHint(`${context.what} answered ${answer.status}`, verdict),
     retryAfterMs: retryAfterMs(answer.header("retry-after"), serverNow(answer)),
   });
 }
@@ -540,7 +542,9 @@ function judgeBreak(broken: HttpBreak, context: Context): Failed {
     const verdict = statusVerdict(broken.status);
     return failed({
       ...toFailure(verdict, broken.status),
-      message: withHint(`${context.what} answered ${broken.status}, its body broke off`, verdict),
+      ...inOwnWords(
+        withHint(`${context.what} answered ${broken.status}, its body broke off`, verdict),
+      ),
       retryAfterMs: retryAfterMs(broken.header("retry-after"), serverNow(broken)),
     });
   }
@@ -552,7 +556,7 @@ function judgeBreak(broken: HttpBreak, context: Context): Failed {
     ...failure,
     // A send that was stopped is not the account's fault.
     ...(broken.code === "GIVEN_UP" ? { countsAsAttempt: false, isGivenUp: true } : {}),
-    message: withHint(`${context.what}${status} failed: ${broken.code}`, verdict),
+    ...inOwnWords(withHint(`${context.what}${status} failed: ${broken.code}`, verdict)),
   });
 }
 
@@ -578,6 +582,11 @@ function serverNow(answer: { header(name: string): string | null }): number {
 
 function withHint(message: string, verdict: Verdict): string {
   return toOneLine(verdict.hint === "" ? message : `${message}; ${verdict.hint}`);
+}
+
+/** A message without any text of the API. */
+function inOwnWords(message: string): Pick<ApiFailure, "message" | "ownWords"> {
+  return { message, ownWords: message };
 }
 
 function mask(text: string, context: Context): string {

@@ -113,6 +113,8 @@ export interface ApiFailure {
   readonly isGivenUp?: boolean;
   /** One line, personal values and secrets masked. */
   readonly message: string;
+  /** The same without any text of the API, for what is told of others than this account; absent where `message` has none. */
+  readonly ownWords?: string;
   /** From Retry-After or the breaker: not before this many milliseconds. */
   readonly retryAfterMs: number | null;
 }

@@ -69,8 +69,12 @@ function toBoundedWaitMs(ms: number): number {
   return Math.min(Math.max(Math.ceil(ms), 0), RETRY_AFTER_MAX_MS);
 }
 
+/** What to do when a token endpoint refuses us. */
+export const CHECK_TOKEN_SETTINGS =
+  "check CUSTOMER_API_CLIENT_ID, CUSTOMER_API_CLIENT_SECRET, CUSTOMER_API_SCOPE, CUSTOMER_API_TOKEN_URL and CUSTOMER_API_TOKEN_STYLE, or the m_backend_ext_config row";
+
 const CHECK_CREDENTIALS =
-  "all sends wait; check CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and _CLIENT_SECRET, or the m_backend_ext_config row";
+  "all sends wait; check CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, or the m_backend_ext_config row";
 
 const BY_STATUS: Readonly<Record<number, Verdict>> = {
   // "The result is over there": the only redirect that is sent after the work was done.
@@ -105,6 +109,8 @@ const BY_HUNDRED: Readonly<Record<number, Verdict>> = {
 
 const STRANGE_STATUS = network("unknown", "not a status we know");
 
+const NO_TLS = "what answers there does not speak TLS: speak http there, or https on another port";
+
 const BY_CODE: Readonly<Record<string, Verdict>> = {
   ECONNREFUSED: network("not_sent", "nothing listens there"),
   ENOTFOUND: network("not_sent", "the host name does not resolve"),
@@ -113,6 +119,8 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: network("not_sent", "the certificate is for another host"),
   // Mostly a header value of the configuration that cannot be sent; no account is to blame, so it counts as an outage.
   UND_ERR_INVALID_ARG: network("not_sent", "the request cannot be built; check the extra headers"),
+  ERR_SSL_WRONG_VERSION_NUMBER: network("not_sent", NO_TLS),
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: network("not_sent", NO_TLS),
   UND_ERR_CLOSED: network("not_sent", "we are stopping"),
   // Destroying the client also ends requests that are on their way.
   UND_ERR_DESTROYED: network("unknown", "we are stopping"),
@@ -136,6 +144,12 @@ function byCodeFamily(code: string): Verdict {
   if (code.startsWith("HPE_")) return network("unknown", "what came back is not HTTP");
   if (CERTIFICATE_CODE.test(code)) {
     return network("not_sent", "the certificate is not trusted here; see NODE_EXTRA_CA_CERTS");
+  }
+  if (code.startsWith("ERR_SSL_")) {
+    return network(
+      "unknown",
+      "no TLS connection came about; check that the URL's port speaks https",
+    );
   }
   return network("unknown", "");
 }

@@ -205,7 +205,7 @@ function createCircuit(
     if (openings === 0) openSince = now();
     openings += 1;
     openUntil = now() + backoffMs(openings);
-    reason = `${failure?.message ?? "no answer"} (next try in ${toSeconds(openUntil - now())})`;
+    reason = `${toOwnWords(failure) ?? "no answer"} (next try in ${toSeconds(openUntil - now())})`;
     onChange();
   });
   policy.onHalfOpen(onChange);
@@ -281,7 +281,7 @@ function createCircuit(
       httpStatus: null,
       message: closed
         ? `not sent: the API asked everybody to wait, ${toSeconds(wait)} more`
-        : `not sent: ${failure?.message ?? "the API is not reachable"} (next try in ${toSeconds(wait)})`,
+        : `not sent: ${toOwnWords(failure) ?? "the API is not reachable"} (next try in ${toSeconds(wait)})`,
       retryAfterMs: wait,
     };
   }
@@ -305,7 +305,7 @@ function createCircuit(
     if (policy.state === CircuitState.Open && isStateUnknown(untilMs, now())) return null;
     return {
       by: stoppedBy(failure),
-      reason: failure?.message ?? "the API is not reachable",
+      reason: toOwnWords(failure) ?? "the API is not reachable",
       sinceMs: openSince,
       untilMs,
     };
@@ -318,6 +318,16 @@ function createCircuit(
   }
 
   return { guard, hold, waitMs, view, findObstacle };
+}
+
+/**
+ * What is told of all sends. The API spoke of one account, and may have quoted its name; the account's own error has those words. Where
+ * there was an answer, nothing that is not marked as ours is taken for ours.
+ */
+function toOwnWords(failure: ApiFailure | null): string | null {
+  if (failure === null) return null;
+  const { ownWords, httpStatus, message } = failure;
+  return ownWords ?? (httpStatus === null ? message : `the API answered ${httpStatus}`);
 }
 
 function stoppedBy(failure: ApiFailure | null): "unauthorized" | "circuit_open" {

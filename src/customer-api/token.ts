@@ -13,7 +13,7 @@ import * as oauth from "oauth4webapi";
 import type { Observe } from "../ops/observe.ts";
 import type { ApiAuth, ApiFailure } from "./customer-api.ts";
 import type { Exchange, HttpOutcome } from "./exchange.ts";
-import { errorVerdict, retryAfterMs, statusVerdict } from "./failure.ts";
+import { CHECK_TOKEN_SETTINGS, errorVerdict, retryAfterMs, statusVerdict } from "./failure.ts";
 import { maskPersonal } from "./mask.ts";
 
 type ClientCredentials = Extract<ApiAuth, { kind: "client_credentials" }>;
@@ -256,7 +256,7 @@ function toTokenFailure(
     return tokenFailure(
       verdict.errorClass,
       outcome.status,
-      `${endpoint}: ${outcome.code}, ${verdict.hint}`,
+      withHint(`${endpoint} gave no token: ${outcome.code}`, verdict.hint),
     );
   }
 
@@ -267,19 +267,37 @@ function toTokenFailure(
     verdict.errorClass !== "unauthorized";
   if (passes) {
     const retryAfter = retryAfterMs(outcome.header("retry-after"), Date.now());
-    const message = `${endpoint} answered ${outcome.status}: ${verdict.hint}`;
+    const message = withHint(`${endpoint} answered ${outcome.status}`, verdict.hint);
     return tokenFailure(verdict.errorClass, outcome.status, message, retryAfter);
   }
 
   // Everything else stays wrong until somebody changes the configuration, for all accounts alike.
   const said = maskPersonal(errorWords(error), null, [auth.clientSecret]);
-  const advice =
-    "check CUSTOMER_API_CLIENT_ID, _CLIENT_SECRET, _SCOPE, _TOKEN_URL and _TOKEN_STYLE, or the m_backend_ext_config row";
-  return tokenFailure(
-    "unauthorized",
-    outcome.status,
-    `${endpoint} gave no token (${outcome.status} ${said}); ${advice}`,
-  );
+  const advice = `; ${CHECK_TOKEN_SETTINGS}`;
+  const what = `${endpoint} gave no token`;
+  return {
+    ...tokenFailure("unauthorized", outcome.status, `${what} (${outcome.status} ${said})${advice}`),
+    ownWords: `${what} (${[outcome.status, ...knownErrorOf(error)].join(" ")})${advice}`,
+  };
+}
+
+function withHint(message: string, hint: string): string {
+  return hint === "" ? message : `${message}, ${hint}`;
+}
+
+/** RFC 6749, section 5.2. Any other code is the endpoint's own text. */
+const KNOWN_ERRORS: ReadonlySet<string> = new Set([
+  "invalid_request",
+  "invalid_client",
+  "invalid_grant",
+  "unauthorized_client",
+  "unsupported_grant_type",
+  "invalid_scope",
+]);
+
+function knownErrorOf(error: unknown): string[] {
+  const code = error instanceof oauth.ResponseBodyError ? error.error : "";
+  return KNOWN_ERRORS.has(code) ? [code] : [];
 }
 
 function errorWords(error: unknown): string {
@@ -305,6 +323,7 @@ function tokenFailure(
     countsAsAttempt: false,
     httpStatus,
     message,
+    ownWords: message,
     retryAfterMs: retryAfter,
   };
 }

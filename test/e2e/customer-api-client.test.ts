@@ -891,6 +891,34 @@ describe("tokens", () => {
     expect(observed).toMatchObject([{ operation: "token", result: observedName(as) }]);
   });
 
+  test.each([
+    ["its API", 401, "create (POST "],
+    ["its API, in a form that we do not know", 200, "without the sections of an answer"],
+    ["its token endpoint", 400, "gave no token (400 invalid_client)"],
+  ])("what %s says of one account is not told of all sends", async (from, status, own) => {
+    const said = { error: "invalid_client", error_description: "Toko Mawar is not known" };
+    const server = await startTokenApi();
+    const answer = (_request: unknown, response: http.ServerResponse) => {
+      sendJson(response, status, status === 200 ? { error: said.error_description } : said);
+    };
+    if (from === "its token endpoint") server.onToken = answer;
+    else server.onCommand = answer;
+    const { api } = startApi();
+
+    // The account's own error keeps the words.
+    const sent: ApiFailure[] = [];
+    for (let n = 0; n < 5 && api.findObstacle(null) === null; n += 1)
+      sent.push(
+        failureOf(await api.send(server.connection(), request({ idempotencyKey: `key-${n}` }))),
+      );
+    const next = failureOf(await api.send(server.connection(), request()));
+
+    const reason = api.findObstacle(null)?.reason;
+    expect(reason).toContain(own);
+    expect(`${reason} ${next.message}`).not.toMatch(/Mawar/);
+    expect(sent[0]?.message).toContain("Mawar");
+  });
+
   test("a token endpoint that hangs is left after the timeout", async () => {
     const server = await startTokenApi();
     server.onToken = () => undefined;

@@ -101,7 +101,7 @@ test("a refused token stops all sends and is said once, and a token that works a
   expect(product.requests()).toEqual([]);
   const said = daemon.log.filter((line) => JSON.parse(line).msg.startsWith("circuit open"));
   expect(said).toHaveLength(1);
-  expect(said[0]).toContain("check CUSTOMER_API_CLIENT_ID, _CLIENT_SECRET");
+  expect(said[0]).toContain("check CUSTOMER_API_CLIENT_ID, CUSTOMER_API_CLIENT_SECRET");
   expect(daemon.log.join("\n")).not.toContain("wrong-secret");
   const rows = await product.database.query("select distinct attempts from account_sync.status");
   expect(rows).toEqual([{ attempts: 0 }]);

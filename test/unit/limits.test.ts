@@ -387,10 +387,26 @@ describe("what stops the sending", () => {
 
     expect(seen).toEqual([
       null,
-      { by: "circuit_open", reason: "it failed", sinceMs: 5_000, untilMs: 6_000 },
-      { by: "circuit_open", reason: "it failed", sinceMs: 5_000, untilMs: 6_000 },
+      { by: "circuit_open", reason: "the API answered 500", sinceMs: 5_000, untilMs: 6_000 },
+      { by: "circuit_open", reason: "the API answered 500", sinceMs: 5_000, untilMs: 6_000 },
       null,
     ]);
+  });
+
+  test("told in our own words: the API spoke of one account, and may have quoted its name", async () => {
+    const api = setUp();
+    const message = "create answered 401: no token for Toko Mawar";
+
+    await api.send(failure({ errorClass: "unauthorized", httpStatus: 401, message }));
+    const unmarked = api.limits.findObstacle(null)?.reason;
+    const ofOthers = await api.send(ok());
+    api.advance(1_000);
+    const ownWords = "create answered 401; check the token";
+    await api.send(failure({ errorClass: "unauthorized", httpStatus: 401, message, ownWords }));
+
+    expect(unmarked).toBe("the API answered 401");
+    expect(JSON.stringify(ofOthers)).not.toContain("Mawar");
+    expect(api.limits.findObstacle(null)?.reason).toBe(ownWords);
   });
 
   test("a refused token, until it is taken", async () => {
