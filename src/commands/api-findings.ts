@@ -1,6 +1,7 @@
 /** What `doctor` reports about a test of the credentials: one sentence about the problem, one about the solution. Pure. */
 import type { Finding } from "../checks/names.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
+import { CHECK_TOKEN_SETTINGS } from "../customer-api/failure.ts";
 import type { Trial } from "../customer-api/trial.ts";
 
 const WAIT_FOR_THE_API =
@@ -41,14 +42,12 @@ export function toApiFindings(
 
     case "no_token": {
       const { errorClass, message } = trial.failure;
-      const tokenUrl = auth.kind === "client_credentials" ? auth.tokenUrl : baseUrl;
+      const isRefused = errorClass === "unauthorized" || errorClass === "rejected";
       return [
         {
-          problem: `The token endpoint ${new URL(tokenUrl).origin} gave no token: ${message}.`,
-          remedy:
-            errorClass === "unauthorized" || errorClass === "rejected"
-              ? "Check client id, secret and scope, CUSTOMER_API_TOKEN_URL and CUSTOMER_API_TOKEN_STYLE."
-              : WAIT_FOR_THE_API,
+          // The message ends with what the remedy says.
+          problem: `${toSentence(message.replace(`; ${CHECK_TOKEN_SETTINGS}`, ""))}.`,
+          remedy: isRefused ? `${toSentence(CHECK_TOKEN_SETTINGS)}.` : WAIT_FOR_THE_API,
         },
       ];
     }
@@ -56,6 +55,10 @@ export function toApiFindings(
     default:
       return trial satisfies never;
   }
+}
+
+function toSentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const WHAT_IS_REFUSED: Readonly<Record<ApiConnection["auth"]["kind"], string>> = {

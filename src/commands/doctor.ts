@@ -43,7 +43,7 @@ export async function doctor(
   }
 
   const failed = results.filter(({ status }) => status === "failed" || status === "not_checked");
-  if (!json) printSummary(results, failed.length);
+  if (!json) printSummary(results);
   return failed.length > 0 ? 1 : 0;
 }
 
@@ -216,10 +216,15 @@ function indented(text: string): string {
   return text.replaceAll("\n", `\n${" ".repeat(MARK_WIDTH + NAME_WIDTH)}`);
 }
 
-function printSummary(results: readonly Result[], failed: number): void {
-  const warnings = results.filter(({ status }) => status === "warning").length;
+function printSummary(results: readonly Result[]): void {
+  const count = (status: Result["status"]) =>
+    results.filter((result) => result.status === status).length;
+  const [failed, unknown, warnings] = [count("failed"), count("not_checked"), count("warning")];
+  const told = [
+    failed === 0 ? "none failed" : `${failed} failed`,
+    ...(unknown === 0 ? [] : [`${unknown} not checked`]),
+    ...(warnings === 0 ? [] : [counted(warnings, "warning")]),
+  ];
   printLine();
-  printLine(
-    `${counted(results.length, "check")}: ${failed === 0 ? "none failed" : `${failed} failed`}${warnings > 0 ? `, ${counted(warnings, "warning")}` : ""}.`,
-  );
+  printLine(`${counted(results.length, "check")}: ${told.join(", ")}.`);
 }

@@ -131,6 +131,7 @@ describe("what cannot be reached", () => {
     const { code, stdout } = await run({ env: { DATABASE_URL: url.href } });
 
     expect(code).toBe(1);
+    expect(stdout).toMatch(/20 checks: 1 failed, 18 not checked\.\n$/);
     expect(stdout).toMatch(/^FAILED +connection .*refused the login/m);
     expect(stdout).not.toContain("wrong-secret");
   });
@@ -146,12 +147,36 @@ describe("what cannot be reached", () => {
     expect(stdout).toContain("a daemon may start meanwhile");
   });
 
+  test("https to a port that speaks http says so, for the token and for the API", async () => {
+    const url = sandbox.url.replace("http:", "https:");
+
+    const asked = [
+      await run({ env: { CUSTOMER_API_URL: url } }),
+      await run({
+        env: {
+          CUSTOMER_API_URL: url,
+          CUSTOMER_API_CLIENT_ID: "",
+          CUSTOMER_API_CLIENT_SECRET: "",
+          CUSTOMER_API_TOKEN: "some-token",
+        },
+      }),
+    ];
+
+    for (const { stdout } of asked) {
+      expect(stdout).toMatch(
+        /^FAILED +api_credentials .*ERR_SSL_\w+, what answers there does not speak TLS: speak http there, or https on another port\.$/m,
+      );
+    }
+  });
+
   test("a token that is refused says which settings to look at, and no secret", async () => {
     const { code, stdout } = await run({ env: { CUSTOMER_API_CLIENT_SECRET: "wrong-secret" } });
 
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^FAILED +api_credentials .*gave no token/m);
-    expect(stdout).toContain("Check client id, secret and scope");
+    expect(stdout).toMatch(
+      /^FAILED +api_credentials +The token endpoint \S+ gave no token \(401 [^;]*\)\.\n +→ Check CUSTOMER_API_CLIENT_ID, CUSTOMER_API_CLIENT_SECRET, CUSTOMER_API_SCOPE, /m,
+    );
+    expect(stdout).toMatch(/20 checks: 1 failed\.\n$/);
     expect(stdout).not.toContain("wrong-secret");
   });
 
