@@ -6,6 +6,11 @@ set
   settled_at = now(),
   finished_at = coalesce(finished_at, now()),
   outcome = coalesce(outcome, 'retry'),
+  error = case
+    when outcome is null and error is null
+      then 'cut off before an outcome was recorded: its daemon is gone, or no longer had the account'
+    else error
+  end,
   body = null
 from unnest($1::bigint[], $2::boolean[]) as s (attempt_id, of_removed)
 where attempt.attempt_id = s.attempt_id
