@@ -35,6 +35,7 @@ import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { type Obstacle, toKnownObstacle } from "./queue/obstacle.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
+import type { Asker } from "./queue/sending.ts";
 import { findDrift } from "./sync/drift.ts";
 import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
@@ -69,6 +70,8 @@ export async function startDaemon(
   let watch: Watch | null = null;
   let trouble: () => Dispatcher["trouble"] = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
+  let drainingSinceMs: number | null = null;
+  const replicaId = newReplicaId();
 
   const queueStatus = async () => {
     if (parts === null) throw new Error("not connected yet");
@@ -92,10 +95,19 @@ export async function startDaemon(
         : []),
     ];
   };
-  const about = { version, readiness, health: () => observe.health() };
+  const obstacle = (): Obstacle | null => {
+    // Worse than anything else: it does not pass.
+    if (drainingSinceMs !== null)
+      return { by: "draining", reason: DRAINING, sinceMs: drainingSinceMs, untilMs: null };
+    return parts === null ? null : findObstacle(parts, trouble());
+  };
+  const about = { version, readiness, health: () => observe.health(), obstacle };
   const onError = (error: unknown) =>
     observe.databaseTrouble({ doing: "answering the console", error });
-  const consoleQueue = consoleQueueOn(() => parts);
+  const consoleQueue = consoleQueueOn(
+    () => parts,
+    () => (phase === "starting" ? null : { replicaId, obstacle: obstacle() }),
+  );
   // What has been started is stopped in reverse, at the end as well as when the start fails halfway.
   const started = new AsyncDisposableStack();
   const http = await startHttpServer({
@@ -103,8 +115,8 @@ export async function startDaemon(
     metrics: () => metrics.scrape(),
     readiness,
     obstacle: () => {
-      const obstacle = parts === null ? null : findObstacle(parts, trouble());
-      return obstacle === null ? null : toKnownObstacle(obstacle);
+      const now = obstacle();
+      return now === null ? null : toKnownObstacle(now);
     },
     console: [
       statusPageRoute({ queue: consoleQueue, process: about, onError }),
@@ -125,7 +137,6 @@ export async function startDaemon(
       },
     );
 
-    const replicaId = newReplicaId();
     const opened = await openParts(config, databaseUrl, observe, replicaId);
     parts = opened;
     started.defer(() => opened.close());
@@ -197,7 +208,7 @@ export async function startDaemon(
       db: opened.db,
       replicaId,
       leaseMs: opened.queue.leaseMs,
-      findObstacle: () => findObstacle(opened, trouble()),
+      findObstacle: obstacle,
       onTrouble: (error) => observe.databaseTrouble({ doing: "noting what stops us", error }),
     });
     started.defer(() => notice.close());
@@ -245,6 +256,8 @@ export async function startDaemon(
       url: http.url,
       async stop(reason) {
         phase = "draining";
+        drainingSinceMs = performance.now();
+        notice.look();
         observe.draining(reason);
         const closesWithinMs = config.sync.shutdownTimeoutMs + ABORT_GRACE_MS + CLOSE_MS;
         await Promise.race([
@@ -266,6 +279,8 @@ export async function startDaemon(
  */
 const REFUSED =
   "the API refuses our credentials: correct them (`account-sync doctor` tests them); sending goes on by itself";
+
+const DRAINING = "it was told to leave";
 
 /** What stops this daemon's sends; null for nothing. */
 function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | null {
@@ -340,7 +355,7 @@ async function keepHouse(parts: Parts, config: Config, observe: Observe): Promis
   }
 }
 
-function consoleQueueOn(parts: () => Parts | null): ConsoleQueue {
+function consoleQueueOn(parts: () => Parts | null, asker: () => Asker | null): ConsoleQueue {
   const opened = () => {
     const now = parts();
     if (now === null) throw new Error("not connected yet");
@@ -348,7 +363,7 @@ function consoleQueueOn(parts: () => Parts | null): ConsoleQueue {
   };
   return {
     status: async () => await opened().inspector.status(),
-    sending: async () => await findSending(opened()),
+    sending: async () => await findSending(opened(), asker()),
     accounts: async (page) => await opened().inspector.accounts<AccountStatus>(page),
     account: async (id) => await opened().inspector.account<AccountStatus, HistoryRow>(id),
     request: async (id, how) => await opened().queue.request([id], how),

@@ -20,7 +20,7 @@ import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
-import { readSending, type Sending } from "./queue/sending.ts";
+import { type Asker, readSending, type Sending } from "./queue/sending.ts";
 import type { TransformOptions } from "./sync/command.ts";
 import { type Connections, createConnections } from "./sync/connections.ts";
 import { createPace } from "./sync/pace.ts";
@@ -172,12 +172,16 @@ function databasesOn(pool: ConnectionPool): Databases {
   return { db, relaxedDb: db };
 }
 
-/** The daemons that send, and what stops them. */
-export async function findSending({
-  db,
-  connections,
-}: Pick<Parts, "db" | "connections">): Promise<Sending> {
-  return await readSending(db, await connections.defaultBaseUrl());
+/**
+ * The daemons that send, and what stops them.
+ *
+ * @param asker the daemon that asks; null for a command
+ */
+export async function findSending(
+  { db, connections }: Pick<Parts, "db" | "connections">,
+  asker: Asker | null = null,
+): Promise<Sending> {
+  return await readSending(db, await connections.defaultBaseUrl(), asker);
 }
 
 /** @throws OperatorError when the API that everything is sent to by default cannot be told or used */

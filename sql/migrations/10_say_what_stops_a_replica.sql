@@ -9,8 +9,11 @@ alter table account_sync.replica
   -- When it tries again; null when that is not known.
   add column stopped_until timestamptz,
   add column stop_reason   text,
+  -- When it last wrote here by itself, which it does every few seconds. A process that is stopped or hangs keeps its lock, and writes nothing.
+  -- Only told, never a reason to take over: that hangs on the lock and renewed_at alone.
+  add column seen_at       timestamptz,
   add constraint stopped_by_what_is_known
-    check (stopped_by in ('unauthorized', 'configuration', 'queue_trouble', 'circuit_open', 'retry_after')),
+    check (stopped_by in ('unauthorized', 'configuration', 'queue_trouble', 'circuit_open', 'retry_after', 'draining')),
   add constraint stop_has_a_beginning_and_a_reason
     check ((stopped_by is null) = (stopped_since is null) and (stopped_by is null) = (stop_reason is null)),
   add constraint only_a_stop_has_an_end

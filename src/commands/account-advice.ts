@@ -2,7 +2,7 @@
 import { callOn } from "../call-on.ts";
 import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
-import { describeSending, isStopped } from "../queue/sending-words.ts";
+import { describeSending, isStopped, WAITS_FOR } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 
 export interface AccountFacts {
@@ -64,7 +64,10 @@ function adviseOnUnknown(facts: AccountFacts, sending: Sending): Advice {
         says: "It has not changed since the first migrate, so it is not sent by itself. Send it:",
         commands: [callOn("sync", facts.id)],
       }
-    : { says: "There is no such account in m_account either: check the id.", commands: [] };
+    : {
+        says: "There is no such account in m_account either: check the id. Ids are those of m_account.id; account-sync knows nothing of account numbers or names.",
+        commands: [],
+      };
 }
 
 function adviseOnCaptured(facts: AccountFacts, sending: Sending): Advice {
@@ -82,17 +85,28 @@ function adviseOnClean({ id, isThere, wasSynced }: AccountFacts): Advice {
 function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Advice {
   if (!isStopped(sending)) return { says: otherwise, commands: [] };
   const { line, remedy } = describeSending(sending);
-  return sending.obstacle.by === "no_daemon"
+  return needsDaemon(sending)
     ? {
-        says: "No daemon runs, so nothing is sent by itself. Start one, or send this account alone:",
+        says: `${toSentence(WAITS_FOR[sending.obstacle.by])}, so nothing is sent by itself. Start one, or send this account alone:`,
         commands: ["account-sync start", callOn("sync", id)],
       }
     : { says: remedy === null ? line : `${line} ${remedy}`, commands: [] };
 }
 
+/** Another one: there is none, or none that will take anything. */
+function needsDaemon(sending: Sending): boolean {
+  if (!isStopped(sending)) return false;
+  const { by } = sending.obstacle;
+  return by === "no_daemon" || by === "draining" || by === "no_answer";
+}
+
+function toSentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Sending): Advice {
   const retry = callOn("retry", id);
-  const thenStart = sending.obstacle?.by === "no_daemon" ? ["account-sync start"] : [];
+  const thenStart = needsDaemon(sending) ? ["account-sync start"] : [];
   if (!isThere) {
     return {
       says: "It is gone from m_account. To settle the rest of it, put it back into the queue:",
@@ -111,7 +125,7 @@ function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Send
 
 const PARKED: Readonly<Record<ErrorClass, string>> = {
   validation:
-    "Find what is wrong with its data, and correct it in the database; a running daemon then sends it by itself. Otherwise put it back:",
+    "See with the first command what is wrong with its data, and correct it in m_account, or in the table beside it that holds it; a running daemon then sends it by itself. Otherwise put it back:",
   rejected:
     "Correct what the API refuses; a running daemon then tries it by itself. Put it back where the API's side was corrected:",
   unauthorized: "When the credentials are correct, put it back:",

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Problem, Route, RouteAnswer } from "../ops/http.ts";
 import type { PendingState, QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
+import type { Obstacle } from "../queue/obstacle.ts";
 import type { Sending } from "../queue/sending.ts";
 import { toSendingJson } from "../queue/sending-words.ts";
 import { ERROR_CLASSES, type ErrorClass, type OutcomeName, type Trigger } from "../sync/outcome.ts";
@@ -82,6 +83,8 @@ export interface ConsoleProcess {
   readonly version: string;
   readonly readiness: () => readonly string[];
   readonly health: () => Health;
+  /** What stops it from sending; null for nothing. */
+  readonly obstacle: () => Pick<Obstacle, "by"> | null;
 }
 
 const accountStates = [

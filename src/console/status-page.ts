@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import type { Route } from "../ops/http.ts";
 import type { QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
+import type { Obstacle } from "../queue/obstacle.ts";
 import type { Sending } from "../queue/sending.ts";
-import { describeSending } from "../queue/sending-words.ts";
+import { describeSending, WAITS_FOR } from "../queue/sending-words.ts";
 import type { AccountStatus, ConsoleProcess, ConsoleQueue } from "./api.ts";
 
 const refreshSeconds = 10;
@@ -17,6 +18,7 @@ interface StatusPage {
   readonly now: Date;
   readonly reasons: readonly string[];
   readonly health: Health;
+  readonly obstacle: Pick<Obstacle, "by"> | null;
   /** null: the database did not answer. */
   readonly queue: {
     readonly status: QueueStatus;
@@ -44,6 +46,7 @@ export function statusPageRoute({
         now: new Date(),
         reasons: process.readiness(),
         health: process.health(),
+        obstacle: process.obstacle(),
         queue: await readQueue(),
         refreshes: (query as Record<string, unknown>)["refresh"] !== "off",
       });
@@ -87,7 +90,7 @@ function orNull<T>(work: Promise<T>, limitMs: number): Promise<T | null> {
 }
 
 function renderStatusPage(page: StatusPage): string {
-  const { version, now, reasons, health, queue, refreshes } = page;
+  const { version, now, reasons, health, obstacle, queue, refreshes } = page;
 
   return html`<!doctype html>
 <html lang="en">
@@ -112,7 +115,7 @@ ${{ markup: `<style>${style}</style>` }}
 <dl>
 <dt>Ready</dt><dd>${reasons.length === 0 ? "yes" : html`<strong>no</strong>: ${reasons.join("; ")}`}</dd>
 <dt>Listener</dt><dd>${health.listener === "up" ? "up" : html`<strong>down</strong>: changes wait for the sweep`}</dd>
-<dt>Circuit</dt><dd>${health.circuit === "closed" ? "closed" : html`<strong>${health.circuit.replace("_", " ")}</strong>: the API does not answer as it should`}</dd>
+<dt>Circuit</dt><dd>${health.circuit === "closed" ? "closed" : html`<strong>${health.circuit.replace("_", " ")}</strong>: ${whyOpen(obstacle)}`}</dd>
 </dl>
 <h2>Queue</h2>
 ${
@@ -127,6 +130,13 @@ ${
 </body>
 </html>
 `.markup;
+}
+
+/** There is a circuit for each API, and the worst is shown: what stops this process may be another, or nothing. */
+function whyOpen(obstacle: Pick<Obstacle, "by"> | null): string {
+  return obstacle?.by === "unauthorized" || obstacle?.by === "circuit_open"
+    ? WAITS_FOR[obstacle.by]
+    : "one of the APIs that are sent to does not answer as it should, or refuses our credentials";
 }
 
 function renderSending(sending: Sending): Markup {

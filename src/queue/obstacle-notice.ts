@@ -1,8 +1,9 @@
 /**
  * Writes down what stops this daemon from sending, for `status` and the console, which run in other processes.
  *
- * Looks at what the parts know in memory, twice a second, and writes only when that has changed: no send waits for it, and what cannot be
- * written is written at the next look.
+ * Looks at what the parts know in memory, twice a second, and writes when that has changed: no send waits for it, and what cannot be
+ * written is written at the next look. It also writes every ten seconds when nothing has changed: a process that is stopped or hangs keeps
+ * its lock, and is told from one that works by its silence (src/queue/sending.ts).
  */
 import type { Queryable } from "../db/database.ts";
 import type { Obstacle } from "./obstacle.ts";
@@ -14,12 +15,14 @@ export interface ObstacleNoticeOptions {
   /** What stops us now; null for nothing. */
   readonly findObstacle: () => Obstacle | null;
   readonly onTrouble: (error: unknown) => void;
+  /** Default ten seconds. */
+  readonly writeAgainAfterMs?: number;
 }
 
 const LOOK_EVERY_MS = 500;
 /** A time that moved by less is the same: the wait that all daemons share is read from the database again and again. */
 const SAME_TIME_MS = 250;
-/** While something stops us: our row may have been made anew meanwhile, by a take-over or with the schema. */
+/** Also because our row may have been made anew meanwhile, by a take-over or with the schema. */
 const WRITE_AGAIN_AFTER_MS = 10_000;
 const REASON_MAX = 500;
 
@@ -36,13 +39,17 @@ export class ObstacleNotice {
   }
 
   start(): void {
-    // A new row says that nothing stops us.
+    // A new row says that nothing stops us, and has just been written.
     this.#written = null;
-    this.#timer = setInterval(() => {
-      this.#writing ??= this.#write(this.#options.findObstacle()).finally(() => {
-        this.#writing = null;
-      });
-    }, LOOK_EVERY_MS);
+    this.#writtenAt = performance.now();
+    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+  }
+
+  /** For what others should know at once. */
+  look(): void {
+    this.#writing ??= this.#write(this.#options.findObstacle()).finally(() => {
+      this.#writing = null;
+    });
   }
 
   async close(): Promise<void> {
@@ -52,9 +59,10 @@ export class ObstacleNotice {
 
   async #write(obstacle: Obstacle | null): Promise<void> {
     const now = performance.now();
-    const isOld = obstacle !== null && now - this.#writtenAt >= WRITE_AGAIN_AFTER_MS;
-    if (this.#written !== undefined && isSame(this.#written, obstacle) && !isOld) return;
     const { db, replicaId, leaseMs, onTrouble } = this.#options;
+    const { writeAgainAfterMs = WRITE_AGAIN_AFTER_MS } = this.#options;
+    const isOld = now - this.#writtenAt >= writeAgainAfterMs;
+    if (this.#written !== undefined && isSame(this.#written, obstacle) && !isOld) return;
     try {
       // Told as how long ago and for how long: the clock that rules in the row is the database's.
       await db.run("note_obstacle", [

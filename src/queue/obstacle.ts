@@ -13,6 +13,8 @@ export const STOPPED_BY = [
   "circuit_open",
   /** The API asked all daemons to wait. */
   "retry_after",
+  /** It was told to leave: it finishes what is under way, and takes nothing more. */
+  "draining",
 ] as const;
 
 export type StoppedBy = (typeof STOPPED_BY)[number];
@@ -29,7 +31,7 @@ export interface Obstacle {
 
 /** What stops one daemon, or all of them, for output. Times are ISO 8601; null when they are not known. */
 export interface KnownObstacle {
-  readonly by: StoppedBy | "no_daemon";
+  readonly by: StoppedBy | "no_daemon" | "no_answer";
   readonly since: string | null;
   /** When it is tried again. It may have passed: then it is being tried. */
   readonly until: string | null;
@@ -42,13 +44,15 @@ export const WAIT_ASKED_FOR = "the API asked all daemons to wait";
 /** After this long without a probe the state is unknown and is not reported. */
 const UNPROBED_MAX_MS = 60_000;
 
-/** For sorting: the worst first. */
+/** For sorting: the worst first. A daemon that says nothing comes after those that say what stops them. */
 export function compareObstacles(
-  a: { readonly by: StoppedBy },
-  b: { readonly by: StoppedBy },
+  a: { readonly by: StoppedBy | "no_answer" },
+  b: { readonly by: StoppedBy | "no_answer" },
 ): number {
-  return STOPPED_BY.indexOf(a.by) - STOPPED_BY.indexOf(b.by);
+  return ORDER.indexOf(a.by) - ORDER.indexOf(b.by);
 }
+
+const ORDER: readonly (StoppedBy | "no_answer")[] = [...STOPPED_BY, "no_answer"];
 
 /**
  * An obstacle is found and overcome by sends: while there is nothing to send it is not probed after its time.

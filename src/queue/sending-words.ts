@@ -22,11 +22,13 @@ export function describeSending(sending: Sending): SendingWords {
   if (obstacle === null) {
     return { line: daemons === 1 ? "1 daemon runs." : `${daemons} daemons run.`, remedy: null };
   }
-  const what = describeObstacle(obstacle, at);
+  const what = describeObstacle(obstacle, at, daemons);
   const line = isStopped(sending)
     ? `Nothing is sent: ${what}.`
     : `${daemons} daemons run; ${daemonsStopped} of them ${daemonsStopped === 1 ? "sends" : "send"} nothing: ${what}.`;
-  return { line, remedy: REMEDIES[obstacle.by] };
+  // One that leaves while another sends is a rollout.
+  const needsNothing = obstacle.by === "draining" && !isStopped(sending);
+  return { line, remedy: needsNothing ? null : REMEDIES[obstacle.by] };
 }
 
 /** As keys of a JSON object. */
@@ -50,12 +52,14 @@ export function meaningOf(state: PendingState, sending: Sending): string {
   const { by } = sending.obstacle;
   switch (state) {
     case "due":
-      return `not sent: ${WAITS_FOR[by]}`;
+      return `not sent, as ${WAITS_FOR[by]}`;
     case "retrying":
-      return `failed in a way that may pass; not tried again: ${WAITS_FOR[by]}`;
+      return GOES_ON.has(by)
+        ? `failed in a way that may pass; tried again when this is over, as ${WAITS_FOR[by]}`
+        : `failed in a way that may pass; not tried again, as ${WAITS_FOR[by]}`;
     case "running":
-      return by === "no_daemon"
-        ? "sent by a command, or left by a daemon that is gone: falls due again when its lease ends"
+      return by === "no_daemon" || by === "no_answer"
+        ? "sent by a command, or left by a daemon that is gone; falls due again when its lease ends"
         : MEANINGS.running;
     case "waiting":
     case "parked":
@@ -71,12 +75,24 @@ const MEANINGS: Readonly<Record<PendingState, string>> = {
   due: "next in line",
   running: "being sent",
   retrying: "failed in a way that may pass; tried again by itself",
-  parked: "set aside: `account-sync status <id>` says what to do",
+  parked: "set aside; `account-sync status <id>` says what to do",
   blocked: "waits for its parent's external id",
 };
 
-const WAITS_FOR: Readonly<Record<KnownObstacle["by"], string>> = {
+/** Overcome without a new daemon: each of these is tried again by the daemon that it stops. */
+const GOES_ON: ReadonlySet<KnownObstacle["by"]> = new Set([
+  "unauthorized",
+  "configuration",
+  "queue_trouble",
+  "circuit_open",
+  "retry_after",
+]);
+
+/** As a clause, for one daemon or several. */
+export const WAITS_FOR: Readonly<Record<KnownObstacle["by"], string>> = {
   no_daemon: "no daemon runs",
+  no_answer: "the daemon does not answer (stopped or hanging)",
+  draining: "the daemon is leaving",
   unauthorized: "the API refuses our credentials",
   configuration: "the API's configuration cannot be used",
   queue_trouble: "the queue cannot be worked on",
@@ -86,6 +102,9 @@ const WAITS_FOR: Readonly<Record<KnownObstacle["by"], string>> = {
 
 const REMEDIES: Readonly<Record<KnownObstacle["by"], string | null>> = {
   no_daemon: "Start one: `account-sync start`",
+  no_answer:
+    "Look at its process: continue it (`kill -CONT <pid>`), or end it and start one: `account-sync start`",
+  draining: "Sending goes on when one is started: `account-sync start`",
   unauthorized:
     "Correct CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, and restart the daemon, or correct the row of m_backend_ext_config; `account-sync doctor` tries them.",
   configuration:
@@ -96,10 +115,22 @@ const REMEDIES: Readonly<Record<KnownObstacle["by"], string | null>> = {
   retry_after: null,
 };
 
-function describeObstacle({ by, since, until, reason }: KnownObstacle, at: string): string {
+function describeObstacle(
+  { by, since, until, reason }: KnownObstacle,
+  at: string,
+  daemons: number,
+): string {
   switch (by) {
     case "no_daemon":
       return WAITS_FOR[by];
+    case "no_answer":
+      return daemons === 1
+        ? `${WAITS_FOR[by]}${toSince(since, at)}`
+        : `no answer${toSince(since, at)} (stopped or hanging)`;
+    case "draining":
+      return daemons === 1
+        ? `the daemon is leaving${toSince(since, at)}, and takes nothing more`
+        : `leaving${toSince(since, at)}`;
     case "retry_after":
       return until === null ? WAITS_FOR[by] : `${WAITS_FOR[by]} until ${toTimeOfDay(until, at)}`;
     case "queue_trouble":

@@ -55,7 +55,11 @@ async function live(replicaId = REPLICA): Promise<void> {
   await engine.query("update account_sync.replica set renewed_at = now() - interval '1 hour'");
 }
 
-function notice(findObstacle: () => Obstacle | null, on: Queryable = db) {
+function notice(
+  findObstacle: () => Obstacle | null,
+  on: Queryable = db,
+  how: { readonly writeAgainAfterMs?: number } = {},
+) {
   const troubles: unknown[] = [];
   const noticing = new ObstacleNotice({
     db: on,
@@ -63,6 +67,7 @@ function notice(findObstacle: () => Obstacle | null, on: Queryable = db) {
     leaseMs: LEASE_MS,
     findObstacle,
     onTrouble: (error) => troubles.push(error),
+    ...how,
   });
   noticing.start();
   open.push(() => noticing.close());
@@ -156,6 +161,50 @@ test("a daemon lives by its lock or a recent renewal, and one that is gone says 
   expect(renews).toMatchObject({ daemons: 1, obstacle: { by: "circuit_open" } });
   expect(three).toMatchObject({ daemons: 1, daemonsStopped: 0, obstacle: null });
   expect(withoutRow).toMatchObject({ daemons: 1, obstacle: null });
+});
+
+test("a daemon that works writes again, and one that has not for long does not answer", async () => {
+  await live();
+  await engine.query("update account_sync.replica set seen_at = now() - interval '31 s'");
+  const silent = await readSending(db, API);
+  notice(() => null, db, { writeAgainAfterMs: 100 });
+  await eventually(async () => expect((await readSending(db, API)).obstacle).toBeNull());
+
+  expect(silent).toMatchObject({
+    daemons: 1,
+    daemonsStopped: 1,
+    obstacle: { by: "no_answer", since: expect.stringMatching(/T/), until: null },
+  });
+});
+
+test.each([
+  ["written a while ago", { seen: 29, renewed: 3_600 }, null],
+  ["silent but for its renewals", { seen: 60, renewed: 5 }, null],
+  ["silent", { seen: 60, renewed: 60 }, "no_answer"],
+  ["of a version that does not say when it was seen", { seen: null, renewed: 60 }, null],
+] as const)("a daemon that holds its lock, %s", async (_name, { seen, renewed }, by) => {
+  await live();
+  await engine.query(
+    "update account_sync.replica set seen_at = now() - $1::float8 * interval '1 s', renewed_at = now() - $2::float8 * interval '1 s'",
+    [seen, renewed],
+  );
+
+  expect((await readSending(db, API)).obstacle?.by ?? null).toBe(by);
+});
+
+test("the daemon that asks knows what stops it, whatever its row says", async () => {
+  await live();
+  await db.run("note_obstacle", [REPLICA, LEASE_MS, "circuit_open", 0, null, "503"]);
+  await engine.query("update account_sync.replica set seen_at = now() - interval '60 s'");
+
+  const refused = await readSending(db, API, { replicaId: REPLICA, obstacle: REFUSED });
+  const free = await readSending(db, API, { replicaId: REPLICA, obstacle: null });
+  const another = await readSending(db, API, { replicaId: REPLICA + 1, obstacle: null });
+
+  expect(refused).toMatchObject({ daemons: 1, obstacle: { by: "unauthorized" } });
+  expect(refused.obstacle?.until).toMatch(/T/);
+  expect(free).toMatchObject({ daemons: 1, obstacle: null });
+  expect(another).toMatchObject({ daemons: 2, daemonsStopped: 1, obstacle: { by: "no_answer" } });
 });
 
 test("a wait that the API asked for stops all, but not one of another API or of the past", async () => {

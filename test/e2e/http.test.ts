@@ -13,7 +13,7 @@ import {
 import { statusPageRoute } from "../../src/console/status-page.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
-import type { KnownObstacle } from "../../src/queue/obstacle.ts";
+import type { KnownObstacle, Obstacle } from "../../src/queue/obstacle.ts";
 
 const token = "correct horse battery staple".replaceAll(" ", "-");
 
@@ -421,6 +421,7 @@ async function start(options: {
     version: "1.2.3",
     readiness,
     health: () => ({ listener: "up", circuit: "open" }),
+    obstacle: () => (options.obstacle as Obstacle | undefined) ?? null,
   };
   const queue: ConsoleQueue = { ...createQueue(calls), ...options.queue };
   const metrics = createMetrics({ version: "1.2.3", queueStatus: queue.status });

@@ -29,7 +29,7 @@ test("an id that is nowhere is not told to sync", async () => {
   for (const id of ["00000000-0000-4000-8000-000000000000", "no id at all"]) {
     const { code, stderr } = await run(product, ["status", id]);
     expect(code).toBe(1);
-    expect(stderr).toContain("check the id");
+    expect(stderr).toContain("check the id. Ids are those of m_account.id;");
     expect(stderr).not.toContain("account-sync sync");
   }
 });

@@ -111,11 +111,21 @@ test.each(TABLE)("%s", (_name, facts, whileSending, withoutDaemon) => {
   }
 });
 
+test.each(["no_daemon", "draining", "no_answer"] as const)(
+  "%s: another daemon is needed, whatever there is to be sent",
+  (by) => {
+    expect(adviseOn({ ...CLEAN, state: "due" }, stoppedBy(by)).commands).toEqual([START, SYNC]);
+    expect(
+      adviseOn({ ...CLEAN, state: "parked", errorClass: "network" }, stoppedBy(by)).commands,
+    ).toEqual([RETRY, START]);
+  },
+);
+
 test.each(STOPPED_BY)("what is due is not called next while %s stops the sending", (by) => {
   for (const state of ["waiting", "due", "retrying"] as const satisfies readonly AccountState[]) {
     const { says } = adviseOn({ ...CLEAN, state }, stoppedBy(by));
     expect(says).not.toMatch(/next in line|by itself when it is due/);
-    expect(says).toMatch(/^Nothing is sent/);
+    expect(says).toMatch(/^Nothing is sent|so nothing is sent by itself/);
   }
 });
 
