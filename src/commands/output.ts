@@ -95,6 +95,14 @@ export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+/** At most so many characters, cut between words where there are any. */
+export function toShortened(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const cut = text.slice(0, most - 1);
+  const lastSpace = cut.lastIndexOf(" ");
+  return `${(lastSpace > most / 2 ? cut.slice(0, lastSpace) : cut).trimEnd()}…`.toWellFormed();
+}
+
 /** `850 ms`, `12 s`, `4 min`, `3 h`, `2 d`: as exact as anybody wants to read it. */
 export function toDuration(ms: number): string {
   const units = [

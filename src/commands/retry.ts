@@ -1,5 +1,8 @@
 /** `retry`: puts parked accounts back. */
+
+import { callOn } from "../call-on.ts";
 import type { Config } from "../config.ts";
+import { callForPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
@@ -39,7 +42,13 @@ export async function retry(
     const left = ids.length - retried;
     const others =
       left > 0 ? ` ${left} that you named ${left === 1 ? "was" : "were"} not parked.` : "";
-    printLine(`Put ${counted(retried, "parked account")} back; due at once.${others}`);
+    // Not "due at once": a create that may still be under way is waited for.
+    const [id] = ids;
+    const call =
+      ids.length === 1 && id !== undefined ? callOn("status", id) : "account-sync status <id>";
+    printLine(
+      `Put ${counted(retried, "parked account")} back.${others} \`${callForPerson(call)}\` tells when it is sent.`,
+    );
   }
   return 0;
 }

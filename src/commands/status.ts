@@ -8,10 +8,11 @@ import type { PendingState } from "../ops/metrics.ts";
 import { findSending, type Parts } from "../parts.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, meaningOf, toSendingJson } from "../queue/sending-words.ts";
+import { countSomeUnqueued } from "../queue/unqueued.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine, toDuration, toTable } from "./output.ts";
+import { counted, printJson, printLine, toDuration, toShortened, toTable } from "./output.ts";
 import type { FollowedAccount } from "./sync-result.ts";
 
 export async function status(
@@ -39,6 +40,7 @@ async function describeQueue(parts: Parts, json: boolean): Promise<string[]> {
   const problems = await db.run<Problem>("count_problems");
   const [unfolded] = await db.run<Unfolded>("count_unfolded", [CHANGES_COUNTED]);
   const { changes, markers } = unfolded ?? { changes: 0, markers: 0 };
+  const unqueued = await countSomeUnqueued(db, UNQUEUED_COUNTED);
   if (json) {
     printJson({
       pending_accounts: byState,
@@ -46,6 +48,7 @@ async function describeQueue(parts: Parts, json: boolean): Promise<string[]> {
       sending: toSendingJson(sending),
       unfolded_changes: changes,
       unfolded_markers: markers,
+      unqueued_accounts: unqueued,
       problems: problems.map(({ state, errorClass, count }) => ({
         state,
         error_class: errorClass,
@@ -57,24 +60,55 @@ async function describeQueue(parts: Parts, json: boolean): Promise<string[]> {
 
   const head = linesOf(sending);
   const total = Object.values(byState).reduce((sum, count) => sum + count, 0);
-  const before = describeUnfolded({ changes, markers });
-  if (total === 0 && before.length > 0) return [...head, ...before];
-  if (total === 0)
-    return [...head, "Nothing is pending: every captured change has reached the API."];
+  const before = [...describeUnfolded({ changes, markers }), ...describeUnqueued(unqueued)];
+  if (total === 0) {
+    const isPending = changes + markers > 0;
+    return [
+      ...head,
+      ...(isPending ? [] : ["Nothing is pending: every captured change has reached the API."]),
+      ...before,
+    ];
+  }
 
   const rows = Object.entries(byState).map(([state, count]) => [
     state,
     String(count),
     count === 0 ? "" : forPerson(describeState(state as PendingState, problems, sending)),
   ]);
-  const age = toDuration(oldestPendingSeconds * 1_000);
   return [
     ...head,
-    `${counted(total, "account")} pending; the oldest change on its way is ${age} old.`,
+    describePending(byState, oldestPendingSeconds),
     ...before,
     "",
     ...toTable([["state", "accounts", ""], ...rows]),
     ...(byState.parked > 0 ? ["", ...(await listParked(inspector))] : []),
+  ];
+}
+
+/** What is parked waits for a person, and what is blocked for another account: neither is on its way. */
+function describePending(byState: Readonly<Record<PendingState, number>>, oldest: number): string {
+  const { parked, blocked, ...moving } = byState;
+  const onTheirWay = Object.values(moving).reduce((sum, count) => sum + count, 0);
+  if (onTheirWay > 0) {
+    const total = counted(onTheirWay + parked + blocked, "account");
+    return `${total} pending; the oldest change on its way is ${toDuration(oldest * 1_000)} old.`;
+  }
+  const are = (count: number) => (count === 1 ? "is" : "are");
+  if (blocked === 0) return `${counted(parked, "account")} ${are(parked)} parked.`;
+  if (parked === 0) return `${counted(blocked, "account")} ${are(blocked)} blocked.`;
+  return `${counted(parked, "account")} ${are(parked)} parked, and ${blocked} ${are(blocked)} blocked.`;
+}
+
+const UNQUEUED_COUNTED = 100_000;
+
+function describeUnqueued(count: number | null): string[] {
+  if (count === null || count === 0) return [];
+  const number =
+    count === UNQUEUED_COUNTED ? `${UNQUEUED_COUNTED} accounts or more` : counted(count, "account");
+  return [
+    forPerson(
+      `${number} from before the first migrate ${count === 1 ? "was" : "were"} never sent: \`account-sync backfill\` sends ${count === 1 ? "it" : "them"}.`,
+    ),
   ];
 }
 
@@ -114,12 +148,13 @@ function describeState(
   const isUnknown = ofState.some(({ errorClass }) => errorClass === "unknown_outcome");
   // Said first: a retry without a look can make a second customer.
   const caution = isUnknown
-    ? "a create may have happened: look it up at the API before you retry; "
+    ? "a create may have happened, so look it up at the API before you retry; "
     : "";
   return `${classes}: ${caution}${meaning}`;
 }
 
 const PARKED_SHOWN = 10;
+const WHY_SHOWN_MAX = 240;
 
 async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
   const { accounts, nextCursor } = await inspector.accounts<AccountStatus>({
@@ -130,7 +165,7 @@ async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
   const rows = accounts.map((account) => [
     account.account_id,
     account.error_class ?? "",
-    forPerson((account.error ?? "").slice(0, 240)),
+    forPerson(toShortened(account.error ?? "", WHY_SHOWN_MAX)),
   ]);
   return [
     ...toTable([["parked account", "class", "why"], ...rows]),
@@ -233,7 +268,9 @@ function historyOf(history: readonly HistoryRow[]): string[] {
     attempt.outcome ?? "under way",
     attempt.http_status === null ? "" : String(attempt.http_status),
     attempt.warnings === 0 ? "" : String(attempt.warnings),
-    attempt.error === null ? "" : `${attempt.error_class ?? ""}: ${forPerson(attempt.error)}`,
+    attempt.error === null
+      ? ""
+      : [attempt.error_class, forPerson(attempt.error)].filter((part) => part !== null).join(": "),
   ]);
   return toTable([["started", "trigger", "outcome", "http", "warnings", "error"], ...rows]);
 }

@@ -1,6 +1,8 @@
 /** The commands as their users run them: processes with exit codes, results on stdout, and one clear error on stderr. */
+import { execFileSync } from "node:child_process";
 import { createServer } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { callOn } from "../../src/call-on.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { insertSampleAccounts } from "../../src/local/source-tables.ts";
@@ -359,7 +361,9 @@ describe("status, retry and backfill", () => {
     const retried = await run(["retry", SHOP]);
     const after = await run(["status", "--json"]);
 
-    expect(overview.stdout).toMatch(/parked +1 +validation 1/);
+    expect(overview.stdout).toMatch(/parked +1 +validation 1: set aside; /);
+    expect(overview.stdout).toContain("1 account is parked.");
+    expect(overview.stdout).not.toContain("on its way");
     expect(overview.stdout).toContain(SHOP);
     expect(detail.stdout).toMatch(/state +parked/);
     expect(detail.stdout).toContain("customer.name is missing");
@@ -374,7 +378,7 @@ describe("status, retry and backfill", () => {
     expect(JSON.parse(others.stdout)).toEqual({ retried: 0 });
     expect(retried).toMatchObject({
       code: 0,
-      stdout: "Put 1 parked account back; due at once.\n",
+      stdout: `Put 1 parked account back. \`npm start -- status ${SHOP}\` tells when it is sent.\n`,
       stderr: "warning: Nothing is sent: no daemon runs. Start one: `npm start`\n",
     });
     expect(JSON.parse(after.stdout)).toMatchObject({
@@ -394,7 +398,7 @@ describe("status, retry and backfill", () => {
 
     expect(retried).toEqual({
       code: 0,
-      stdout: "Put 1 parked account back; due at once.\n",
+      stdout: `Put 1 parked account back. \`npm start -- status ${SHOP}\` tells when it is sent.\n`,
       stderr: "warning: It is not known whether a daemon sends.\n",
     });
     expect(marked).toMatchObject({
@@ -419,6 +423,21 @@ describe("status, retry and backfill", () => {
     expect(stdout).toContain("Nothing is pending");
   });
 
+  test.each(["-5", "--all", "--json", "--help", "$(echo x) y"])(
+    "the command that is suggested for account %s reaches it",
+    async (id) => {
+      await prepare();
+      const args = execFileSync("sh", ["-c", `printf '%s\\0' ${callOn("status", id)}`], {
+        encoding: "utf8",
+      });
+
+      const { stderr } = await run(args.split("\0").slice(1, -1));
+
+      expect(stderr).toMatch(/^error: The queue does not know account /);
+      expect(stderr).toContain(`account ${id}.`);
+    },
+  );
+
   test("status does not call captured changes delivered while nobody has folded them", async () => {
     await prepare();
 
@@ -427,6 +446,9 @@ describe("status, retry and backfill", () => {
     const after = await run(["status"]);
 
     expect(before.stdout).toContain("Nothing is pending");
+    expect(before.stdout).toMatch(
+      /\n\d+ accounts from before the first migrate were never sent: `npm start -- backfill` sends them\.\n/,
+    );
     expect(after.stdout).toContain("1 change captured");
   });
 
