@@ -278,7 +278,7 @@ export async function startDaemon(
  * every caller, so it does not contain texts of the API.
  */
 const REFUSED =
-  "the API refuses our credentials: correct them (`account-sync doctor` tests them); sending goes on by itself";
+  "the API refuses our credentials: correct them (`account-sync doctor` tests them), and restart the daemon unless they are in m_backend_ext_config";
 
 const DRAINING = "it was told to leave";
 
