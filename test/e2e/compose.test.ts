@@ -2,7 +2,7 @@
  * What `docker compose up` starts, without a Docker engine: a PostgreSQL prepared by compose's own scripts, the sandbox by its command
  * and the daemon by its environment. Only names of hosts, ports and folders are other ones.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
@@ -29,6 +29,8 @@ let daemonUrl: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "account-sync-test-compose-"));
+  // As root, a database that its server's user cannot reach here would be made elsewhere, and stay there.
+  await chmod(folder, 0o755);
   server = await startEmbeddedPostgres({
     dataDir: join(folder, "postgres"),
     settings: { fsync: "off" },
