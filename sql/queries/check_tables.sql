@@ -14,6 +14,20 @@ select
   coalesce(row_security_active(c.oid), false) as "hidesRows",
   coalesce(c.relrowsecurity, false) as "hasRowSecurity",
   coalesce(has_table_privilege(c.oid, 'TRIGGER'), false) as "mayTrigger",
+  -- Partitions of before the grant, as a grant on the table does not reach them. One that was added later has its copy of the trigger.
+  array(
+    select p.relid::regclass::text
+    from pg_partition_tree(c.oid) p
+    where p.relid <> c.oid
+      and not has_table_privilege(p.relid, 'TRIGGER')
+      and not exists (
+        select
+        from pg_trigger t
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace n on n.oid = f.pronamespace
+        where t.tgrelid = p.relid and n.nspname = 'account_sync'
+      )
+  ) as "partitionsWithoutTrigger",
   array(
     select privilege
     from unnest(array['INSERT', 'DELETE', 'TRUNCATE']) as privilege

@@ -11,6 +11,12 @@ select
     f.prosrc = planned.function_body and f.prosecdef and f.proconfig = array['search_path=pg_catalog, pg_temp'],
     false
   ) as "isUnchanged",
+  -- A partition that is added gets a copy of a row trigger, for which the table's owner needs the right to its function.
+  coalesce(
+    planned.trigger_type & 1 = 0
+      or has_function_privilege((select c.relowner from pg_class c where c.oid = planned.relation), f.oid, 'execute'),
+    true
+  ) as "mayBeCopied",
   -- A partition's copy of a trigger is switched off by itself.
   array(
     select json_build_object('table', t.tgrelid::regclass::text, 'onlyReplicas', t.tgenabled = 'R')

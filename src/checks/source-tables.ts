@@ -152,6 +152,8 @@ interface Found {
   readonly hidesRows: boolean;
   readonly hasRowSecurity: boolean;
   readonly mayTrigger: boolean;
+  /** As they are written in SQL. */
+  readonly partitionsWithoutTrigger: readonly string[];
   readonly mayAlso: readonly string[];
   readonly columns: Readonly<
     Record<
@@ -347,8 +349,19 @@ function findMissingTableRights({ expected, found }: Pair, role: Role): Finding[
     ...(unwritable.length > 0 ? [`update (${unwritable.map(quoted).join(", ")})`] : []),
     ...(isCaptured && !found.mayTrigger ? ["trigger"] : []),
   ];
-  if (rights.length === 0) return [];
+  const partitions = isCaptured ? found.partitionsWithoutTrigger : [];
+  const ofPartitions =
+    partitions.length === 0
+      ? []
+      : [
+          {
+            problem: `Role ${role.name} lacks TRIGGER on ${partitions.length} of the partitions of public.${table}, which a grant on the table does not reach.`,
+            remedy: `grant trigger on ${partitions.join(", ")} to ${quoted(role.name)};`,
+          },
+        ];
+  if (rights.length === 0) return ofPartitions;
   return [
+    ...ofPartitions,
     {
       problem: `Role ${role.name} lacks ${rights
         .join(", ")

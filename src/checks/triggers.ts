@@ -14,6 +14,7 @@ interface PlannedTrigger {
   readonly function: string;
   readonly isPresent: boolean;
   readonly isUnchanged: boolean;
+  readonly mayBeCopied: boolean;
   readonly disabledOn: readonly { readonly table: string; readonly onlyReplicas: boolean }[];
 }
 
@@ -70,9 +71,18 @@ function findWrong(planned: PlannedTrigger): Finding[] {
       },
     ];
   }
-  if (planned.isUnchanged) return disabled;
+  const uncopied = planned.mayBeCopied
+    ? []
+    : [
+        {
+          problem: `The owner of public.${table} cannot add partitions to it: it has changed since the last migrate, and may not copy trigger ${trigger}.`,
+          remedy: MIGRATE,
+        },
+      ];
+  if (planned.isUnchanged) return [...disabled, ...uncopied];
   return [
     ...disabled,
+    ...uncopied,
     {
       problem: `Function account_sync.${planned.function} is not what migrate would make for public.${table} as it stands: somebody replaced it, or columns came or went since.`,
       remedy: MIGRATE,

@@ -73,6 +73,11 @@ export function explained(
           cause,
         },
       );
+    case "53200":
+      return new OperatorError(`PostgreSQL at ${place} has no memory left for this: ${said}.`, {
+        hint: "Where a table has thousands of partitions, raise max_locks_per_transaction and restart the server; otherwise look into its log. Changes made meanwhile are kept in the database.",
+        cause,
+      });
     case "42703":
       return new OperatorError(`The source tables are not as expected: ${said}.`, {
         hint: `account-sync goes beside the database of the application that keeps its accounts there: check ${setting}, and run the application's own migrations first.`,

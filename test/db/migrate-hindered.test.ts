@@ -2,7 +2,13 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect, test } from "vitest";
+import type { Grounds } from "../../src/checks/check.ts";
+import type { Finding } from "../../src/checks/names.ts";
+import { lookAtRights } from "../../src/checks/source-tables.ts";
+import { lookAtTriggers } from "../../src/checks/triggers.ts";
+import { readConfig } from "../../src/config.ts";
 import { migrate, uninstall } from "../../src/db/migrate.ts";
+import { withGrounds } from "../../src/grounds.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS } from "../support/roles.ts";
@@ -27,6 +33,33 @@ test("the owner of a partitioned table goes on adding and attaching partitions",
       "alter table m_account_address attach partition p28 for values from ('2028-01-01') to ('2029-01-01')",
     );
   });
+});
+
+test("what partitions lack is told with the GRANT to run, and an owner that has changed with the migrate", async () => {
+  const database = await createDatabase();
+  await partitionAddresses(database, "hash (id)");
+  await database.query(
+    "create table p0 partition of m_account_address for values with (modulus 2, remainder 0)",
+  );
+  const ours = await createRole(database, LEAST_GRANTS);
+
+  const lacking = await findingsOf(ours.url, lookAtRights);
+  for (const { remedy } of lacking) await database.query(remedy);
+  await migrate({ url: ours.url, info });
+  const owner = await createRole(database, "");
+  await database.query(`alter table m_account_address owner to ${owner.name}`);
+  const changed = await findingsOf(ours.url, lookAtTriggers);
+  await migrate({ url: ours.url, info });
+
+  expect(lacking).toEqual([
+    {
+      problem: expect.stringContaining("lacks TRIGGER on 1 of the partitions"),
+      remedy: `grant trigger on p0 to ${ours.name};`,
+    },
+  ]);
+  expect(changed[0]?.problem).toContain("cannot add partitions to it");
+  expect(await findingsOf(ours.url, lookAtTriggers)).toEqual([]);
+  expect(await findingsOf(ours.url, lookAtRights)).toEqual([]);
 });
 
 test("an owner whose name is a reserved word is granted its dump", async () => {
@@ -109,6 +142,14 @@ test("a migrate whose machine falls silent lets go of the application's tables w
   proxy.close();
   await migrating;
 });
+
+async function findingsOf(
+  url: string,
+  look: (grounds: Grounds) => Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
+  const config = readConfig({ DATABASE_URL: url, CUSTOMER_API_URL: "https://api.example.com" });
+  return await withGrounds(config, url, look);
+}
 
 async function partitionAddresses(
   database: TestDatabase,
