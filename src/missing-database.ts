@@ -29,7 +29,7 @@ export function describeMissingDatabase(
     likely.length === 0
       ? ""
       : ` ${enumerate(likely)} ${likely.length === 1 ? "is" : "are"} set: did you mean DATABASE_URL?`;
-  return `DATABASE_URL is missing, and ${enumerate(needing)} ${needing.length === 1 ? "is" : "are"} for a database of your own: the accounts of the embedded database are invented, and are sent to the sandbox only. Set DATABASE_URL, or unset ${needing.length === 1 ? needing[0] : "the others"} to try account-sync out.${guess}`;
+  return `DATABASE_URL is missing, and ${enumerate(needing)} ${needing.length === 1 ? "is" : "are"} for a database of your own: the accounts of the embedded database are invented, and are sent to the sandbox. Set DATABASE_URL, or unset ${needing.length === 1 ? needing[0] : "the others"} to try account-sync out.${guess}`;
 }
 
 /** Variables that were probably meant as DATABASE_URL: by their spelling, by a name that other programs use, or by their value. */

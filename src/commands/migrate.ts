@@ -65,11 +65,13 @@ function report({ json, migrations, createdSchema, tables, unqueued }: Report): 
     return;
   }
 
-  const done = createdSchema
-    ? "installed"
-    : migrations > 0
-      ? `upgraded by ${counted(migrations, "migration")}`
-      : "there already, nothing to do";
+  // An administrator may have made the schema, empty.
+  const done =
+    createdSchema || migrations === latestMigration()
+      ? "installed"
+      : migrations > 0
+        ? `upgraded by ${counted(migrations, "migration")}`
+        : "there already, nothing to do";
   printLine(`Schema account_sync, version ${latestMigration()}: ${done}.`);
   printLine(`Changes are captured on ${tables.join(", ")}.`);
   if (unqueued > 0) {

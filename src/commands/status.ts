@@ -107,7 +107,7 @@ function describeUnqueued(count: number | null): string[] {
     count === UNQUEUED_COUNTED ? `${UNQUEUED_COUNTED} accounts or more` : counted(count, "account");
   return [
     forPerson(
-      `${number} from before the first migrate ${count === 1 ? "was" : "were"} never sent: \`account-sync backfill\` sends ${count === 1 ? "it" : "them"}.`,
+      `${number} from before the first migrate ${count === 1 ? "is" : "are"} not in the queue: \`account-sync backfill\` sends ${count === 1 ? "it" : "them"}.`,
     ),
   ];
 }
@@ -242,7 +242,7 @@ async function readSource(
 function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[][] {
   const facts = [["state", account.state]];
   if (account.error !== null)
-    facts.push(["why", `${account.error_class ?? ""}: ${forPerson(account.error)}`]);
+    facts.push(["why", [account.error_class, forPerson(account.error)].filter(Boolean).join(": ")]);
   const warnings = account.history[0]?.warnings ?? 0;
   if (warnings > 0) {
     const tells = isThere ? `: ${callForPerson(callOn("preview", id))} tells them` : "";

@@ -61,7 +61,7 @@ export function explained(
     case "42501":
       return new OperatorError(`The database role lacks a right: ${said}.`, {
         hint: /for database /.test(said)
-          ? "Run as an administrator of the database, with the role of account-sync: create schema account_sync authorization <role>;"
+          ? `Run as an administrator of the database: create schema account_sync authorization "${connection.client.user ?? "<role>"}";`
           : "The check `rights` of `account-sync doctor` prints what to run: the GRANT that is missing, or the change of owner after a restore.",
         cause,
       });

@@ -243,7 +243,7 @@ async function startSandboxIfNeeded(
     return null;
   }
 
-  log.info({ reason }, "no customer API is configured: using a sandbox");
+  log.info({}, "using a sandbox as the customer API");
   const options = {
     ...SANDBOX_CLIENT,
     dataFile: join(dataDir, "sandbox.json"),
@@ -338,7 +338,7 @@ function toIntroduction(facts: PlaygroundFacts, daemonUrl: string): string[] {
     "account-sync runs, on a database of its own: DATABASE_URL is not set.",
     "",
     `  database   PostgreSQL in ${facts.data_directory}: ${samples}`,
-    `  API        ${facts.sandbox === null ? "as configured" : `a sandbox on ${facts.sandbox}; what it was sent: ${facts.sandbox}/sandbox/customers`}`,
+    `  API        ${facts.sandbox === null ? "as a row of m_backend_ext_config says" : `a sandbox on ${facts.sandbox}; what it was sent: ${facts.sandbox}/sandbox/customers`}`,
     `  console    ${daemonUrl}`,
     `  metrics    ${daemonUrl}/metrics`,
     "",

@@ -447,7 +447,7 @@ describe("status, retry and backfill", () => {
 
     expect(before.stdout).toContain("Nothing is pending");
     expect(before.stdout).toMatch(
-      /\n\d+ accounts from before the first migrate were never sent: `npm start -- backfill` sends them\.\n/,
+      /\n\d+ accounts from before the first migrate are not in the queue: `npm start -- backfill` sends them\.\n/,
     );
     expect(after.stdout).toContain("1 change captured");
   });
