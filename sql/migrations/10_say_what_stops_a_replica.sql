@@ -19,7 +19,7 @@ alter table account_sync.replica
   add constraint only_a_stop_has_an_end
     check (stopped_until is null or stopped_by is not null);
 
--- The replicas that hold their lock now: both the take-over and whoever asks who sends begin with these.
+-- The replicas that hold their lock now: the take-over and the question of who sends both begin with these.
 create function account_sync.lock_holders(lock_class integer) returns table (replica_id integer)
 language sql stable
 as $$

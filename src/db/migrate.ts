@@ -22,7 +22,7 @@ import { sqlDirectory } from "./queries.ts";
 export const OLDEST_POSTGRESQL = 14;
 /** How long one try may wait for a table's lock, and with it every writer behind us. */
 const LOCK_TIMEOUT_MS = 200;
-/** An autovacuum gives its lock up to whoever has waited for deadlock_timeout, a second by default. */
+/** An autovacuum gives its lock up to a session that has waited for deadlock_timeout, a second by default. */
 const YIELD_TIMEOUT_MS = 1_500;
 /** How long a long transaction on a source table, or another migrate, is waited for altogether. */
 const INSTALL_DEADLINE_MS = 300_000;
@@ -47,8 +47,8 @@ export async function migrate(
     const { createdSchema, version } = await transact(client, options, UPGRADE, async () => {
       const isNew = await createSchema(client);
       const found = await refuseNewerSchema(client);
-      // Nothing uses a new schema yet, so all of it can be one transaction: half of it never stands.
-      if (isNew) await runMissingMigrations(client, "all");
+      // Nothing uses an empty schema yet, ours or an administrator's, so all of it can be one transaction: half of it never stands.
+      if (found === 0) await runMissingMigrations(client, "all");
       return { createdSchema: isNew, version: found };
     });
     // What daemons and the application use is locked by one migration at a time.
