@@ -11,7 +11,7 @@
  *     GET    on the paths of commands           401 with a wrong token, else 405: what `doctor` tries credentials with
  *     GET    /sandbox/requests?limit=…          what came in
  *     GET    /sandbox/customers                 what it knows
- *     POST   /sandbox/faults                    e.g. {"next":[{"status":503,"retryAfter":1}]}; DELETE switches all off
+ *     POST   /sandbox/faults                    e.g. {"next":[{"status":503,"retryAfter":1}]}; DELETE switches all off and ends delays
  *     POST   /sandbox/reset                     forget everything
  */
 import { randomBytes, timingSafeEqual } from "node:crypto";
@@ -61,6 +61,7 @@ export interface Sandbox {
   counts(): SandboxCounts;
   customers(): SandboxCustomer[];
   setFaults(faults: SandboxFaults): void;
+  /** Requests that are being delayed go on at once. */
   clearFaults(): void;
   /** Tokens given out so far stop working, as if they had expired. */
   revokeTokens(): void;
@@ -299,7 +300,8 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
 
     const fault = faults.take(entry.operation, code);
     if (fault.delayMs !== undefined) {
-      await wait(fault.delayMs, undefined, { signal: shutdown.signal }).catch(() => undefined);
+      const signal = AbortSignal.any([shutdown.signal, faults.cleared()]);
+      await wait(fault.delayMs, undefined, { signal }).catch(() => undefined);
     }
     if (fault.dropConnection === "before") return drop(request, reply, fault);
 
@@ -554,6 +556,7 @@ function reversed(section: unknown): unknown {
 function createFaults() {
   let next: SandboxFault[] = [];
   let always: SandboxFault | null = null;
+  let cleared = new AbortController();
 
   return {
     set(faults: SandboxFaults): void {
@@ -564,7 +567,11 @@ function createFaults() {
     clear(): void {
       next = [];
       always = null;
+      cleared.abort();
+      cleared = new AbortController();
     },
+    /** Aborts when the faults that are set now are cleared. */
+    cleared: (): AbortSignal => cleared.signal,
     /** The fault for this request, if any; one of `next` is used up. */
     take(operation: SandboxOperation, code: string | null): SandboxFault {
       const index = next.findIndex((fault) => fits(fault, operation, code));

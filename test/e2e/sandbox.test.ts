@@ -223,6 +223,18 @@ describe("the data file", () => {
 });
 
 describe("faults", () => {
+  test("cleared while a request is being delayed: it is answered at once, as usual", async () => {
+    const sandbox = await start();
+    sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
+
+    const delayed = create(sandbox, command());
+    await eventually(() => expect(sandbox.counts().inWork).toBe(1));
+    sandbox.clearFaults();
+
+    expect((await delayed).status).toBe(201);
+    expect(sandbox.customers()).toHaveLength(1);
+  });
+
   test("next are used up one by one, always stays until switched off", async () => {
     const sandbox = await start();
 

@@ -174,7 +174,7 @@ test("told to leave, with a send under way: no daemon that takes a change, said 
   await using scene = await openScene();
   const environment = { ...apiEnvironment(scene.sandbox), DATABASE_URL: scene.database.url };
   const daemon = await scene.start();
-  scene.sandbox.setFaults({ next: [{ on: "create", delayMs: 6_000 }] });
+  scene.sandbox.setFaults({ next: [{ on: "create", delayMs: 60_000 }] });
   await insertAccount(scene.database, { accountNo: "A-1" });
   await eventually(() => expect(scene.requests()).toHaveLength(1));
   daemon.signal("SIGTERM");

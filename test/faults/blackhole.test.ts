@@ -90,12 +90,13 @@ test("F13 silence while a request is in flight: it is given up before another da
 
 test("F13 silence while a create is in flight that nobody may repeat: its answer is kept until it can be written down", async () => {
   const { network, postgres, product, lonely } = await createParts();
-  product.sandbox.setFaults({ next: [{ delayMs: 7_000 }] });
+  product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const id = await insertAccount(postgres.database, { accountNo: "A-1" });
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
   await product.start(nearby(network));
 
   network.blackhole(true);
+  product.sandbox.clearFaults();
   // The other daemon finds a create that was sent and not answered, and leaves it to a human.
   await eventually(
     async () => expect(await stateOf(postgres, id)).toMatchObject({ state: "parked" }),

@@ -186,10 +186,14 @@ test("F6 killed when a parent was settled and its child was not woken yet: the c
   const environment = { SYNC_BACKOFF_MAX_MS: "900000" };
   const doomed = await scene.start(environment);
   const stopped = doomed.gate.holdBefore("wake_children").reached;
-  scene.sandbox.setFaults({ next: [{ delayMs: 2_000 }] });
+  scene.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const parent = await insertAccount(scene.database, { accountNo: "A-parent" });
   await eventually(() => expect(scene.sandbox.counts().inWork).toBe(1), { timeoutMs: 20_000 });
   const child = await insertAccount(scene.database, { accountNo: "A-child", parentId: parent });
+  await eventually(async () =>
+    expect(await stateOf(scene, child)).toMatchObject({ state: "blocked" }),
+  );
+  scene.sandbox.clearFaults();
   await stopped;
   expect(await stateOf(scene, parent)).toMatchObject({ state: "clean" });
   expect(await stateOf(scene, child)).toMatchObject({ state: "blocked" });

@@ -210,6 +210,9 @@ test("F7 a second SIGTERM leaves at once, whatever the first one waits for", asy
 /** A daemon whose process was stopped for longer than this has lost its accounts. */
 const LEASE_MS = 2_000;
 
+/** Until the faults are cleared: however slowly the processes beside it start. */
+const HELD_MS = 60_000;
+
 type Policy = "resend" | "park";
 
 /** Where the process is stopped, and the requests that are made in all. */
@@ -280,7 +283,7 @@ test("F8 a create whose sender cannot renew its lease is still waited for: a per
   await using scene = await openScene({ honourKeys: false });
   const environment = { SYNC_LEASE_MS: String(LEASE_MS) };
   const cutOff = await scene.start(environment);
-  scene.sandbox.setFaults({ next: [{ delayMs: 9_000 }] });
+  scene.sandbox.setFaults({ next: [{ delayMs: HELD_MS }] });
   const id = await insertAccount(scene.database, { accountNo: "A-1" });
   await inFlight(scene.sandbox);
   const silent = cutOff.gate.holdBefore("renew_leases");
@@ -299,6 +302,7 @@ test("F8 a create whose sender cannot renew its lease is still waited for: a per
     }),
   );
   expect(scene.sandbox.counts().inWork).toBe(1);
+  scene.sandbox.clearFaults();
   await untilClean(scene, id);
   silent.release();
 

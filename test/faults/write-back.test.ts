@@ -194,9 +194,9 @@ async function blocked(product: Product, { block, unblock, shows }: Obstacle): P
   await expectFlawless(product, { fault: "F27", tries: ACCOUNTS, recoveryMs });
 }
 
-/** The API has all of them in work, for as long as it takes to put something in the way. */
+/** The API has all of them in work, until the faults are cleared. */
 async function accountsInFlight(product: Product, name: string): Promise<string[]> {
-  product.sandbox.setFaults({ always: { delayMs: 2_000 } });
+  product.sandbox.setFaults({ always: { delayMs: 60_000 } });
   const ids = await product.database.query<{ id: string }>(
     `with account as (
        insert into m_account (account_no, name, phone_no, email)
