@@ -13,6 +13,9 @@ import { readEncryption, type SslMode } from "./encryption.ts";
 import { readSessionOptions } from "./session-options.ts";
 import { decode, refusalOf, toParameters, whyIgnored } from "./url-parameters.ts";
 
+/** The settings that hold a connection URL. */
+export type UrlSetting = "DATABASE_URL" | "LISTEN_DATABASE_URL";
+
 export interface ConnectionUrl {
   /** Host, port, database, role and encryption. Everything else is set by account-sync. */
   readonly client: ClientConfig;

@@ -1,11 +1,8 @@
 /** What the server, or the way to it, said: put into one sentence for a person, with what to do about it. */
 import { OperatorError } from "../operator-error.ts";
-import { type ConnectionUrl, readConnectionUrl } from "./connection-url.ts";
+import { type ConnectionUrl, readConnectionUrl, type UrlSetting } from "./connection-url.ts";
 import { errorCode, isOutage } from "./database.ts";
 import { explainTls } from "./tls-failure.ts";
-
-/** The settings that hold a connection URL. */
-export type UrlSetting = "DATABASE_URL" | "LISTEN_DATABASE_URL";
 
 /** Turns what the server said into what to do about it. */
 export function explained(
@@ -22,7 +19,7 @@ export function explained(
   const said = cause instanceof Error ? cause.message : String(cause);
   const { connection } = readConnectionUrl(url);
   const { place } = connection;
-  const encryption = explainTls({ code, said }, connection);
+  const encryption = explainTls({ code, said }, connection, setting);
   if (encryption !== null)
     return new OperatorError(encryption.message, { hint: encryption.hint, cause });
 
@@ -38,7 +35,9 @@ export function explained(
       });
     case "0A000":
       // A statement that is not supported has the same code.
-      return REFUSES_OPTIONS.test(said) ? explainRefusedOptions(connection, said, cause) : error;
+      return REFUSES_OPTIONS.test(said)
+        ? explainRefusedOptions(connection, said, cause, setting)
+        : error;
     case "08P01":
       if (HAS_NO_SERVER.test(said)) {
         return new OperatorError(`The pooler at ${place} cannot reach its server: ${said}.`, {
@@ -46,7 +45,7 @@ export function explained(
           cause,
         });
       }
-      return explainRefusedOptions(connection, said, cause);
+      return explainRefusedOptions(connection, said, cause, setting);
     case "28P01":
     case "28000":
       return new OperatorError(`PostgreSQL at ${place} refused the login: ${said}.`, {
@@ -135,11 +134,12 @@ function explainRefusedOptions(
   { place, options }: ConnectionUrl,
   said: string,
   cause: unknown,
+  setting: UrlSetting,
 ): OperatorError {
   return new OperatorError(
     `What answers at ${place} does not take the settings of a session: ${said.replace(/\.$/, "")}.`,
     {
-      hint: `If it is a transaction pooler or proxy, set LISTEN_DATABASE_URL to a direct connection to the same database${options === "" ? "" : ", and leave options= out of DATABASE_URL"}.`,
+      hint: `If it is a transaction pooler or proxy, set LISTEN_DATABASE_URL to a direct connection to the same database${options === "" ? "" : `, and leave options= out of ${setting}`}.`,
       cause,
     },
   );

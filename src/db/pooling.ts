@@ -7,8 +7,9 @@
  */
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
+import type { UrlSetting } from "./connection-url.ts";
 import { connectionOptions, errorCode } from "./database.ts";
-import { explained, type UrlSetting } from "./explained.ts";
+import { explained } from "./explained.ts";
 
 /**
  * none: a session of the server's own. session: a proxy or pooler that keeps one server session for each client, and may refuse the

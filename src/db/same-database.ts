@@ -3,8 +3,9 @@
  * there, and a daemon would hear no notification.
  */
 import { OperatorError } from "../operator-error.ts";
+import type { UrlSetting } from "./connection-url.ts";
 import { createDatabase } from "./database.ts";
-import { explained, type UrlSetting } from "./explained.ts";
+import { explained } from "./explained.ts";
 
 export interface DatabaseUrls {
   readonly databaseUrl: string;

@@ -2,7 +2,7 @@
  * Explains why a TLS connection could not be established, and which setting helps. The codes are those of OpenSSL and Node. A server
  * that requires TLS, and one that does not offer it, can be recognized by the text of the error only.
  */
-import type { ConnectionUrl } from "./connection-url.ts";
+import type { ConnectionUrl, UrlSetting } from "./connection-url.ts";
 
 export interface Explanation {
   readonly message: string;
@@ -16,10 +16,11 @@ export function isTlsFailure(code: string): boolean {
   );
 }
 
-/** Null where the error is not about encryption. */
+/** Null where the error is not about encryption. `setting` is where the URL stands. */
 export function explainTls(
   { code, said }: { readonly code: string | null; readonly said: string },
   connection: ConnectionUrl,
+  setting: UrlSetting,
 ): Explanation | null {
   const { place, sslmode } = connection;
   const isEncrypted = sslmode !== null && sslmode !== "disable";
@@ -27,44 +28,46 @@ export function explainTls(
   if (!isEncrypted && DEMANDS_TLS.test(said)) {
     return {
       message: `PostgreSQL at ${place} refused a session that is not encrypted: ${ended(said)}`,
-      hint: `${ADD_MODE} If that is refused too, pg_hba.conf has no line for this host, user and database.`,
+      hint: `The server may require TLS: add sslmode=verify-full to ${setting}, and sslrootcert=<file> where its certificate is issued by a provider or a private authority. If that is refused too, pg_hba.conf has no line for this host, user and database.`,
     };
   }
   if (/requires a valid client certificate/.test(said)) {
     return {
       message: `PostgreSQL at ${place} requires a client certificate: ${ended(said)}`,
-      hint: "Add sslcert and sslkey, the files with the certificate and its key, to DATABASE_URL.",
+      hint: `Add sslcert and sslkey, the files with the certificate and its key, to ${setting}.`,
     };
   }
   if (said === "The server does not support SSL connections") {
     return {
       message: `PostgreSQL at ${place} does not offer TLS, which sslmode=${sslmode} needs.`,
-      hint: "Turn ssl on at the server, or at the pooler in front of it. If the network is trusted, use sslmode=disable in DATABASE_URL.",
+      hint: `Turn ssl on at the server, or at the pooler in front of it. If the network is trusted, use sslmode=disable in ${setting}.`,
     };
   }
   if (said === "There was an error establishing an SSL connection") {
     return {
       message: `The server at ${place} did not answer whether it offers TLS, so it may not be PostgreSQL.`,
-      hint: "Check host and port in DATABASE_URL. A server that is starting, or has no connection left, can also answer like this.",
+      hint: `Check host and port in ${setting}. A server that is starting, or has no connection left, can also answer like this.`,
     };
   }
   if (/disconnected before secure TLS connection was established/.test(said)) {
     return {
       message: `The server at ${place} closed the connection before it was encrypted.`,
-      hint: "Check host and port in DATABASE_URL; with sslnegotiation=direct, check also that the server is PostgreSQL 17 or newer.",
+      hint: `Check host and port in ${setting}; with sslnegotiation=direct, check also that the server is PostgreSQL 17 or newer.`,
     };
   }
-  return code !== null && isTlsFailure(code) ? explainCode(code, said, connection) : null;
+  return code !== null && isTlsFailure(code) ? explainCode(code, said, connection, setting) : null;
 }
 
 /** pg_hba.conf of PostgreSQL 14 and newer, and before; pgbouncer and Azure; Neon. */
 const DEMANDS_TLS =
   /, no encryption\b|, SSL off\b|\bSSL (?:connection )?(?:is )?required\b|connection is insecure/i;
 
-const ADD_MODE =
-  "The server may require TLS: add sslmode=verify-full to DATABASE_URL, and sslrootcert=<file> where its certificate is issued by a provider or a private authority.";
-
-function explainCode(code: string, said: string, { place, client }: ConnectionUrl): Explanation {
+function explainCode(
+  code: string,
+  said: string,
+  { place, client }: ConnectionUrl,
+  setting: UrlSetting,
+): Explanation {
   const hasRootCert = typeof client.ssl === "object" && client.ssl.ca !== undefined;
   const untrusted = `The certificate of PostgreSQL at ${place} is not trusted: ${code}.`;
 
@@ -80,14 +83,14 @@ function explainCode(code: string, said: string, { place, client }: ConnectionUr
         message: untrusted,
         hint: hasRootCert
           ? "The file of sslrootcert does not contain the authority that issued it: get the current CA file of the server or its provider."
-          : "Node does not know its authority, as with most providers: get the CA file of the server or its provider, and add sslrootcert=<file> to DATABASE_URL.",
+          : `Node does not know its authority, as with most providers: get the CA file of the server or its provider, and add sslrootcert=<file> to ${setting}.`,
       };
     case "DEPTH_ZERO_SELF_SIGNED_CERT":
       return {
         message: untrusted,
         hint: hasRootCert
           ? "The server issued its certificate itself, and it is not the one in the file of sslrootcert: copy the server's current certificate there."
-          : "The server issued its certificate itself: copy that certificate into a file, and add sslrootcert=<file> to DATABASE_URL.",
+          : `The server issued its certificate itself: copy that certificate into a file, and add sslrootcert=<file> to ${setting}.`,
       };
     case "CERT_HAS_EXPIRED":
     case "CERT_NOT_YET_VALID":
@@ -101,20 +104,20 @@ function explainCode(code: string, said: string, { place, client }: ConnectionUr
     case "ERR_TLS_CERT_ALTNAME_INVALID":
       return {
         message: `The certificate of PostgreSQL at ${place} is for another name: ${ended(said)}`,
-        hint: "Use the host name of the certificate in DATABASE_URL. Where the certificate has no such name, as with Cloud SQL, use sslmode=verify-ca with sslrootcert.",
+        hint: `Use the host name of the certificate in ${setting}. Where the certificate has no such name, as with Cloud SQL, use sslmode=verify-ca with sslrootcert.`,
       };
     default:
-      return explainHandshake(code, place);
+      return explainHandshake(code, place, setting);
   }
 }
 
-function explainHandshake(code: string, place: string): Explanation {
+function explainHandshake(code: string, place: string, setting: UrlSetting): Explanation {
   return {
     message: `Could not establish TLS with PostgreSQL at ${place}: ${code}.`,
     hint: /ALERT.*(?:CERT|UNKNOWN_CA|ACCESS_DENIED)/.test(code)
-      ? "The server did not accept the client certificate, or requires one: check sslcert and sslkey in DATABASE_URL."
+      ? `The server did not accept the client certificate, or requires one: check sslcert and sslkey in ${setting}.`
       : /VERSION|PROTOCOL/.test(code)
-        ? "Client and server must support the same version of TLS: see ssl_min_protocol_version, in DATABASE_URL and at the server."
+        ? `Client and server must support the same version of TLS: see ssl_min_protocol_version, in ${setting} and at the server.`
         : `The server's log may contain the reason, and so may the output of: openssl s_client -starttls postgres -connect ${place.replace(/\/.*$/, "")}`,
   };
 }

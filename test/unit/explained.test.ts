@@ -178,6 +178,14 @@ test.each<[said: string, code: string | null, url: string, message: RegExp, hint
   expect((error as OperatorError).message).toMatch(message);
   expect((error as OperatorError).hint).toMatch(hint);
   expect(JSON.stringify(error) + (error as OperatorError).message).not.toContain("secret");
+
+  // A URL of the other setting: every word about it names that one.
+  const direct = explained(
+    Object.assign(new Error(said), code === null ? {} : { code }),
+    url,
+    "LISTEN_DATABASE_URL",
+  );
+  expect((direct as OperatorError).hint).not.toMatch(/(?<!LISTEN_)DATABASE_URL/);
 });
 
 test("a statement that is not supported is a bug, not a proxy's refusal", () => {
