@@ -47,7 +47,7 @@ function checkPlaceholders(path: string, context: z.RefinementCtx): void {
       ? `has ${unknown.map((name) => `{${name}}`).join(", ")}, which nothing stands for`
       : isBroken
         ? "has a brace without its other half"
-        : "asks for nobody";
+        : "names no account";
   context.addIssue({
     code: "custom",
     message: `${what}: use {account_no} or {account_id}, as in /api/customer?code={account_no}`,

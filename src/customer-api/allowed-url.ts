@@ -15,7 +15,7 @@ export function whyNotAllowed(text: string, { insecure, allowedOrigins }: UrlRul
   if (url.protocol !== "https:" && url.protocol !== "http:")
     return `has a URL with ${url.protocol}//: only https (and http to this machine) is spoken here`;
   if (url.protocol === "http:" && !isLoopback(url.hostname) && !insecure)
-    return `points to ${url.origin} over http: use https, or set CUSTOMER_API_INSECURE=true if nobody can listen on the way`;
+    return `points to ${url.origin} over http: use https, or set CUSTOMER_API_INSECURE=true if the network on the way is trusted`;
   if (allowedOrigins !== null && !allowedOrigins.includes(url.origin))
     return `points to ${url.origin}, which CUSTOMER_API_ALLOWED_ORIGINS does not list`;
   return null;

@@ -87,9 +87,9 @@ const BY_STATUS: Readonly<Record<number, Verdict>> = {
   // By the book the request never came in whole, but gateways say it for a slow upstream too.
   408: { errorClass: "timeout", delivery: "unknown", hint: "the server gave up waiting" },
   413: rejected("not_applied", "the command is too large for the API or a proxy before it"),
-  // A refusal to look at the request yet; nothing is wrong with it.
   // What some frameworks (419) and gateways (498) say instead of 401 to a token that is expired or invalid.
   419: unauthorized(CHECK_CREDENTIALS),
+  // A refusal to look at the request yet; nothing is wrong with it.
   425: { errorClass: "server", delivery: "not_applied", hint: "the server wants it later" },
   429: { errorClass: "throttled", delivery: "not_applied", hint: "all sends wait" },
   498: unauthorized(CHECK_CREDENTIALS),
