@@ -4,7 +4,7 @@
  * A bad value stops the start with every problem listed by name; a secret may also come from a file (`NAME_FILE`).
  */
 import { readFileSync } from "node:fs";
-import { completeUrl } from "./db/connection-url.ts";
+import { completeUrl, type UrlSetting } from "./db/connection-url.ts";
 import { type Environment, isUnset } from "./environment.ts";
 import { describeMissingDatabase } from "./missing-database.ts";
 import { OperatorError } from "./operator-error.ts";
@@ -89,7 +89,7 @@ export function isSecret(name: string): boolean {
 export function directDatabase(
   { database }: Pick<Config, "database">,
   databaseUrl: string,
-): { readonly url: string; readonly setting: "DATABASE_URL" | "LISTEN_DATABASE_URL" } {
+): { readonly url: string; readonly setting: UrlSetting } {
   return database.listenUrl === null
     ? { url: databaseUrl, setting: "DATABASE_URL" }
     : { url: database.listenUrl, setting: "LISTEN_DATABASE_URL" };
@@ -179,7 +179,9 @@ function readSecretFiles(environment: Environment) {
       continue;
     }
     try {
-      values[name] = readFileSync(file, "utf8").trim();
+      const secret = readFileSync(file, "utf8").trim();
+      if (secret === "") problems.push(`${name}_FILE names an empty file`);
+      else values[name] = secret;
     } catch (error) {
       problems.push(
         `${name}_FILE cannot be read: ${error instanceof Error && "code" in error ? error.code : "unknown error"}`,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { readConfig } from "../../src/config.ts";
+import { knownNames, readConfig } from "../../src/config.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 
 /** What every setting of an API needs beside itself. */
@@ -185,6 +185,18 @@ test("a secret may come from a file, without the line's end", () => {
 
   expect(api.auth).toEqual({ kind: "static", token: "from-a-file" });
 });
+
+test.each(knownNames().filter((name) => name.endsWith("_FILE")))(
+  "%s: an empty file is no secret, as with a volume that is not filled yet",
+  (name) => {
+    const file = join(folder, "empty");
+    writeFileSync(file, "\n");
+
+    expect(
+      refusalOf({ ...OURS, [name]: file, [name.replace(/_FILE$/, "")]: "" }).message,
+    ).toContain(`${name} names an empty file`);
+  },
+);
 
 test("a secret's file that is not there, or beside the secret itself, is refused", () => {
   expect(refusalOf({ DATABASE_URL_FILE: join(folder, "none") }).message).toContain(
