@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Doorbell } from "./capture/doorbell.ts";
+import { findDrift } from "./capture/drift.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
 import { findRefusal, Watch } from "./checks/watch.ts";
@@ -36,7 +37,6 @@ import { type Obstacle, toKnownObstacle } from "./queue/obstacle.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
 import type { Asker } from "./queue/sending.ts";
-import { findDrift } from "./sync/drift.ts";
 import { wakeForgottenChildren } from "./sync/settle.ts";
 import { version } from "./version.ts";
 

@@ -1,11 +1,12 @@
 /** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
+
+import { apiConfigReader, describeSource } from "./account/source.ts";
 import type { Grounds } from "./checks/check.ts";
 import { type Config, directDatabase } from "./config.ts";
+import { createConnections } from "./customer-api/connections.ts";
 import { parseConnectionUrl } from "./db/connection-url.ts";
 import { createDatabase, type Queryable } from "./db/database.ts";
 import { isPooled } from "./db/pooling.ts";
-import { createConnections } from "./sync/connections.ts";
-import { describeSource } from "./sync/source.ts";
 import { version } from "./version.ts";
 
 export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
@@ -38,7 +39,9 @@ export function groundsOn(config: Config, databaseUrl: string, db: Queryable): G
 
 /** Read anew: the rows, and the table itself, come and go. */
 export async function defaultConnection(config: Config, db: Queryable) {
-  return await createConnections(db, await describeSource(db), config.api).of(null);
+  return await createConnections(apiConfigReader(db, await describeSource(db)), config.api).of(
+    null,
+  );
 }
 
 export async function withGrounds<T>(

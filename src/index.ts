@@ -21,6 +21,8 @@ export async function createAccountSync(options: AccountSyncOptions = {}): Promi
   return await openAccountSync(options, process.env);
 }
 
+export type { CustomerCommand } from "./customer-command/command.ts";
+export type { Preview } from "./customer-command/preview.ts";
 export type {
   AccountData,
   AddressData,
@@ -57,5 +59,3 @@ export type {
   ValidationResult,
 } from "./library/results.ts";
 export { OperatorError } from "./operator-error.ts";
-export type { CustomerCommand } from "./sync/command.ts";
-export type { Preview } from "./sync/preview.ts";

@@ -24,8 +24,8 @@ if (nodeProblem !== null) {
   process.exit(2);
 }
 
-const { isForJson, runCommandLine } = await import("./commands/command-line.ts");
-const { reportError } = await import("./commands/output.ts");
+const { isForJson, runCommandLine } = await import("./cli/command-line.ts");
+const { reportError } = await import("./cli/output.ts");
 const json = isForJson(process.argv, process.env);
 
 process.on("uncaughtException", (error) => {

@@ -3,6 +3,8 @@
  *
  * Expects a migrated database. Starts nothing: no loop runs and nothing listens until somebody asks.
  */
+
+import { apiConfigReader, describeSource, type Source } from "./account/source.ts";
 import { readSchemaVersion } from "./checks/server.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
@@ -12,6 +14,8 @@ import {
   createCustomerApi,
   TOKEN_TIMEOUT_MAX_MS,
 } from "./customer-api/client.ts";
+import { type Connections, createConnections } from "./customer-api/connections.ts";
+import type { TransformOptions } from "./customer-command/transform.ts";
 import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
 import { latestMigration } from "./db/migrate.ts";
 import { isPooled } from "./db/pooling.ts";
@@ -21,10 +25,7 @@ import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
 import { type Asker, readSending, type Sending } from "./queue/sending.ts";
-import type { TransformOptions } from "./sync/command.ts";
-import { type Connections, createConnections } from "./sync/connections.ts";
 import { createPace } from "./sync/pace.ts";
-import { describeSource, type Source } from "./sync/source.ts";
 import { createSync, type Sync } from "./sync/sync.ts";
 import { version } from "./version.ts";
 
@@ -72,7 +73,7 @@ export async function openParts(
     leaseMs: config.sync.leaseMs,
     replicaId,
   });
-  const connections = createConnections(db, source, config.api, (error) =>
+  const connections = createConnections(apiConfigReader(db, source), config.api, (error) =>
     error === null
       ? observe.info("The API's configuration can be used again: sending")
       : observe.warning("Nothing is sent: the API's configuration cannot be used", {

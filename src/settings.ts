@@ -2,8 +2,8 @@
 
 import { z } from "zod";
 import { whyNotAllowed } from "./customer-api/allowed-url.ts";
+import { LANGUAGES } from "./customer-command/messages.ts";
 import { readConnectionUrl } from "./db/connection-url.ts";
-import { LANGUAGES } from "./sync/messages.ts";
 
 /** Every setting, with its value as it is used. */
 export type Settings = z.infer<typeof settings>;

@@ -1,30 +1,30 @@
 /** Who may import whom, as data. Value imports only: a type knows nobody's behaviour. */
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { basename, dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const src = fileURLToPath(new URL("../src/", import.meta.url));
+const sqlQueries = fileURLToPath(new URL("../sql/queries/", import.meta.url));
 
-/** Folder or file → what it may import besides its own folder. Files at the top and `commands/` wire, so they may import anything. */
+/** Folder or file → what it may import besides its own folder. Files at the top and `cli/` wire, so they may import anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  "capture/": ["clock.ts", "db/"],
+  // drift.ts compares an account as a sync would send it; reconcile is handed that comparison.
+  "capture/": ["account/", "clock.ts", "customer-command/", "db/"],
   "queue/": ["clock.ts", "db/"],
-  "sync/": [
-    "call-on.ts",
-    "clock.ts",
-    "db/",
-    "customer-api/allowed-url.ts",
-    "customer-api/schema.ts",
-    "queue/obstacle.ts",
-  ],
+  "account/": ["db/"],
+  // Pure; the list of error classes is sync's.
+  "customer-command/": ["sync/outcome.ts"],
+  "sync/": ["account/", "call-on.ts", "clock.ts", "customer-command/", "db/"],
   // What may stop the sending is one list with one order, for whoever finds it.
   "customer-api/": ["queue/obstacle.ts"],
   "db/": ["clock.ts", "operator-error.ts"],
   // Wires, as commands do; nothing imports it but index.ts.
   "library/": [
+    "account/",
     "config.ts",
     "customer-api/schema.ts",
+    "customer-command/",
     "db/",
     "operator-error.ts",
     "ops/",
@@ -39,38 +39,36 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "ops/": ["operator-error.ts", "checks/names.ts"],
   "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
-  "local/": ["db/", "invocation.ts", "operator-error.ts", "sync/connections.ts", "sync/source.ts"],
+  "local/": [
+    "db/",
+    "invocation.ts",
+    "operator-error.ts",
+    "customer-api/connections.ts",
+    "account/source.ts",
+  ],
 };
 
-/** Pure: types, each other, and libraries that do no I/O. */
+/** Pure folders and files: types, each other, and libraries that do no I/O. */
 const PURE = [
+  "customer-command/",
   "call-on.ts",
   "edit-distance.ts",
   "environment.ts",
   "missing-database.ts",
   "service-links.ts",
   "unknown-settings.ts",
-  "checks/names.ts",
-  "commands/account-advice.ts",
-  "commands/api-findings.ts",
-  "sync/command.ts",
-  "sync/field-paths.ts",
-  "sync/field-paths.ts",
-  "sync/fingerprint.ts",
-  "sync/mapping.ts",
-  "sync/messages.ts",
-  "sync/preview.ts",
-  "sync/validate.ts",
-  "sync/match-ids.ts",
-  "sync/outcome.ts",
-  "queue/backoff.ts",
-  "queue/sending-words.ts",
-  "queue/obstacle.ts",
   "capture/notification.ts",
+  "checks/names.ts",
+  "cli/account-advice.ts",
+  "cli/api-findings.ts",
   "customer-api/allowed-url.ts",
   "customer-api/failure.ts",
   "customer-api/mask.ts",
   "customer-api/schema.ts",
+  "queue/backoff.ts",
+  "queue/obstacle.ts",
+  "queue/sending-words.ts",
+  "sync/outcome.ts",
 ];
 
 /** Libraries with exactly one home. */
@@ -83,8 +81,8 @@ const HOMES: Readonly<Record<string, string>> = {
   "postgres-migrations": "db/migrate.ts",
   oauth4webapi: "customer-api/token.ts",
   cockatiel: "customer-api/limits.ts",
-  dataloader: "sync/batched.ts",
-  "libphonenumber-js": "sync/command.ts sync/validate.ts",
+  dataloader: "db/batched.ts",
+  "libphonenumber-js": "customer-command/phone.ts",
 };
 
 interface Import {
@@ -118,27 +116,28 @@ test("every folder of src has its rule", () => {
   const folders = new Set(
     files.filter((file) => file.includes("/")).map((file) => `${file.split("/")[0]}/`),
   );
-  folders.delete("commands/");
+  folders.delete("cli/");
 
   expect([...folders].sort()).toEqual(Object.keys(MAY_IMPORT).sort());
 });
 
 test("pure files import nothing that does I/O", () => {
+  const isPure = (file: string) => PURE.some((pure) => file.startsWith(pure));
   const io = imports.filter(
     ({ from, to, isLocal }) =>
-      PURE.includes(from) &&
-      (isLocal ? !PURE.includes(to) : /^(?:node:(?!crypto$)|pg|undici|fastify|pino)/.test(to)),
+      isPure(from) &&
+      (isLocal ? !isPure(to) : /^(?:node:(?!crypto$)|pg|undici|fastify|pino)/.test(to)),
   );
 
   expect(io.map(toText)).toEqual([]);
 });
 
-test("local/ is loaded by commands only, and never at the start of main", () => {
+test("local/ is loaded by the command line only, and never at the start of main", () => {
   const loaders = local.filter(
     ({ from, to }) => to.startsWith("local/") && !from.startsWith("local/"),
   );
 
-  expect(loaders.filter(({ from }) => !from.startsWith("commands/")).map(toText)).toEqual([]);
+  expect(loaders.filter(({ from }) => !from.startsWith("cli/")).map(toText)).toEqual([]);
 });
 
 test("main.ts and index.ts say on any Node that it is too old: until then nothing is linked that may be missing", () => {
@@ -175,6 +174,34 @@ test("no file reads the environment but the configuration", () => {
       (file) => !["main.ts", "index.ts", "config.ts"].includes(file) && !file.startsWith("local/"),
     ),
   ).toEqual([]);
+});
+
+/** Writing queries that another part runs, too. */
+const RUN_ELSEWHERE = [
+  "capture/reconcile.ts runs queue/mark_accounts",
+  "library/account-sync.ts runs sync/record_attempts",
+];
+
+test("a query that writes is run by the part in whose folder it lies", () => {
+  const writing = new Map(
+    readdirSync(sqlQueries, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".sql"))
+      .filter((file) =>
+        /^\s*(?:insert|update|delete)\b|\((?:insert|update|delete)\b/m.test(
+          readFileSync(sqlQueries + file, "utf8"),
+        ),
+      )
+      .map((file) => [basename(file, ".sql"), `${dirname(file)}/`]),
+  );
+  const strangers = files.flatMap((file) =>
+    [...readFileSync(src + file, "utf8").matchAll(/"([a-z]+(?:_[a-z]+)+)"/g)]
+      .map(([, name = ""]) => ({ name, folder: writing.get(name) }))
+      .filter(({ folder }) => folder !== undefined && !file.startsWith(folder))
+      .map(({ name, folder }) => `${file} runs ${folder}${name}`),
+  );
+
+  expect(writing.size).toBeGreaterThan(20);
+  expect(strangers).toEqual(RUN_ELSEWHERE);
 });
 
 test("imports make no circle", () => {

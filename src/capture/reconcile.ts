@@ -10,7 +10,7 @@
  */
 import { type Clock, sleep } from "../clock.ts";
 import type { Database } from "../db/database.ts";
-import type { Drift, KnownAccount } from "../sync/drift.ts";
+import type { Drift, KnownAccount } from "./drift.ts";
 
 export interface ReconcileOptions {
   readonly clock: Clock;

@@ -1,24 +1,25 @@
 /**
- * The SQL of `sql/queries/`, one statement a file, by file name. Read once; a file that is missing fails at the first import
- * rather than at three in the morning.
+ * The SQL of `sql/queries/`, one statement a file, by file name; the folders say which part runs it. Read once: a file that is
+ * missing fails at the first import.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const sqlDirectory = fileURLToPath(new URL("../../sql/", import.meta.url));
 
 const queries: ReadonlyMap<string, string> = new Map(
-  readdirSync(`${sqlDirectory}queries`)
+  readdirSync(`${sqlDirectory}queries`, { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".sql"))
     .map((file) => [
-      file.slice(0, -".sql".length),
+      basename(file, ".sql"),
       readFileSync(`${sqlDirectory}queries/${file}`, "utf8"),
     ]),
 );
 
 export function sqlOf(name: string): string {
   const text = queries.get(name);
-  if (text === undefined) throw new Error(`sql/queries/${name}.sql does not exist`);
+  if (text === undefined) throw new Error(`No file of sql/queries/ is called ${name}.sql`);
   return text;
 }
 

@@ -6,7 +6,7 @@
  * parent's and bank's external id.
  */
 import { z } from "zod";
-import type { Account, BankAccount, Parent, Pic, Tier } from "../sync/account.ts";
+import type { Account, BankAccount, Parent, Pic, Tier } from "../account/account.ts";
 import type { Finding } from "./results.ts";
 
 /** A primary key: of whatever type, text from here on. */

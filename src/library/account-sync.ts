@@ -2,7 +2,16 @@
  * The library: syncs accounts from code, beside daemons, through their pipeline. Each function resolves with a value for everything
  * that can be foreseen; what is wrong with the installation itself is thrown by `createAccountSync`.
  */
+
+import type { Account } from "../account/account.ts";
+import { loadAccounts } from "../account/load.ts";
 import { readAnswer } from "../customer-api/schema.ts";
+import type { CustomerCommand, SentRow, SentRows } from "../customer-command/command.ts";
+import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
+import { type Language, SENTENCES, say } from "../customer-command/messages.ts";
+import { type LastAccepted, previewCommand } from "../customer-command/preview.ts";
+import { toCommand } from "../customer-command/transform.ts";
+import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
 import type { ConnectionPool } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import type { Environment } from "../environment.ts";
@@ -11,13 +20,6 @@ import { createLog, type Log } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { createObserve } from "../ops/observe.ts";
 import { openParts, type Parts, requireMigrated } from "../parts.ts";
-import type { Account } from "../sync/account.ts";
-import { type CustomerCommand, type SentRow, type SentRows, toCommand } from "../sync/command.ts";
-import { loadAccounts } from "../sync/load.ts";
-import { matchIds, type ReceivedIds } from "../sync/match-ids.ts";
-import { type Language, SENTENCES, say } from "../sync/messages.ts";
-import { type LastAccepted, previewCommand } from "../sync/preview.ts";
-import { toValidationContext, validateCommand } from "../sync/validate.ts";
 import { version } from "../version.ts";
 import { type AccountData, parseAccountData } from "./account-data.ts";
 import { Calls, type Ended } from "./calls.ts";

@@ -8,17 +8,19 @@
  * decided by the row as it stands under the lease. A send of before that is not finished goes first; then the account is taken once more.
  * What was pending is not this call's to end: a daemon looks at the rows afterwards, and finds them sent, or sends them.
  */
+
+import type { Account } from "../account/account.ts";
 import type { ApiResult } from "../customer-api/customer-api.ts";
+import type { CustomerCommand, SentRows } from "../customer-command/command.ts";
+import { fingerprintOf } from "../customer-command/fingerprint.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
+import { toCommand } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Parts } from "../parts.ts";
 import { Dispatcher } from "../queue/dispatcher.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue, Taken } from "../queue/queue.ts";
-import type { Account } from "../sync/account.ts";
 import type { Send } from "../sync/attempt.ts";
-import { type CustomerCommand, type SentRows, toCommand } from "../sync/command.ts";
-import { fingerprintOf } from "../sync/fingerprint.ts";
-import type { ReceivedIds } from "../sync/match-ids.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import type { Conclusion } from "../sync/settle.ts";
 import type { SyncParts } from "../sync/sync-parts.ts";

@@ -1,6 +1,6 @@
 /** What the library takes and gives: the functions of `createAccountSync`, and its options. Types only. */
-import type { CustomerCommand } from "../sync/command.ts";
-import type { Preview } from "../sync/preview.ts";
+import type { CustomerCommand } from "../customer-command/command.ts";
+import type { Preview } from "../customer-command/preview.ts";
 import type { AccountData } from "./account-data.ts";
 import type { NotValidResult, ProcessingResult, SyncResult, ValidationResult } from "./results.ts";
 

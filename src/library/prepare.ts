@@ -2,11 +2,12 @@
  * Before anything is sent: the account as it was handed in meets the one in the tables. Calls that come together are read together, so
  * that five hundred of them need no more connections than one.
  */
+
+import type { Account } from "../account/account.ts";
+import { loadAccounts } from "../account/load.ts";
+import { batched } from "../db/batched.ts";
 import type { Parts } from "../parts.ts";
-import type { Account } from "../sync/account.ts";
 import { findIdOwners } from "../sync/attempt.ts";
-import { batched } from "../sync/batched.ts";
-import { loadAccounts } from "../sync/load.ts";
 import { completedBy, type GivenAccount } from "./account-data.ts";
 import { errorOf } from "./processing-result.ts";
 import { lookUpReferences } from "./references.ts";

@@ -1,6 +1,6 @@
 /** How what a write-back came to is told: section by section, row by row, with what is left to be written. Pure. */
-import type { SentRows } from "../sync/command.ts";
-import type { ReceivedIds } from "../sync/match-ids.ts";
+import type { SentRows } from "../customer-command/command.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { RowResult } from "../sync/outcome.ts";
 import type {
   CustomerRecord,

@@ -1,7 +1,8 @@
 /** Looks up what accounts refer to and were handed in without: the name of the type, the parent's and the banks' external ids. */
+
+import type { Account } from "../account/account.ts";
+import { describeSource } from "../account/source.ts";
 import type { Queryable } from "../db/database.ts";
-import type { Account } from "../sync/account.ts";
-import { describeSource } from "../sync/source.ts";
 import type { GivenAccount } from "./account-data.ts";
 
 /** Resolves with the accounts in order. Rejects where an id is none that the key of its table can hold. */

@@ -1,5 +1,5 @@
 /** What the library's functions resolve with: plain objects that survive JSON. Types only. */
-import type { CustomerCommand } from "../sync/command.ts";
+import type { CustomerCommand } from "../customer-command/command.ts";
 
 /** What is wrong with what was handed in, or with the command made of it. */
 export interface Finding {

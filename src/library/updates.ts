@@ -3,12 +3,12 @@
  * so nothing waits for a row for long, and an id that stands is replaced only where somebody says so.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Account } from "../account/account.ts";
+import { describeSource } from "../account/source.ts";
+import type { SentRow, SentRows } from "../customer-command/command.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { type Database, errorCode } from "../db/database.ts";
-import type { Account } from "../sync/account.ts";
-import type { SentRow, SentRows } from "../sync/command.ts";
-import type { ReceivedIds } from "../sync/match-ids.ts";
 import type { RowResult } from "../sync/outcome.ts";
-import { describeSource } from "../sync/source.ts";
 import { writeBack } from "../sync/write-back.ts";
 import type { FailedUpdate, ProcessingResult } from "./results.ts";
 

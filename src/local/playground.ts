@@ -10,15 +10,15 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import pg from "pg";
 import { z } from "zod";
+import { apiConfigReader, describeSource } from "../account/source.ts";
 import type { Config } from "../config.ts";
+import { createConnections } from "../customer-api/connections.ts";
 import { parseConnectionUrl } from "../db/connection-url.ts";
 import { createDatabase, type Database, errorCode } from "../db/database.ts";
 import { migrate } from "../db/migrate.ts";
 import { callForPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Log } from "../ops/log.ts";
-import { createConnections } from "../sync/connections.ts";
-import { describeSource } from "../sync/source.ts";
 import { DataInUseError, readOwner } from "./data-lock.ts";
 import {
   type EmbeddedPostgres,
@@ -293,7 +293,10 @@ const chosenApiShape = z.object({
  */
 async function whySandbox(config: Config, databaseUrl: string): Promise<string | null> {
   return await withDatabase(databaseUrl, async (db) => {
-    const connections = createConnections(db, await describeSource(db), config.api);
+    const connections = createConnections(
+      apiConfigReader(db, await describeSource(db)),
+      config.api,
+    );
     const connection = await connections.of(null);
     return "error" in connection ? connection.error : null;
   });

@@ -6,10 +6,10 @@
  */
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Drift } from "../capture/drift.ts";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
-import type { Drift } from "../sync/drift.ts";
+import type { WarningRule } from "../customer-command/validate.ts";
 import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
-import type { WarningRule } from "../sync/validate.ts";
 import type { ApiRequestResult, CircuitState, Observe } from "./observe.ts";
 
 /** A scrape waits this long for the queue's numbers, then goes out with the last known ones. */

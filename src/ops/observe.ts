@@ -5,9 +5,10 @@
  * then ever more rarely, and summed up when it is over; the counters always count all of it.
  */
 
+import type { Drift } from "../capture/drift.ts";
 import type { Walk } from "../capture/reconcile.ts";
 import { CHECK_EFFECTS, type CheckName, type Finding } from "../checks/names.ts";
-import type { Drift } from "../sync/drift.ts";
+import type { WarningRule } from "../customer-command/validate.ts";
 import type {
   CountByEntity,
   Entity,
@@ -16,7 +17,6 @@ import type {
   OutcomeName,
   Trigger,
 } from "../sync/outcome.ts";
-import type { WarningRule } from "../sync/validate.ts";
 import type { Log, LogFields } from "./log.ts";
 import { type Metrics, setCheck, setCircuitState } from "./metrics.ts";
 

@@ -2,11 +2,12 @@
  * The journal of sends: what goes out is written down before, the ids that come back are written down before anything is done
  * with them. It is why a create never goes out twice under two identities, and why an id is never lost.
  */
+
+import type { SentRows } from "../customer-command/command.ts";
+import type { FieldFingerprints } from "../customer-command/fingerprint.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { Database, Queryable } from "../db/database.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
-import type { SentRows } from "./command.ts";
-import type { FieldFingerprints } from "./fingerprint.ts";
-import type { ReceivedIds } from "./match-ids.ts";
 import type { Operation } from "./outcome.ts";
 
 /** A send that began and is not settled. Key and body stay the same over every repeat. */

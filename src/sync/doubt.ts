@@ -11,10 +11,11 @@
  * API cannot be at it any more. The limits of it are in docs/adr/0012-look-a-create-up-before-it-is-sent-again.md.
  */
 import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
+import type { CustomerCommand } from "../customer-command/command.ts";
+import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim } from "../queue/queue.ts";
 import type { UnsettledAttempt } from "./attempt.ts";
-import type { CustomerCommand } from "./command.ts";
 import {
   afterFailure,
   type Ending,
@@ -22,7 +23,6 @@ import {
   parkUnknownOutcome,
   waitForTheFirst,
 } from "./endings.ts";
-import { matchIds, type ReceivedIds } from "./match-ids.ts";
 import type { SyncParts } from "./sync-parts.ts";
 
 export type Doubt =

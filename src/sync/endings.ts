@@ -1,10 +1,11 @@
 /** The ways in which a sync ends without anything to write back: what each means for the account, in one place. Pure but for the telling. */
+
+import type { Account } from "../account/account.ts";
 import type { ApiFailure } from "../customer-api/customer-api.ts";
+import type { SentRows } from "../customer-command/command.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
-import type { Account } from "./account.ts";
 import type { Attempt, UnsettledAttempt } from "./attempt.ts";
-import type { SentRows } from "./command.ts";
 import type { ErrorClass, FailedRows } from "./outcome.ts";
 import { bounded, type Ended, type SettlingAttempt } from "./settle.ts";
 import type { SyncPolicy } from "./sync-parts.ts";

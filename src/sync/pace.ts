@@ -3,8 +3,8 @@
  * all), and `CUSTOMER_API_MAX_RPS`, for which the places lie evenly apart.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { batched } from "../db/batched.ts";
 import type { Queryable } from "../db/database.ts";
-import { batched } from "./batched.ts";
 
 export interface Pace {
   /** Waits for the place of one send to this API. */

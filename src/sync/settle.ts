@@ -2,7 +2,11 @@
  * Ends syncs: in one transaction the ids are written back, the attempts finished and the accounts settled, for as many accounts
  * as came to their end together. Fenced by the lease: of an account that somebody else has taken over nothing is changed.
  */
+
+import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
+import type { SentRows } from "../customer-command/command.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import {
   type Database,
   errorCode,
@@ -12,8 +16,6 @@ import {
   type Transaction,
 } from "../db/database.ts";
 import type { Claim, Queue, Settlement } from "../queue/queue.ts";
-import type { SentRows } from "./command.ts";
-import type { ReceivedIds } from "./match-ids.ts";
 import type {
   CountByEntity,
   ErrorClass,
@@ -23,7 +25,6 @@ import type {
   OutcomeName,
   RowResult,
 } from "./outcome.ts";
-import { describeSource } from "./source.ts";
 import { writeBack } from "./write-back.ts";
 
 /** What a sync came to, before anything of it is written. */

@@ -1,10 +1,18 @@
+import type { Account } from "../account/account.ts";
 import { callOn } from "../call-on.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
+import { type CustomerCommand, type SentRows, sizeProblem } from "../customer-command/command.ts";
+import { fieldFingerprintsOf, fingerprintOf } from "../customer-command/fingerprint.ts";
+import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
+import { toCommand } from "../customer-command/transform.ts";
+import {
+  describeErrors,
+  toValidationContext,
+  validateCommand,
+} from "../customer-command/validate.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim } from "../queue/queue.ts";
-import type { Account } from "./account.ts";
 import type { Send, UnsettledAttempt } from "./attempt.ts";
-import { type CustomerCommand, type SentRows, sizeProblem, toCommand } from "./command.ts";
 import { resolveDoubt } from "./doubt.ts";
 import {
   afterFailure,
@@ -18,12 +26,9 @@ import {
   WITHOUT_FURTHER_ADO,
   withoutConnection,
 } from "./endings.ts";
-import { fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
-import { matchIds, type ReceivedIds } from "./match-ids.ts";
 import type { Outcome } from "./outcome.ts";
 import { planRemoval } from "./removal.ts";
 import type { ParentState, SyncParts, SyncPolicy } from "./sync-parts.ts";
-import { describeErrors, toValidationContext, validateCommand } from "./validate.ts";
 
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is written by then; null when the lease was lost

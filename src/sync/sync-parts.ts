@@ -1,12 +1,13 @@
 /** What the sync of one account is handed: its parts, and the rules it decides by. Types only. */
+
 import type { Clock } from "../clock.ts";
 import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
+import type { Language } from "../customer-command/messages.ts";
+import type { TransformOptions } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
 import type { Adoption, Answered, Attempt, Send } from "./attempt.ts";
-import type { TransformOptions } from "./command.ts";
-import type { Loaded } from "./load.ts";
-import type { Language } from "./messages.ts";
+import type { Loaded } from "./load-for-sync.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import type { Conclusion } from "./settle.ts";

@@ -1,6 +1,11 @@
 /** Puts the story together with its parts: batches against the database, patience when it is away, and a net under it all. */
+
 import type { Clock } from "../clock.ts";
+import type { Connections } from "../customer-api/connections.ts";
 import type { CustomerApi } from "../customer-api/customer-api.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
+import type { TransformOptions } from "../customer-command/transform.ts";
+import { batched } from "../db/batched.ts";
 import {
   type Database,
   errorCode,
@@ -22,11 +27,7 @@ import {
   journalSends,
   type Send,
 } from "./attempt.ts";
-import { batched } from "./batched.ts";
-import type { TransformOptions } from "./command.ts";
-import type { Connections } from "./connections.ts";
-import { loadAccounts } from "./load.ts";
-import type { ReceivedIds } from "./match-ids.ts";
+import { loadForSync } from "./load-for-sync.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 import { type Conclusion, INCOMPLETE_TRIES, LATER, settleAll } from "./settle.ts";
@@ -117,7 +118,7 @@ export function createSync(options: SyncOptions): Sync {
 
   const parts: SyncParts = {
     clock,
-    load: batched(BATCH_MAX, (ids) => loadAccounts(db, ids)),
+    load: batched(BATCH_MAX, (ids) => loadForSync(db, ids)),
     findParentCycle: async (accountId) => {
       const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
       return cycle?.members ?? null;

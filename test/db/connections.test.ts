@@ -1,9 +1,9 @@
 /** Rows of m_backend_ext_config as they stand in a database: which one is taken, and what is said about all of them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { apiConfigReader, describeSource } from "../../src/account/source.ts";
+import { type ConnectionSettings, createConnections } from "../../src/customer-api/connections.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { type ConnectionSettings, createConnections } from "../../src/sync/connections.ts";
-import { describeSource } from "../../src/sync/source.ts";
 import {
   createDatabase as createTestDatabase,
   type TestDatabase,
@@ -57,7 +57,10 @@ async function open(options: TestDatabaseOptions = {}) {
 }
 
 async function connect(settings: Partial<ConnectionSettings> = {}, on = db) {
-  return createConnections(on, await describeSource(on), { ...NOTHING, ...settings });
+  return createConnections(apiConfigReader(on, await describeSource(on)), {
+    ...NOTHING,
+    ...settings,
+  });
 }
 
 interface Row {

@@ -1,8 +1,8 @@
 /** What stands in the tables is what is loaded: to the day, to the cent, whatever the keys are and whichever tables are there. */
 import { afterEach, describe, expect, test } from "vitest";
+import { loadAccounts } from "../../src/account/load.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { loadAccounts } from "../../src/sync/load.ts";
 import { createEngine, createFakeApi } from "../support/engine.ts";
 import {
   createDatabase as createTestDatabase,

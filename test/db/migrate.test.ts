@@ -386,7 +386,9 @@ describe("ordinary roles", () => {
 test("the SQL that is hashed and run has the same line ends on every machine", () => {
   const attributes = readFileSync(`${sqlDirectory}../.gitattributes`, "utf8");
   const files = ["migrations", "capture", "queries"].flatMap((directory) =>
-    readdirSync(`${sqlDirectory}${directory}`).map((file) => `${sqlDirectory}${directory}/${file}`),
+    readdirSync(`${sqlDirectory}${directory}`, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".sql"))
+      .map((file) => `${sqlDirectory}${directory}/${file}`),
   );
 
   expect(attributes).toMatch(/^\*\.sql text eol=lf$/m);

@@ -4,8 +4,8 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { runCommandLine } from "../../src/commands/command-line.ts";
-import { reportError } from "../../src/commands/output.ts";
+import { runCommandLine } from "../../src/cli/command-line.ts";
+import { reportError } from "../../src/cli/output.ts";
 import { startProcess } from "../support/process.ts";
 
 /** Counts who connects, and answers nothing. */

@@ -98,7 +98,7 @@ describe("docker-compose.yml", () => {
   });
 
   test("the images run commands that exist", () => {
-    const main = read("src/commands/command-line.ts");
+    const main = read("src/cli/command-line.ts");
     const commands = services.flatMap(([, { image, command }]) =>
       image.startsWith("account-sync:") ? [command?.[0] ?? ""] : [],
     );

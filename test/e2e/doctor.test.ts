@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { toApiFindings } from "../../src/commands/api-findings.ts";
+import { toApiFindings } from "../../src/cli/api-findings.ts";
 import type { ApiConnection } from "../../src/customer-api/customer-api.ts";
 import { createExchange } from "../../src/customer-api/exchange.ts";
 import { tryCredentials } from "../../src/customer-api/trial.ts";

@@ -18,14 +18,14 @@ export interface Protection {
 export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lease: only who holds it settles",
-    file: "sql/queries/hold_leases.sql",
+    file: "sql/queries/queue/hold_leases.sql",
     text: "where a.lease_token = held.lease_token",
     without: "where true",
     foundBy: { file: "test/db/settle.test.ts", test: "a lost lease changes nothing at all" },
   },
   {
     name: "the lease: only who holds it sends",
-    file: "sql/queries/begin_sends.sql",
+    file: "sql/queries/queue/begin_sends.sql",
     text: "where a.lease_token = h.lease_token",
     without: "where true",
     foundBy: {
@@ -35,7 +35,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the generation: a change during a send opens a new round",
-    file: "sql/queries/settle_accounts.sql",
+    file: "sql/queries/queue/settle_accounts.sql",
     text: "a.generation > s.generation",
     without: "false",
     foundBy: {
@@ -45,7 +45,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the journal: an unsettled send is finished first",
-    file: "sql/queries/load_unsettled_attempts.sql",
+    file: "sql/queries/sync/load_unsettled_attempts.sql",
     text: "where account_id = any ($1::text[]) and settled_at is null",
     without: "where account_id = any ($1::text[]) and false",
     foundBy: {
@@ -55,7 +55,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the journal: a repeat keeps its key",
-    file: "sql/queries/load_unsettled_attempts.sql",
+    file: "sql/queries/sync/load_unsettled_attempts.sql",
     text: `idempotency_key as "idempotencyKey"`,
     without: `gen_random_uuid() as "idempotencyKey"`,
     foundBy: {
@@ -65,7 +65,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the journal: ids are written down before anything is done with them",
-    file: "sql/queries/journal_answers.sql",
+    file: "sql/queries/sync/journal_answers.sql",
     text: "delivery = 'answered'",
     without: "delivery = 'sending'",
     foundBy: {
@@ -75,7 +75,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "SKIP LOCKED: two claimers never take the same account",
-    file: "sql/queries/claim_accounts.sql",
+    file: "sql/queries/queue/claim_accounts.sql",
     text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1\n  for update skip locked",
     without: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1",
     foundBy: {
@@ -85,7 +85,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "SKIP LOCKED: the write-back waits for no application",
-    file: "sql/queries/write_tier_ids.sql",
+    file: "sql/queries/sync/write_tier_ids.sql",
     text: "for no key update skip locked",
     without: "for no key update",
     foundBy: {

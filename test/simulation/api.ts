@@ -12,7 +12,7 @@ import type {
 } from "../../src/customer-api/customer-api.ts";
 import { readLookup } from "../../src/customer-api/lookup.ts";
 import { readAnswer } from "../../src/customer-api/schema.ts";
-import type { CustomerCommand } from "../../src/sync/command.ts";
+import type { CustomerCommand } from "../../src/customer-command/command.ts";
 import type { Tape } from "./tape.ts";
 
 export interface ApiHabits {

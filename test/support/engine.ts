@@ -3,6 +3,7 @@
  * unless a test says otherwise, and a round is run by hand.
  */
 import { afterAll } from "vitest";
+import { describeSource } from "../../src/account/source.ts";
 import { systemClock } from "../../src/clock.ts";
 import type {
   ApiConnection,
@@ -21,7 +22,6 @@ import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import { createPace } from "../../src/sync/pace.ts";
-import { describeSource } from "../../src/sync/source.ts";
 import { createSync, type SyncOptions } from "../../src/sync/sync.ts";
 import type { SyncPolicy } from "../../src/sync/sync-parts.ts";
 import { heldLease } from "./leases.ts";

@@ -1,5 +1,5 @@
 /** An account as the transform is given it: without fault, but for what a test says. */
-import type { Account, BankAccount, Pic, Tier } from "../../src/sync/account.ts";
+import type { Account, BankAccount, Pic, Tier } from "../../src/account/account.ts";
 
 export function anAccount(change: Partial<Account>): Account {
   return {

@@ -1,10 +1,6 @@
 /** What `status <id>` says to do, in every state an account can be in: never a command that cannot work there. */
 import { expect, test } from "vitest";
-import {
-  type AccountFacts,
-  adviseOn,
-  type ParentFacts,
-} from "../../src/commands/account-advice.ts";
+import { type AccountFacts, adviseOn, type ParentFacts } from "../../src/cli/account-advice.ts";
 import type { AccountState } from "../../src/console/api.ts";
 import { type KnownObstacle, STOPPED_BY } from "../../src/queue/obstacle.ts";
 import type { Sending } from "../../src/queue/sending.ts";

@@ -1,6 +1,6 @@
 /** Batches: as many as there are, as heavy as a statement may be, and a bad item or part costs only itself. */
 import { expect, test } from "vitest";
-import { BATCH_BYTES_MAX, batched } from "../../src/sync/batched.ts";
+import { BATCH_BYTES_MAX, batched } from "../../src/db/batched.ts";
 
 const MEGABYTE = 1024 * 1024;
 

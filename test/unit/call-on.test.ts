@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { callOn, toShellWord } from "../../src/call-on.ts";
-import { adviseOn } from "../../src/commands/account-advice.ts";
+import { adviseOn } from "../../src/cli/account-advice.ts";
 import { toPasteableCall } from "../../src/invocation.ts";
 
 test.each([

@@ -1,8 +1,8 @@
 /** What the command line refuses, before anything is connected to. */
 import { CommanderError } from "commander";
 import { expect, test } from "vitest";
-import { isForJson, runCommandLine } from "../../src/commands/command-line.ts";
-import { describeError } from "../../src/commands/output.ts";
+import { isForJson, runCommandLine } from "../../src/cli/command-line.ts";
+import { describeError } from "../../src/cli/output.ts";
 
 test.each([
   ["an unknown command", ["statu"], "unknown command 'statu'"],

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Account, Address, BankAccount, Pic, Tier } from "../../src/sync/account.ts";
-import { toCommand, toMsisdn } from "../../src/sync/command.ts";
+import type { Account, Address, BankAccount, Pic, Tier } from "../../src/account/account.ts";
+import { toMsisdn } from "../../src/customer-command/phone.ts";
+import { toCommand } from "../../src/customer-command/transform.ts";
 
 const OPTIONS = { defaultCountry: "ID", referenceField: null };
 

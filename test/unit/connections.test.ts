@@ -1,8 +1,7 @@
 /** Where a command goes and with whose credentials: the environment's stay with the origin they were set for. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-
+import { type ConnectionSettings, createConnections } from "../../src/customer-api/connections.ts";
 import type { ApiAuth, ApiConnection } from "../../src/customer-api/customer-api.ts";
-import { type ConnectionSettings, createConnections } from "../../src/sync/connections.ts";
 
 const OURS = "https://api.example";
 const OTHER = "https://other.example";
@@ -294,18 +293,8 @@ function connectionsOn(
   settings: Partial<ConnectionSettings>,
   rows: readonly Row[] | (() => Promise<readonly Row[]>),
 ) {
-  const db = {
-    run: async <Row>() => (typeof rows === "function" ? await rows() : rows) as Row[],
-  };
-  const source = {
-    vanished: [],
-    missing: [],
-    has: () => true,
-    hasBranchIds: true,
-    isUnicode: true,
-    isPossibleId: () => true,
-  };
-  return createConnections(db, source, {
+  const readRows = async () => (typeof rows === "function" ? await rows() : rows);
+  return createConnections(readRows, {
     url: null,
     configId: null,
     createPath: null,

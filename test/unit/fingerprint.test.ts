@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Account } from "../../src/sync/account.ts";
-import { toCommand } from "../../src/sync/command.ts";
-import { fieldFingerprintsOf, fingerprintOf } from "../../src/sync/fingerprint.ts";
+import type { Account } from "../../src/account/account.ts";
+import { fieldFingerprintsOf, fingerprintOf } from "../../src/customer-command/fingerprint.ts";
+import { toCommand } from "../../src/customer-command/transform.ts";
 
 test("the create form and the update form of the same data have one fingerprint", () => {
   fc.assert(

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
-import { commandNames } from "../../src/commands/command-line.ts";
-import { printLine, printText, toTable } from "../../src/commands/output.ts";
+import { commandNames } from "../../src/cli/command-line.ts";
+import { printLine, printText, toTable } from "../../src/cli/output.ts";
 import {
   findInvocation,
   type Invocation,
@@ -167,7 +167,7 @@ test("every call in the source names a command that there is", () => {
 });
 
 test("every command shows in its help a call of it that can be pasted", () => {
-  const src = fileURLToPath(new URL("../../src/commands/command-line.ts", import.meta.url));
+  const src = fileURLToPath(new URL("../../src/cli/command-line.ts", import.meta.url));
   const examples = [...readFileSync(src, "utf8").matchAll(/"account-sync ([a-z-]+)[^"]*"/g)];
 
   expect([...new Set(examples.map(([, command]) => command))].sort()).toEqual(

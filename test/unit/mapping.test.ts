@@ -1,9 +1,16 @@
 /** The mapping as a table against the transform itself: every column is changed, and what changes then is what the table says. */
+
 import { expect, test } from "vitest";
-import type { Account } from "../../src/sync/account.ts";
-import { toCommand } from "../../src/sync/command.ts";
-import { fieldsOf, toPattern } from "../../src/sync/field-paths.ts";
-import { COLUMNS, type Column, MAPPING, mappedAt, sourcesOf } from "../../src/sync/mapping.ts";
+import type { Account } from "../../src/account/account.ts";
+import { fieldsOf, toPattern } from "../../src/customer-command/field-paths.ts";
+import {
+  COLUMNS,
+  type Column,
+  MAPPING,
+  mappedAt,
+  sourcesOf,
+} from "../../src/customer-command/mapping.ts";
+import { toCommand } from "../../src/customer-command/transform.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
 const OPTIONS = { defaultCountry: "ID", referenceField: null };

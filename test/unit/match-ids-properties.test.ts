@@ -9,8 +9,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { AnswerSection } from "../../src/customer-api/schema.ts";
-import type { CommandCrew, CommandTier, CustomerCommand, SentRow } from "../../src/sync/command.ts";
-import { matchIds, type ReceivedId } from "../../src/sync/match-ids.ts";
+import type {
+  CommandCrew,
+  CommandTier,
+  CustomerCommand,
+  SentRow,
+} from "../../src/customer-command/command.ts";
+import { matchIds, type ReceivedId } from "../../src/customer-command/match-ids.ts";
 
 describe.each(["tier", "pic"] as const)("a section of the kind %s", (entity) => {
   test("gives no row an id that was given out for another", () => {

@@ -1,7 +1,16 @@
 import { describe, expect, test } from "vitest";
 import type { AnswerSection, CustomerAnswer } from "../../src/customer-api/schema.ts";
-import type { CommandCrew, CommandTier, CustomerCommand, SentRow } from "../../src/sync/command.ts";
-import { type MatchOptions, matchIds, type ReceivedIds } from "../../src/sync/match-ids.ts";
+import type {
+  CommandCrew,
+  CommandTier,
+  CustomerCommand,
+  SentRow,
+} from "../../src/customer-command/command.ts";
+import {
+  type MatchOptions,
+  matchIds,
+  type ReceivedIds,
+} from "../../src/customer-command/match-ids.ts";
 
 describe("the account", () => {
   test("customer and branch have an id each", () => {

@@ -1,6 +1,12 @@
 /** The two languages side by side: neither may lack a sentence, or say it without what the other one names. */
 import { expect, test } from "vitest";
-import { ADVICE, LANGUAGES, MESSAGES, SENTENCES, say } from "../../src/sync/messages.ts";
+import {
+  ADVICE,
+  LANGUAGES,
+  MESSAGES,
+  SENTENCES,
+  say,
+} from "../../src/customer-command/messages.ts";
 
 const texts = Object.entries({ MESSAGES, ADVICE, SENTENCES }).flatMap(([table, rows]) =>
   Object.entries(rows).map(([name, text]) => ({ name: `${table}.${name}`, text })),

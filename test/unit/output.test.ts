@@ -1,6 +1,6 @@
 /** How long texts are shown. */
 import { expect, test } from "vitest";
-import { toShortened } from "../../src/commands/output.ts";
+import { toShortened } from "../../src/cli/output.ts";
 
 test.each([
   ["short", "short"],

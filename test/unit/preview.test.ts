@@ -1,10 +1,16 @@
 /** The preview: what it says of an account, and that each of its judgements can turn out either way. */
+
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Account } from "../../src/sync/account.ts";
-import { type CustomerCommand, toCommand } from "../../src/sync/command.ts";
-import { fieldFingerprintsOf, fingerprintOf } from "../../src/sync/fingerprint.ts";
-import { checkIntegrity, type PreviewInput, previewCommand } from "../../src/sync/preview.ts";
+import type { Account } from "../../src/account/account.ts";
+import type { CustomerCommand } from "../../src/customer-command/command.ts";
+import { fieldFingerprintsOf, fingerprintOf } from "../../src/customer-command/fingerprint.ts";
+import {
+  checkIntegrity,
+  type PreviewInput,
+  previewCommand,
+} from "../../src/customer-command/preview.ts";
+import { toCommand } from "../../src/customer-command/transform.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
 const NOTHING_KEPT = { isCurrent: false, fingerprint: null, fieldFingerprints: null };

@@ -1,8 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { CommandCrew, CommandTier, CustomerCommand } from "../../src/sync/command.ts";
-import { MESSAGES } from "../../src/sync/messages.ts";
-import { validateCommand } from "../../src/sync/validate.ts";
+import type {
+  CommandCrew,
+  CommandTier,
+  CustomerCommand,
+} from "../../src/customer-command/command.ts";
+import { MESSAGES } from "../../src/customer-command/messages.ts";
+import { validateCommand } from "../../src/customer-command/validate.ts";
 
 const CONTEXT = { hasAccountType: true };
 

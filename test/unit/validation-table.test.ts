@@ -2,11 +2,12 @@
  * The table of the validation, line by line as it was agreed on, from the account to the finding: what stands in the source
  * tables is made into a command, and that is validated. validate.test.ts has the fine print of each rule.
  */
+
 import { expect, test } from "vitest";
-import type { Account, BankAccount, Pic, Tier } from "../../src/sync/account.ts";
-import { toCommand } from "../../src/sync/command.ts";
-import type { Language } from "../../src/sync/messages.ts";
-import { toValidationContext, validateCommand } from "../../src/sync/validate.ts";
+import type { Account, BankAccount, Pic, Tier } from "../../src/account/account.ts";
+import type { Language } from "../../src/customer-command/messages.ts";
+import { toCommand } from "../../src/customer-command/transform.ts";
+import { toValidationContext, validateCommand } from "../../src/customer-command/validate.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
 type Severity = "error" | "warning";

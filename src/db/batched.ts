@@ -5,7 +5,7 @@
  * and there is never more than one connection at work for each verb.
  */
 import DataLoader from "dataloader";
-import { isContention, isOutage } from "../db/database.ts";
+import { isContention, isOutage } from "./database.ts";
 
 /** What one statement carries at most: 64 accounts of a megabyte each are eight statements. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;

@@ -1,18 +1,23 @@
-import {
-  type CountryCode,
-  getCountryCallingCode,
-  isSupportedCountry,
-  type PhoneNumber,
-  parsePhoneNumberFromString,
-} from "libphonenumber-js/max";
-import type { Account, Address, Pic, Tier } from "./account.ts";
-
-/*
+/**
  * The transform: an account as it stands becomes the command that describes it to the customer API. Pure, and knows nothing
  * of what is valid (validate.ts) or of what was accepted before (fingerprint.ts).
  *
  * Every object is built with its keys in one fixed order, so equal accounts give equal JSON text.
  */
+
+import type { Account, Address, Pic, Tier } from "../account/account.ts";
+import type {
+  BeneficiaryAccount,
+  Branch,
+  CommandAddress,
+  CommandCrew,
+  CommandTier,
+  Customer,
+  CustomerCommand,
+  SentRow,
+  SentRows,
+} from "./command.ts";
+import { toMsisdn } from "./phone.ts";
 
 /**
  * Part of the fingerprint. Raise it with every change of the mapping that alters what is sent for the same rows: every
@@ -202,52 +207,6 @@ function filled(text: string | null | undefined): string | null {
   return text == null || text.trim() === "" ? null : text;
 }
 
-/**
- * A phone number in E.164, `""` for a blank one, and the bare characters of one that cannot be read: validation refuses it.
- *
- * Read with the `max` metadata because only it can tell mobile numbers. Digits that begin with the calling code may be an
- * international number without its plus (Indonesia's 62 812…) or a national one (Italy's mobile numbers in 39…, written
- * without a leading zero). The calling code wins, unless no valid number begins so and the national reading is a mobile one.
- */
-export function toMsisdn(phoneNo: string | null, defaultCountry: string): string {
-  const bare = (phoneNo ?? "").normalize("NFKC").replace(SEPARATORS, "");
-  const country = defaultCountry.toUpperCase();
-
-  const [first, second] = possibleReadings(bare, isSupportedCountry(country) ? country : undefined);
-  if (first === undefined) return bare;
-  if (first.isValid()) return first.number;
-  if (second !== undefined && isMobile(second)) return second.number;
-  // Each reading of an unassigned number may remove a leading 0, so it is repeated until the number no longer changes: a number that was
-  // sent is then read back as it was sent. Each repetition shortens it.
-  return first.number === bare ? bare : toMsisdn(first.number, defaultCountry);
-}
-
-/** Spaces, dashes, brackets, and the invisible direction marks that address books put around copied numbers. */
-const SEPARATORS = /[\s\p{Pd}\p{Cf}()[\]{}]/gu;
-
-function possibleReadings(bare: string, country: CountryCode | undefined): PhoneNumber[] {
-  const readings = [bare];
-  if (bare.startsWith("00")) readings.unshift(`+${bare.slice(2)}`);
-  if (country !== undefined && bare.startsWith(getCountryCallingCode(country))) {
-    readings.unshift(`+${bare}`);
-  }
-
-  return readings
-    .map((reading) =>
-      parsePhoneNumberFromString(reading, {
-        extract: false,
-        ...(country === undefined ? {} : { defaultCountry: country }),
-      }),
-    )
-    .filter((number) => number?.isPossible() === true)
-    .filter((number) => number !== undefined);
-}
-
-function isMobile(number: PhoneNumber): boolean {
-  const type = number.getType();
-  return type === "MOBILE" || type === "FIXED_LINE_OR_MOBILE";
-}
-
 function isActive(row: { readonly isActive: boolean }): boolean {
   return row.isActive;
 }
@@ -295,107 +254,4 @@ const DIGITS = /^[0-9]{1,100}$/;
 
 function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
-}
-
-/** The customer command: what the API is sent. Keys are the API's own. */
-export interface CustomerCommand {
-  readonly customer: Customer;
-  readonly tier: readonly CommandTier[];
-  readonly "customer-crew": readonly CommandCrew[];
-  readonly "beneficiary-account": BeneficiaryAccount | null;
-  readonly branch: Branch;
-  readonly "tier-assignment"?: { readonly data: readonly { readonly id: string }[] };
-}
-
-export interface Customer {
-  readonly id?: string;
-  readonly name: string;
-  readonly email: string;
-  readonly msisdn: string;
-  readonly address: CommandAddress;
-  readonly customer_role: string;
-  readonly parent_id: string | null;
-  readonly customer_type: "INDIVIDUAL";
-  readonly ktp: string;
-  readonly npwp: string;
-  readonly deduction_active_type?: "percentage" | "nominal";
-}
-
-export interface CommandAddress {
-  readonly building: string;
-  readonly street: string;
-  readonly region: string;
-  readonly city: string;
-  readonly state: string;
-  readonly country: string;
-  readonly zip_code: string;
-}
-
-export interface CommandTier {
-  readonly id?: string;
-  readonly tier_type: "percentage" | "nominal";
-  readonly tier_category: "discount";
-  readonly min_amount?: number;
-  readonly max_amount?: number;
-  readonly fee?: number;
-  readonly valid_from?: string;
-  readonly valid_to?: string;
-}
-
-export interface CommandCrew {
-  readonly id?: string;
-  readonly ktp: string;
-  readonly npwp: string;
-  readonly name: string;
-  readonly msisdn: string;
-  readonly email: string;
-  readonly username: string;
-}
-
-export interface BeneficiaryAccount {
-  readonly firstname: string;
-  readonly lastname: string;
-  readonly bank: { readonly id: string };
-  readonly account_number: string;
-  readonly account_name: string;
-  readonly account_type: { readonly id: "1" };
-  readonly customer_type: { readonly id: "2" };
-  readonly region_code: { readonly id: "31" };
-  readonly country_code: { readonly id: "IDN" };
-  readonly customer_status: { readonly id: "1" | "2" };
-}
-
-export interface Branch {
-  readonly id?: string;
-  readonly name: string;
-  readonly code: string;
-  readonly address: CommandAddress;
-}
-
-/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
-const COMMAND_BYTES_MAX = 1024 * 1024;
-
-/** Why a command is too large to be sent; null when it is not. */
-export function sizeProblem(body: string): string | null {
-  const bytes = Buffer.byteLength(body);
-  if (bytes <= COMMAND_BYTES_MAX) return null;
-  return `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
-}
-
-/** Which local row stands behind which item of a command, in the order sent; kept with the attempt for matching the answer. */
-export interface SentRows {
-  readonly accountId: string;
-  /** The account's `uuid_be` and `branch_uuid_be` as they were read before sending. */
-  readonly externalId: string | null;
-  readonly branchExternalId: string | null;
-  readonly tiers: readonly SentRow[];
-  readonly pics: readonly SentRow[];
-  /** External ids of the account's inactive rows: the API may list them, and they belong to no row that was sent. */
-  readonly unsentIds?: { readonly tiers: readonly string[]; readonly pics: readonly string[] };
-}
-
-export interface SentRow {
-  readonly id: string;
-  /** The `uuid_be` that was read before sending; write-back compares with it. */
-  readonly externalId: string | null;
 }

@@ -7,18 +7,23 @@
 import type { Database, Queryable } from "../db/database.ts";
 import { isImpossibleValue } from "../db/database.ts";
 import type { Account, Address, BankAccount, Pic, Tier } from "./account.ts";
-import { loadUnsettledAttempts, type UnsettledAttempt } from "./attempt.ts";
 import { describeSource } from "./source.ts";
 
-/** What is known about an account when its sync begins. */
-export interface Loaded {
+export interface LoadedAccount {
   /** null when there is no such row (any more). */
   readonly account: Account | null;
-  /** A send of before that is not settled; finished before anything new goes out. */
-  readonly unsettled: UnsettledAttempt | null;
   /** Why it was not read, with the figures and the limit; null when it was. `account` is null then, too. */
   readonly tooLarge: string | null;
 }
+
+/** What a caller reads in the snapshot of the accounts, so that the two agree: at most one item per account. */
+export interface Companion<Item> {
+  read(tx: Queryable, ids: readonly string[], bytesMax: number): Promise<ReadonlyMap<string, Item>>;
+  /** What of it is larger than this, with the figure; null when nothing is. */
+  excess(item: Item, bytesMax: number): string | null;
+}
+
+export type Accompanied<Item> = LoadedAccount & { readonly companion: Item | null };
 
 /** Of one account, and of its rows in one table. */
 interface SizeLimits {
@@ -37,50 +42,72 @@ const BATCH_BYTES_EACH_MAX = 64 * 1024;
 const BATCH_LIMITS: SizeLimits = { rows: BATCH_ROWS_MAX, bytes: BATCH_BYTES_EACH_MAX };
 
 /** Resolves with one entry per id, in order. All rows of an account come from one snapshot. */
-export async function loadAccounts(db: Database, ids: readonly string[]): Promise<Loaded[]> {
-  if (ids.length === 1) return await loadWithin(db, ids, ACCOUNT_LIMITS);
+export async function loadAccounts(
+  db: Database,
+  ids: readonly string[],
+): Promise<readonly LoadedAccount[]> {
+  return await loadAccountsWith(db, ids, NO_COMPANION);
+}
 
-  const loaded = await loadWithin(db, ids, BATCH_LIMITS);
-  const whole: Loaded[] = [];
+const NO_COMPANION: Companion<never> = {
+  read: async () => new Map<string, never>(),
+  excess: () => null,
+};
+
+/** The same, with what the caller reads in the same snapshot. */
+export async function loadAccountsWith<Item>(
+  db: Database,
+  ids: readonly string[],
+  companion: Companion<Item>,
+): Promise<Accompanied<Item>[]> {
+  if (ids.length === 1) return await loadWithin(db, ids, companion, ACCOUNT_LIMITS);
+
+  const loaded = await loadWithin(db, ids, companion, BATCH_LIMITS);
+  const whole: Accompanied<Item>[] = [];
   for (const [index, entry] of loaded.entries()) {
     const id = ids[index];
     if (entry.tooLarge === null || id === undefined) whole.push(entry);
-    else whole.push(...(await loadWithin(db, [id], ACCOUNT_LIMITS)));
+    else whole.push(...(await loadWithin(db, [id], companion, ACCOUNT_LIMITS)));
   }
   return whole;
 }
 
-async function loadWithin(
+async function loadWithin<Item>(
   db: Database,
   ids: readonly string[],
+  companion: Companion<Item>,
   limits: SizeLimits,
-): Promise<Loaded[]> {
+): Promise<Accompanied<Item>[]> {
   try {
-    return await db.transaction((tx) => loadAll(tx, ids, limits), "repeatable read, read only");
+    return await db.transaction(
+      (tx) => loadAll(tx, ids, companion, limits),
+      "repeatable read, read only",
+    );
   } catch (error) {
     if (!isImpossibleValue(error)) throw error;
     // One id that the key's type cannot hold fails the whole batch; alone it is simply an account that does not exist.
     if (ids.length > 1) {
       const half = Math.ceil(ids.length / 2);
       return [
-        ...(await loadWithin(db, ids.slice(0, half), limits)),
-        ...(await loadWithin(db, ids.slice(half), limits)),
+        ...(await loadWithin(db, ids.slice(0, half), companion, limits)),
+        ...(await loadWithin(db, ids.slice(half), companion, limits)),
       ];
     }
-    const unsettled = await loadUnsettledAttempts(db, ids, ACCOUNT_LIMITS.bytes);
+    const items = await companion.read(db, ids, ACCOUNT_LIMITS.bytes);
     return ids.map((id) => ({
       account: null,
-      unsettled: unsettled.get(id) ?? null,
+      companion: items.get(id) ?? null,
       tooLarge: null,
     }));
   }
 }
 
-async function loadAll(
+async function loadAll<Item>(
   tx: Queryable,
   ids: readonly string[],
+  companion: Companion<Item>,
   limits: SizeLimits,
-): Promise<Loaded[]> {
+): Promise<Accompanied<Item>[]> {
   // Asked each time: a table that comes or goes while we run must not leave its rows out of what is sent.
   const source = await describeSource(tx);
   if (source.vanished.length > 0) throw new VanishedTables(source.vanished);
@@ -99,7 +126,7 @@ async function loadAll(
       await ifTable<Measured<Row>>(table, query, [ids, limits.rows, limits.bytes]),
     );
 
-  const unsettled = await loadUnsettledAttempts(tx, ids, limits.bytes);
+  const items = await companion.read(tx, ids, limits.bytes);
   const accounts = excess.takeOut<AccountRow>(
     "m_account",
     await tx.run<Measured<AccountRow>>("load_accounts", [ids, limits.bytes]),
@@ -108,8 +135,10 @@ async function loadAll(
   const pics = await childrenOf<Pic>("m_account_pic", "load_pics");
   const addresses = await childrenOf<Address>("m_account_address", "load_addresses");
   const bankAccounts = await childrenOf<BankAccountRow>("m_account_bank", "load_bank_accounts");
-  for (const [id, { bodyBytes }] of unsettled)
-    if (bodyBytes > limits.bytes) excess.note(id, `a journaled command of ${bodyBytes} bytes`);
+  for (const [id, item] of items) {
+    const tooMuch = companion.excess(item, limits.bytes);
+    if (tooMuch !== null) excess.note(id, tooMuch);
+  }
 
   const lookUp = async (table: string, query: string, keys: readonly (string | null)[]) => {
     const wanted = [...new Set(keys.filter((key) => key !== null))];
@@ -165,7 +194,7 @@ async function loadAll(
     const tooLarge = excess.of(id);
     return {
       account: tooLarge === null ? (found.get(id) ?? null) : null,
-      unsettled: unsettled.get(id) ?? null,
+      companion: items.get(id) ?? null,
       tooLarge,
     };
   });

@@ -1,6 +1,7 @@
 import { createHash, hash } from "node:crypto";
-import { type CustomerCommand, MAPPING_VERSION } from "./command.ts";
+import type { CustomerCommand } from "./command.ts";
 import { fieldsOf } from "./field-paths.ts";
+import { MAPPING_VERSION } from "./transform.ts";
 
 /**
  * The fingerprint of a command: equal exactly when the same data would be sent by the same mapping. External ids of ours stay

@@ -1,5 +1,14 @@
 import type { AnswerItem, AnswerSection, CustomerAnswer } from "../customer-api/schema.ts";
 import type { CommandCrew, CommandTier, CustomerCommand, SentRow, SentRows } from "./command.ts";
+import type { Json } from "./natural-key.ts";
+import {
+  type ComparableKey,
+  CREW,
+  compareKeys,
+  type NaturalKey,
+  TIER,
+  toComparableKey,
+} from "./natural-key.ts";
 
 /** What an answer gives our rows. An id that a row had already and that was answered again is in here too: confirmed. */
 export interface ReceivedIds {
@@ -363,120 +372,4 @@ function isBlank(text: string | null): boolean {
 function repeated<Value>(values: readonly Value[]): Set<Value> {
   const seen = new Set<Value>();
   return new Set(values.filter((value) => seen.size === seen.add(value).size));
-}
-
-type Json = Readonly<Record<string, unknown>>;
-
-/** What of an item can be compared with what an API echoes, and which of it must be equal to prove something. */
-interface NaturalKey {
-  readonly fields: readonly { readonly name: string; readonly kind: FieldKind }[];
-  readonly proves: (equal: ReadonlySet<string>) => boolean;
-}
-
-const TIER: NaturalKey = {
-  fields: [
-    { name: "tier_type", kind: "text" },
-    { name: "min_amount", kind: "number" },
-    { name: "max_amount", kind: "number" },
-    { name: "fee", kind: "number" },
-    { name: "valid_from", kind: "date" },
-    { name: "valid_to", kind: "date" },
-  ],
-  proves: (equal) => equal.has("min_amount") && equal.has("max_amount"),
-};
-
-const CREW: NaturalKey = {
-  fields: [
-    { name: "username", kind: "text" },
-    { name: "email", kind: "text" },
-    { name: "msisdn", kind: "phone" },
-    { name: "ktp", kind: "text" },
-  ],
-  proves: (equal) => equal.size > 0,
-};
-
-type FieldKind = "text" | "number" | "date" | "phone";
-
-/** One value per field of the natural key, in its form for comparing; null says nothing. */
-type ComparableKey = readonly (string | null)[];
-
-type Comparison = "same" | "different" | "unknown";
-
-function toComparableKey(
-  item: Json,
-  { fields }: NaturalKey,
-  side: "sent" | "echoed",
-): ComparableKey {
-  return fields.map(({ name, kind }) => {
-    const value = item[name];
-    const text = typeof value === "number" ? String(value) : value;
-    if (typeof text !== "string") return null;
-
-    // A blank echo, like a masked one, tells nothing. A blank we sent does: an item with a value there is somebody else's.
-    if (text.trim() === "") return side === "sent" ? "" : null;
-    if (side === "echoed" && text.includes("*")) return null;
-    return KINDS[kind].normalize(text.trim());
-  });
-}
-
-function compareKeys(sent: ComparableKey, echoed: ComparableKey, key: NaturalKey): Comparison {
-  const equal = new Set<string>();
-
-  for (const [index, { name, kind }] of key.fields.entries()) {
-    const ours = sent[index] ?? null;
-    const theirs = echoed[index] ?? null;
-    if (ours === null || theirs === null) continue;
-
-    const comparison = ours === theirs ? "same" : KINDS[kind].compareUnequal(ours, theirs);
-    if (comparison === "different") return "different";
-    if (comparison === "same") equal.add(name);
-  }
-  return key.proves(equal) ? "same" : "unknown";
-}
-
-interface Kind {
-  /** null when it cannot be read as one of the kind. */
-  readonly normalize: (text: string) => string | null;
-  readonly compareUnequal: (ours: string, theirs: string) => Comparison;
-}
-
-const KINDS: Readonly<Record<FieldKind, Kind>> = {
-  text: {
-    normalize: (text) => text.normalize("NFC").toLowerCase(),
-    compareUnequal: () => "different",
-  },
-  number: {
-    normalize: (text) => (NUMBER.test(text) ? String(Number(text)) : null),
-    compareUnequal: () => "different",
-  },
-  date: { normalize: toDay, compareUnequal: compareUnequalDays },
-  phone: {
-    normalize: (text) => text.replace(/\D/g, "").replace(/^0+/, ""),
-    compareUnequal: compareUnequalPhones,
-  },
-};
-
-const NUMBER = /^[+-]?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?$/i;
-const DAY = /^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ].*?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$/i;
-
-/** The date part; with a zone behind it, as then it may be the day before or after. */
-function toDay(text: string): string | null {
-  const [, day, zone] = DAY.exec(text) ?? [];
-  return day === undefined ? null : zone === undefined ? day : `${day} zoned`;
-}
-
-/** Midnight in Jakarta is the day before in UTC: an API that echoes UTC has not answered another date. */
-function compareUnequalDays(ours: string, theirs: string): Comparison {
-  const [day = "", zone] = theirs.split(" ");
-  if (day === ours) return "same";
-
-  const isNextDay = Math.abs(Date.parse(day) - Date.parse(ours)) <= 24 * 60 * 60 * 1000;
-  return zone !== undefined && isNextDay ? "unknown" : "different";
-}
-
-/** The same number without its calling code (at most three digits). */
-function compareUnequalPhones(ours: string, theirs: string): Comparison {
-  const isNational =
-    theirs.length >= 6 && ours.endsWith(theirs) && ours.length - theirs.length <= 3;
-  return isNational ? "same" : "different";
 }

@@ -1,8 +1,9 @@
 /** `reconcile`: looks for accounts that drifted, and marks them in the slow lane; `--dry-run` only lists them. */
+
+import type { Drift } from "../capture/drift.ts";
+import { findDrift } from "../capture/drift.ts";
 import { type Drifted, reconcileNow, type Walk } from "../capture/reconcile.ts";
 import type { Config } from "../config.ts";
-import type { Drift } from "../sync/drift.ts";
-import { findDrift } from "../sync/drift.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";

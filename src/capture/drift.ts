@@ -2,10 +2,12 @@
  * Drift: what stands in the tables is not what the API accepted last, although the queue takes the account for delivered. By the
  * transform and the fingerprint of a sync, so that the two never disagree. Reads; marks nothing.
  */
+
+import { loadAccounts } from "../account/load.ts";
+import { fingerprintOf } from "../customer-command/fingerprint.ts";
+import type { TransformOptions } from "../customer-command/transform.ts";
+import { toCommand } from "../customer-command/transform.ts";
 import type { Database } from "../db/database.ts";
-import { type TransformOptions, toCommand } from "./command.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import { loadAccounts } from "./load.ts";
 
 /**
  * `changed`: other data than were accepted, or nobody knows what was. `ids_missing`: a tier or a contact person has no external id.

@@ -67,3 +67,11 @@ function idCheckOf(keyType: string): (id: string) => boolean {
       return (id) => id.length <= 255 && !/\p{Cc}/u.test(id);
   }
 }
+
+/** How to read the rows of `m_backend_ext_config`, as `createConnections` wants it; null where there is no such table. */
+export function apiConfigReader(
+  db: Queryable,
+  source: Pick<Source, "has">,
+): (() => Promise<readonly unknown[]>) | null {
+  return source.has("m_backend_ext_config") ? () => db.run<unknown>("load_api_configs") : null;
+}

@@ -7,11 +7,9 @@
  * only be meant for the rows, and CUSTOMER_API_ALLOWED_ORIGINS bounds where those may point.
  */
 import { z } from "zod";
-import { whyNotAllowed } from "../customer-api/allowed-url.ts";
-import type { ApiAuth, ApiConnection } from "../customer-api/customer-api.ts";
-import type { Queryable } from "../db/database.ts";
 import { isStateUnknown, type Obstacle } from "../queue/obstacle.ts";
-import type { Source } from "./source.ts";
+import { whyNotAllowed } from "./allowed-url.ts";
+import type { ApiAuth, ApiConnection } from "./customer-api.ts";
 
 export interface ConnectionSettings {
   /** Base URL from the environment; null takes a row of the table. */
@@ -65,9 +63,9 @@ export interface ListedConnection {
 const CREATE_PATH = "/api/customer/command";
 const REREAD_EVERY_MS = 5_000;
 
+/** @param readRows the rows of `m_backend_ext_config`; null where the database has no such table */
 export function createConnections(
-  db: Queryable,
-  source: Source,
+  readRows: (() => Promise<readonly unknown[]>) | null,
   settings: ConnectionSettings,
   /** The default configuration cannot be used, for this reason; null: it can again. Told once. */
   onUsable: (error: string | null) => void = () => {},
@@ -81,7 +79,7 @@ export function createConnections(
   let rows: { readonly at: number; readonly configs: Promise<Config[]> } | null = null;
 
   const readAll = async () =>
-    (await db.run<unknown>("load_api_configs")).map((row) => configShape.parse(row));
+    readRows === null ? [] : (await readRows()).map((row) => configShape.parse(row));
 
   const readConfigs = () => {
     if (rows !== null && performance.now() - rows.at < REREAD_EVERY_MS) return rows.configs;
@@ -99,7 +97,7 @@ export function createConnections(
   ): Promise<ApiConnection | { readonly error: string }> {
     if (configId === null && settings.url !== null)
       return checked(fromEnvironment(settings, settings.url), settings);
-    if (!source.has("m_backend_ext_config")) {
+    if (readRows === null) {
       return {
         error: "There is no table m_backend_ext_config in this database: set CUSTOMER_API_URL",
       };
@@ -136,7 +134,7 @@ export function createConnections(
       return found;
     },
     async list() {
-      const configs = source.has("m_backend_ext_config") ? await readAll() : [];
+      const configs = await readAll();
       const byDefault = settings.url !== null && settings.configId === null;
       const chosen = byDefault ? null : choose(configs, settings.configId);
       const fromRows = configs.map((config) => ({

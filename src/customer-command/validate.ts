@@ -1,11 +1,7 @@
-import {
-  type CountryCode,
-  isSupportedCountry,
-  parsePhoneNumberFromString,
-} from "libphonenumber-js/max";
-import type { Account } from "./account.ts";
+import type { Account } from "../account/account.ts";
 import type { CustomerCommand } from "./command.ts";
 import { type Language, MESSAGES, type RuleName, SENTENCES, say } from "./messages.ts";
+import { isPossiblePhone } from "./phone.ts";
 
 /** Validation: what is wrong with a command before it is sent. Errors keep it back, warnings only tell. Pure. */
 export function validateCommand(command: CustomerCommand, context: ValidationContext): Validation {
@@ -198,17 +194,7 @@ const LOCAL_PART = /^(?:"[^"\p{Cc}]+"|[^\s\p{Cc}"<>()[\],;:\\@]+)$/u;
 const MAIL_DOMAIN = /^(?:(?:[\p{L}\p{N}\p{M}_-]+\.)+[\p{L}\p{N}\p{M}_-]+|\[[0-9a-zA-Z.:]+\])$/u;
 
 function isNoPhone(value: unknown, { defaultCountry }: ValidationContext): boolean {
-  if (isBlank(value)) return false;
-
-  const number = parsePhoneNumberFromString(String(value), {
-    extract: false,
-    ...countryOption(defaultCountry?.toUpperCase()),
-  });
-  return number?.isPossible() !== true;
-}
-
-function countryOption(country: string | undefined): { readonly defaultCountry?: CountryCode } {
-  return country !== undefined && isSupportedCountry(country) ? { defaultCountry: country } : {};
+  return !isBlank(value) && !isPossiblePhone(String(value), defaultCountry);
 }
 
 function isNoKtp(value: unknown): boolean {

@@ -1,18 +1,18 @@
 /** `preview`: what would be sent for an account, and what stands in its way. Sends and writes nothing. */
 import type { Config } from "../config.ts";
-import { OperatorError } from "../operator-error.ts";
-import type { Parts } from "../parts.ts";
-import { fieldsOf } from "../sync/field-paths.ts";
-import { type Loaded, loadAccounts } from "../sync/load.ts";
-import type { Language } from "../sync/messages.ts";
+import { fieldsOf } from "../customer-command/field-paths.ts";
+import type { Language } from "../customer-command/messages.ts";
 import {
   type Difference,
   type LastAccepted,
   type Preview,
   previewCommand,
   type Recommendation,
-} from "../sync/preview.ts";
-import type { Finding } from "../sync/validate.ts";
+} from "../customer-command/preview.ts";
+import type { Finding } from "../customer-command/validate.ts";
+import { OperatorError } from "../operator-error.ts";
+import type { Parts } from "../parts.ts";
+import { type Loaded, loadForSync } from "../sync/load-for-sync.ts";
 import { withParts } from "./connect.ts";
 import { printJson, printLine, toTable } from "./output.ts";
 
@@ -42,7 +42,7 @@ async function previewAccount(
 ): Promise<AccountPreview> {
   const [canonical] = await db.run<{ accountId: string }>("canonical_ids", [[id]]);
   const accountId = canonical?.accountId ?? id;
-  const [loaded] = await loadAccounts(db, [accountId]);
+  const [loaded] = await loadForSync(db, [accountId]);
   const account = loaded?.account ?? null;
   if (loaded !== undefined && loaded.tooLarge !== null) {
     throw new OperatorError(`${loaded.tooLarge}.`, {

@@ -2,17 +2,14 @@
  * The preview (debug mode): what would be sent for an account, whether it may be, where each field comes from, and what is
  * different from last time. Pure: no network, no database, nothing is written. `preview` and the library show the same.
  */
-import type { Account } from "./account.ts";
-import {
-  type CustomerCommand,
-  type SentRows,
-  sizeProblem,
-  type TransformOptions,
-  toCommand,
-} from "./command.ts";
+
+import type { Account } from "../account/account.ts";
+import { type CustomerCommand, type SentRows, sizeProblem } from "./command.ts";
 import { type FieldFingerprints, fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
 import { type Column, type FieldSource, mappedAt, sourcesOf } from "./mapping.ts";
 import { ADVICE, type Language, type RuleName, SENTENCES, say } from "./messages.ts";
+import type { TransformOptions } from "./transform.ts";
+import { toCommand } from "./transform.ts";
 import { toValidationContext, type Validation, validateCommand } from "./validate.ts";
 
 export interface PreviewInput {

@@ -1,8 +1,8 @@
 /** What `sync` tells about an account, in the shape of the library's results, from the journal and the account's row. Pure. */
 import type { AccountState } from "../console/api.ts";
+import type { SentRow, SentRows } from "../customer-command/command.ts";
+import type { ReceivedId, ReceivedIds } from "../customer-command/match-ids.ts";
 import type { PicDetail, ProcessingResult, TierDetail, UpdatedRecord } from "../library/results.ts";
-import type { SentRow, SentRows } from "../sync/command.ts";
-import type { ReceivedId, ReceivedIds } from "../sync/match-ids.ts";
 import type { CountByEntity, Entity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";
 
 /** An attempt that came to an outcome. */

@@ -1,0 +1,102 @@
+/** The customer command: what the API is sent. Keys are the API's own. */
+export interface CustomerCommand {
+  readonly customer: Customer;
+  readonly tier: readonly CommandTier[];
+  readonly "customer-crew": readonly CommandCrew[];
+  readonly "beneficiary-account": BeneficiaryAccount | null;
+  readonly branch: Branch;
+  readonly "tier-assignment"?: { readonly data: readonly { readonly id: string }[] };
+}
+
+export interface Customer {
+  readonly id?: string;
+  readonly name: string;
+  readonly email: string;
+  readonly msisdn: string;
+  readonly address: CommandAddress;
+  readonly customer_role: string;
+  readonly parent_id: string | null;
+  readonly customer_type: "INDIVIDUAL";
+  readonly ktp: string;
+  readonly npwp: string;
+  readonly deduction_active_type?: "percentage" | "nominal";
+}
+
+export interface CommandAddress {
+  readonly building: string;
+  readonly street: string;
+  readonly region: string;
+  readonly city: string;
+  readonly state: string;
+  readonly country: string;
+  readonly zip_code: string;
+}
+
+export interface CommandTier {
+  readonly id?: string;
+  readonly tier_type: "percentage" | "nominal";
+  readonly tier_category: "discount";
+  readonly min_amount?: number;
+  readonly max_amount?: number;
+  readonly fee?: number;
+  readonly valid_from?: string;
+  readonly valid_to?: string;
+}
+
+export interface CommandCrew {
+  readonly id?: string;
+  readonly ktp: string;
+  readonly npwp: string;
+  readonly name: string;
+  readonly msisdn: string;
+  readonly email: string;
+  readonly username: string;
+}
+
+export interface BeneficiaryAccount {
+  readonly firstname: string;
+  readonly lastname: string;
+  readonly bank: { readonly id: string };
+  readonly account_number: string;
+  readonly account_name: string;
+  readonly account_type: { readonly id: "1" };
+  readonly customer_type: { readonly id: "2" };
+  readonly region_code: { readonly id: "31" };
+  readonly country_code: { readonly id: "IDN" };
+  readonly customer_status: { readonly id: "1" | "2" };
+}
+
+export interface Branch {
+  readonly id?: string;
+  readonly name: string;
+  readonly code: string;
+  readonly address: CommandAddress;
+}
+
+/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
+const COMMAND_BYTES_MAX = 1024 * 1024;
+
+/** Why a command is too large to be sent; null when it is not. */
+export function sizeProblem(body: string): string | null {
+  const bytes = Buffer.byteLength(body);
+  if (bytes <= COMMAND_BYTES_MAX) return null;
+  return `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
+}
+
+/** Which local row stands behind which item of a command, in the order sent; kept with the attempt for matching the answer. */
+export interface SentRows {
+  readonly accountId: string;
+  /** The account's `uuid_be` and `branch_uuid_be` as they were read before sending. */
+  readonly externalId: string | null;
+  readonly branchExternalId: string | null;
+  readonly tiers: readonly SentRow[];
+  readonly pics: readonly SentRow[];
+  /** External ids of the account's inactive rows: the API may list them, and they belong to no row that was sent. */
+  readonly unsentIds?: { readonly tiers: readonly string[]; readonly pics: readonly string[] };
+}
+
+export interface SentRow {
+  readonly id: string;
+  /** The `uuid_be` that was read before sending; write-back compares with it. */
+  readonly externalId: string | null;
+}
