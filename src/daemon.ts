@@ -11,7 +11,7 @@ import { Doorbell } from "./capture/doorbell.ts";
 import { findDrift } from "./capture/drift.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
-import { findRefusal, Watch } from "./checks/watch.ts";
+import { findRefusal, Monitor } from "./checks/monitor.ts";
 import { type Config, directDatabase } from "./config.ts";
 import {
   type AccountStatus,
@@ -67,7 +67,7 @@ export async function startDaemon(
   { checkEveryMs }: Timing = {},
 ): Promise<Daemon> {
   let parts: Parts | null = null;
-  let watch: Watch | null = null;
+  let watch: Monitor | null = null;
   let trouble: () => Dispatcher["trouble"] = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
   let drainingSinceMs: number | null = null;
@@ -141,7 +141,7 @@ export async function startDaemon(
     parts = opened;
     started.defer(() => opened.close());
     await requireConnection(opened.connections);
-    const watching = new Watch({
+    const watching = new Monitor({
       grounds: groundsOn(config, databaseUrl, opened.db),
       onChecked: (name, findings) => observe.checked(name, findings),
       onTrouble: (error) => observe.databaseTrouble({ doing: "checking the installation", error }),

@@ -4,8 +4,8 @@
  */
 import type { Grounds } from "../checks/check.ts";
 import { CHECKS } from "../checks/list.ts";
+import { lookAt, unchecked } from "../checks/monitor.ts";
 import { CHECK_EFFECTS, type CheckEffect, type Finding } from "../checks/names.ts";
-import { lookAt, unchecked } from "../checks/watch.ts";
 import type { Config } from "../config.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { createExchange } from "../customer-api/exchange.ts";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grounds } from "../../src/checks/check.ts";
 import { CHECKS } from "../../src/checks/list.ts";
+import { findRefusal, Monitor } from "../../src/checks/monitor.ts";
 import { CHECK_EFFECTS, type CheckName, type Finding } from "../../src/checks/names.ts";
 import { EXPECTED } from "../../src/checks/source-tables.ts";
-import { findRefusal, Watch } from "../../src/checks/watch.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Queryable } from "../../src/db/database.ts";
 import { latestMigration, migrate } from "../../src/db/migrate.ts";
@@ -551,13 +551,13 @@ test("a table that somebody holds keeps no daemon from starting, and hides no ot
   const troubles: unknown[] = [];
 
   await withGrounds(database.url, async (grounds) => {
-    const watch = new Watch({
+    const monitor = new Monitor({
       grounds: { ...grounds, db: refusing(grounds.db, "load_accounts", "55P03") },
       onChecked: (name, findings) => found.set(name, findings),
       onTrouble: (error) => troubles.push(error),
     });
-    await watch.start();
-    watch.stop();
+    await monitor.start();
+    monitor.stop();
   });
 
   expect(troubles).toHaveLength(1);

@@ -11,7 +11,7 @@ import type { Check, Grounds } from "./check.ts";
 import { CHECKS } from "./list.ts";
 import { CHECK_EFFECTS, type CheckName, type Finding } from "./names.ts";
 
-export interface WatchOptions {
+export interface MonitorOptions {
   readonly grounds: Grounds;
   readonly onChecked: (name: CheckName, findings: readonly Finding[]) => void;
   /** The database did not answer: what is known stays as it is. */
@@ -23,14 +23,14 @@ export interface WatchOptions {
 const HOUR_MS = 3_600_000;
 const AGAIN_MS = 60_000;
 
-export class Watch {
-  readonly #options: WatchOptions;
+export class Monitor {
+  readonly #options: MonitorOptions;
   readonly #everyMs: number;
   readonly #found = new Map<CheckName, readonly Finding[]>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(options: WatchOptions) {
+  constructor(options: MonitorOptions) {
     this.#options = options;
     this.#everyMs = options.everyMs ?? HOUR_MS;
   }
