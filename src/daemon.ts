@@ -11,6 +11,7 @@ import { Doorbell } from "./capture/doorbell.ts";
 import { findDrift } from "./capture/drift.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
+import { checkContextOn, withCheckContext } from "./check-context.ts";
 import { findRefusal, Monitor } from "./checks/monitor.ts";
 import { type Config, directDatabase } from "./config.ts";
 import {
@@ -25,7 +26,6 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
-import { groundsOn, withGrounds } from "./grounds.ts";
 import { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
@@ -142,7 +142,7 @@ export async function startDaemon(
     started.defer(() => opened.close());
     await requireConnection(opened.connections);
     const watching = new Monitor({
-      grounds: groundsOn(config, databaseUrl, opened.db),
+      context: checkContextOn(config, databaseUrl, opened.db),
       onChecked: (name, findings) => observe.checked(name, findings),
       onTrouble: (error) => observe.databaseTrouble({ doing: "checking the installation", error }),
       everyMs: checkEveryMs,
@@ -312,7 +312,7 @@ async function findReasons(
   const code = errorCode(error instanceof OperatorError ? error.cause : error) ?? "";
   // Class 42: rights, names, syntax that an old server does not know. 25006: read-only.
   if (!/^(?:42...|25006)$/.test(code)) return null;
-  return await withGrounds(config, databaseUrl, findRefusal).catch(() => null);
+  return await withCheckContext(config, databaseUrl, findRefusal).catch(() => null);
 }
 
 /**

@@ -8,10 +8,10 @@ export interface Check {
   /** What holds while there is no finding. */
   readonly promise: string;
   /** Resolves with what is wrong. Rejects when that cannot be found out. */
-  readonly look: (grounds: Grounds) => Promise<readonly Finding[]>;
+  readonly look: (context: CheckContext) => Promise<readonly Finding[]>;
 }
 
-export interface Grounds {
+export interface CheckContext {
   /** On DATABASE_URL. */
   readonly db: Queryable;
   readonly databaseUrl: string;

@@ -1,5 +1,5 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
-import type { Check, Grounds } from "./check.ts";
+import type { Check, CheckContext } from "./check.ts";
 import { lookAtDumpRights } from "./dump-rights.ts";
 import { lookAtEncryption, lookAtUrlParameters } from "./encryption.ts";
 import { lookAtListen } from "./listen.ts";
@@ -100,16 +100,16 @@ export const CHECKS: readonly Check[] = [
   {
     name: "encryption",
     promise: "the connection to another machine is encrypted and verified, or has sslmode=disable",
-    look: async (grounds) => lookAtEncryption(grounds),
+    look: async (context) => lookAtEncryption(context),
   },
   {
     name: "url_parameters",
     promise: "every parameter in the database's URL has an effect",
-    look: async (grounds) => lookAtUrlParameters(grounds),
+    look: async (context) => lookAtUrlParameters(context),
   },
 ];
 
-async function lookAtApiConfiguration({ apiTrouble }: Grounds): Promise<Finding[]> {
+async function lookAtApiConfiguration({ apiTrouble }: CheckContext): Promise<Finding[]> {
   const trouble = await apiTrouble();
   if (trouble === null) return [];
   return [

@@ -7,12 +7,12 @@
 import { isContention, isOutage } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { OperatorError } from "../operator-error.ts";
-import type { Check, Grounds } from "./check.ts";
+import type { Check, CheckContext } from "./check.ts";
 import { CHECKS } from "./list.ts";
 import { CHECK_EFFECTS, type CheckName, type Finding } from "./names.ts";
 
 export interface MonitorOptions {
-  readonly grounds: Grounds;
+  readonly context: CheckContext;
   readonly onChecked: (name: CheckName, findings: readonly Finding[]) => void;
   /** The database did not answer: what is known stays as it is. */
   readonly onTrouble: (error: unknown) => void;
@@ -80,7 +80,7 @@ export class Monitor {
     let isComplete = true;
     // One after the other: nobody waits for it, and the pool is for the syncs.
     for (const check of CHECKS) {
-      const result = await lookAt(check, this.#options.grounds);
+      const result = await lookAt(check, this.#options.context);
       if (this.#stopped) break;
       if ("findings" in result) {
         this.#found.set(check.name, result.findings);
@@ -107,10 +107,10 @@ interface Look {
 
 export async function lookAt(
   { look }: Pick<Check, "look">,
-  grounds: Grounds,
+  context: CheckContext,
 ): Promise<{ readonly findings: readonly Finding[] } | { readonly error: unknown }> {
   try {
-    return { findings: await look(grounds) };
+    return { findings: await look(context) };
   } catch (error) {
     return { error };
   }
@@ -134,12 +134,12 @@ export function unchecked(error: unknown, url = ""): Finding {
  * For a migrate that failed: everything that had to be as it is not, instead of the first thing it met. Null when the checks know no
  * better.
  */
-export async function findRefusal(grounds: Grounds): Promise<OperatorError | null> {
+export async function findRefusal(context: CheckContext): Promise<OperatorError | null> {
   const found = new Map<CheckName, readonly Finding[]>();
   for (const check of CHECKS) {
     // What migrate itself would have brought.
     if (check.name === "schema_version" || check.name === "triggers") continue;
-    const result = await lookAt(check, grounds);
+    const result = await lookAt(check, context);
     if ("findings" in result) found.set(check.name, result.findings);
   }
   return toRefusal(found);

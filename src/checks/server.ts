@@ -2,7 +2,7 @@
 import { errorCode } from "../db/database.ts";
 import { findHollowSchema, type Installation } from "../db/installation.ts";
 import { latestMigration, OLDEST_POSTGRESQL } from "../db/migrate.ts";
-import type { Grounds } from "./check.ts";
+import type { CheckContext } from "./check.ts";
 import type { Finding } from "./names.ts";
 
 /** Above one half the triggers stop ringing by themselves; a full one fails other people's commits. */
@@ -21,7 +21,7 @@ interface ServerFacts {
   readonly clockMs: number;
 }
 
-export async function lookAtServerVersion({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtServerVersion({ db }: CheckContext): Promise<Finding[]> {
   const { versionNumber, version } = await readServer(db);
   if (versionNumber >= OLDEST_POSTGRESQL * 10_000) return [];
   return [
@@ -32,7 +32,7 @@ export async function lookAtServerVersion({ db }: Grounds): Promise<Finding[]> {
   ];
 }
 
-export async function lookAtServerWritable({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtServerWritable({ db }: CheckContext): Promise<Finding[]> {
   const { isStandby, isReadOnly } = await readServer(db);
   if (isStandby) {
     return [
@@ -52,7 +52,7 @@ export async function lookAtServerWritable({ db }: Grounds): Promise<Finding[]> 
   ];
 }
 
-export async function lookAtSchemaVersion({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtSchemaVersion({ db }: CheckContext): Promise<Finding[]> {
   const installed = await readSchemaVersion(db);
   const known = latestMigration();
   if (installed === known) return [];
@@ -81,7 +81,7 @@ export async function lookAtSchemaVersion({ db }: Grounds): Promise<Finding[]> {
 }
 
 /** null: there is none. */
-export async function readSchemaVersion(db: Grounds["db"]): Promise<number | null> {
+export async function readSchemaVersion(db: CheckContext["db"]): Promise<number | null> {
   try {
     const [row] = await db.run<{ version: number }>("schema_version");
     return row?.version ?? null;
@@ -92,7 +92,7 @@ export async function readSchemaVersion(db: Grounds["db"]): Promise<number | nul
   }
 }
 
-export async function lookAtNotificationQueue({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Finding[]> {
   const { notificationQueueUsage } = await readServer(db);
   if (notificationQueueUsage <= QUEUE_USAGE_MAX) return [];
   return [
@@ -105,7 +105,7 @@ export async function lookAtNotificationQueue({ db }: Grounds): Promise<Finding[
   ];
 }
 
-export async function lookAtPreparedTransactions({ db, notify }: Grounds): Promise<Finding[]> {
+export async function lookAtPreparedTransactions({ db, notify }: CheckContext): Promise<Finding[]> {
   const { preparedTransactionsMax } = await readServer(db);
   if (preparedTransactionsMax === 0 || notify === "off") return [];
   return [
@@ -117,7 +117,7 @@ export async function lookAtPreparedTransactions({ db, notify }: Grounds): Promi
   ];
 }
 
-export async function lookAtClock({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtClock({ db }: CheckContext): Promise<Finding[]> {
   const askedAt = Date.now();
   const { clockMs } = await readServer(db);
   const answeredAt = Date.now();
@@ -133,7 +133,7 @@ export async function lookAtClock({ db }: Grounds): Promise<Finding[]> {
   ];
 }
 
-export async function lookAtConnections({ db, poolMax }: Grounds): Promise<Finding[]> {
+export async function lookAtConnections({ db, poolMax }: CheckContext): Promise<Finding[]> {
   const [row] = await db.run<{ free: number }>("check_connections");
   const wanted = poolMax + CONNECTIONS_BESIDE_POOL;
   if (row === undefined || row.free >= wanted) return [];
@@ -146,7 +146,7 @@ export async function lookAtConnections({ db, poolMax }: Grounds): Promise<Findi
   ];
 }
 
-async function readServer(db: Grounds["db"]): Promise<ServerFacts> {
+async function readServer(db: CheckContext["db"]): Promise<ServerFacts> {
   const [facts] = await db.run<ServerFacts>("check_server");
   if (facts === undefined) throw new Error("the server said nothing about itself");
   return facts;

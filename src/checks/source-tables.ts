@@ -4,7 +4,7 @@
  */
 import { errorCode } from "../db/database.ts";
 import { findForeignOwner, type Installation, quoted } from "../db/installation.ts";
-import type { Grounds } from "./check.ts";
+import type { CheckContext } from "./check.ts";
 import type { Finding } from "./names.ts";
 
 interface Expected {
@@ -175,8 +175,8 @@ interface Role {
   readonly hasSchema: boolean;
 }
 
-export async function lookAtSourceTables(grounds: Grounds): Promise<Finding[]> {
-  const tables = await readTables(grounds);
+export async function lookAtSourceTables(context: CheckContext): Promise<Finding[]> {
+  const tables = await readTables(context);
   const findings = [
     ...findMissingTables(tables),
     ...tables.flatMap(findWrong),
@@ -186,7 +186,7 @@ export async function lookAtSourceTables(grounds: Grounds): Promise<Finding[]> {
 
   for (const { expected, found } of tables) {
     if (found.kind === null) continue;
-    const finding = await findUnreadable(grounds, expected);
+    const finding = await findUnreadable(context, expected);
     if (finding !== null) findings.push(finding);
   }
   return findings;
@@ -270,9 +270,9 @@ function familyOf(type: string): string {
 }
 
 /** Whatever else keeps a query from being run, by running it for no account at all. */
-async function findUnreadable(grounds: Grounds, expected: Expected): Promise<Finding | null> {
+async function findUnreadable(context: CheckContext, expected: Expected): Promise<Finding | null> {
   try {
-    await grounds.db.run(expected.load, expected.loadNothing);
+    await context.db.run(expected.load, expected.loadNothing);
     return null;
   } catch (error) {
     const code = errorCode(error) ?? "";
@@ -291,8 +291,8 @@ async function findUnreadable(grounds: Grounds, expected: Expected): Promise<Fin
 }
 
 /** As with row_security=off, which all of our sessions have: a policy that would apply is an error, whatever rows it lets through. */
-export async function lookAtRowSecurity(grounds: Grounds): Promise<Finding[]> {
-  const [tables, role] = await Promise.all([readTables(grounds), readRole(grounds)]);
+export async function lookAtRowSecurity(context: CheckContext): Promise<Finding[]> {
+  const [tables, role] = await Promise.all([readTables(context), readRole(context)]);
   return tables
     .filter(({ found }) => found.hidesRows)
     .map(({ expected: { table }, found }) => ({
@@ -303,11 +303,11 @@ export async function lookAtRowSecurity(grounds: Grounds): Promise<Finding[]> {
     }));
 }
 
-export async function lookAtRights(grounds: Grounds): Promise<Finding[]> {
+export async function lookAtRights(context: CheckContext): Promise<Finding[]> {
   const [tables, role, [installation]] = await Promise.all([
-    readTables(grounds),
-    readRole(grounds),
-    grounds.db.run<Installation>("check_installation"),
+    readTables(context),
+    readRole(context),
+    context.db.run<Installation>("check_installation"),
   ]);
   const foreignOwner = findForeignOwner(installation);
   return [
@@ -381,10 +381,10 @@ function columnsUnlessAll(
   return isAll ? "" : ` (${missing.map(quoted).join(", ")})`;
 }
 
-export async function lookAtExcessRights(grounds: Grounds): Promise<Finding[]> {
+export async function lookAtExcessRights(context: CheckContext): Promise<Finding[]> {
   // Nobody but us is on the embedded server, and its superuser is the only role there.
-  if (grounds.isEmbedded) return [];
-  const [tables, role] = await Promise.all([readTables(grounds), readRole(grounds)]);
+  if (context.isEmbedded) return [];
+  const [tables, role] = await Promise.all([readTables(context), readRole(context)]);
   if (role.isSuperuser) {
     return [
       {
@@ -435,7 +435,7 @@ interface Pair {
   readonly found: Found;
 }
 
-async function readTables({ db, readsApiConfigs }: Grounds): Promise<Pair[]> {
+async function readTables({ db, readsApiConfigs }: CheckContext): Promise<Pair[]> {
   const expected = readsApiConfigs ? [...EXPECTED, API_CONFIGS] : EXPECTED;
   const found = await db.run<Found>("check_tables", [expected.map(({ table }) => table)]);
   return expected.flatMap((one) => {
@@ -444,7 +444,7 @@ async function readTables({ db, readsApiConfigs }: Grounds): Promise<Pair[]> {
   });
 }
 
-async function readRole({ db }: Grounds): Promise<Role> {
+async function readRole({ db }: CheckContext): Promise<Role> {
   const [role] = await db.run<Role>("check_role");
   if (role === undefined) throw new Error("the server does not know our role");
   return role;

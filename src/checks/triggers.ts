@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { errorCode } from "../db/database.ts";
 import { sqlDirectory } from "../db/queries.ts";
-import type { Grounds } from "./check.ts";
+import type { CheckContext } from "./check.ts";
 import type { Finding } from "./names.ts";
 
 interface PlannedTrigger {
@@ -20,7 +20,7 @@ interface PlannedTrigger {
 
 const MIGRATE = "Run `account-sync migrate`, which puts it right.";
 
-export async function lookAtTriggers({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtTriggers({ db }: CheckContext): Promise<Finding[]> {
   const changed = await findChangedFunctions(db);
   if (changed.length > 0) return changed;
 
@@ -46,7 +46,7 @@ const switchedOffForAll: Finding = {
 };
 
 /** null: migrate has not been here, so that there is no plan. */
-async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[] | null> {
+async function readTriggers(db: CheckContext["db"]): Promise<PlannedTrigger[] | null> {
   try {
     return await db.run<PlannedTrigger>("check_triggers");
   } catch (error) {
@@ -90,7 +90,7 @@ function findWrong(planned: PlannedTrigger): Finding[] {
   ];
 }
 
-async function findChangedFunctions(db: Grounds["db"]): Promise<Finding[]> {
+async function findChangedFunctions(db: CheckContext["db"]): Promise<Finding[]> {
   const rows = await db.run<{ name: string; bodies: readonly string[] }>("check_functions");
   if (rows.length === 0) return [];
 

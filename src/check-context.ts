@@ -1,7 +1,7 @@
 /** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
 
 import { apiConfigReader, describeSource } from "./account/source.ts";
-import type { Grounds } from "./checks/check.ts";
+import type { CheckContext } from "./checks/check.ts";
 import { type Config, directDatabase } from "./config.ts";
 import { createConnections } from "./customer-api/connections.ts";
 import { parseConnectionUrl } from "./db/connection-url.ts";
@@ -9,7 +9,7 @@ import { createDatabase, type Queryable } from "./db/database.ts";
 import { isPooled } from "./db/pooling.ts";
 import { version } from "./version.ts";
 
-export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
+export function checkContextOn(config: Config, databaseUrl: string, db: Queryable): CheckContext {
   return {
     db,
     databaseUrl,
@@ -44,10 +44,10 @@ export async function defaultConnection(config: Config, db: Queryable) {
   );
 }
 
-export async function withGrounds<T>(
+export async function withCheckContext<T>(
   config: Config,
   databaseUrl: string,
-  use: (grounds: Grounds) => Promise<T>,
+  use: (context: CheckContext) => Promise<T>,
 ): Promise<T> {
   const db = createDatabase({
     url: databaseUrl,
@@ -59,7 +59,7 @@ export async function withGrounds<T>(
     onError: () => {},
   });
   try {
-    return await use(groundsOn(config, databaseUrl, db));
+    return await use(checkContextOn(config, databaseUrl, db));
   } finally {
     await db.close();
   }
