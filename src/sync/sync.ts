@@ -1,4 +1,4 @@
-/** Puts the story together with its parts: batches against the database, patience when it is away, and a net under it all. */
+/** Puts the story together with its parts: batches against the database, retries while it is away, and a net under it all. */
 
 import type { Clock } from "../clock.ts";
 import type { Connections } from "../customer-api/connections.ts";
@@ -14,7 +14,7 @@ import {
   isNoRowsFault,
   isOutage,
 } from "../db/database.ts";
-import { type Patience, patiently } from "../db/patience.ts";
+import { type AwayRetry, retryWhileAway } from "../db/retry-while-away.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
@@ -63,7 +63,7 @@ export type Sync = (
 export function createSync(options: SyncOptions): Sync {
   const { clock, db, queue, observe, policy } = options;
   /** What an attempt came to is worth writing down even after its lease, until the process leaves; whether it may be is asked then. */
-  const patience = (doing: string, signal: AbortSignal): Patience => ({
+  const retrying = (doing: string, signal: AbortSignal): AwayRetry => ({
     clock,
     signal,
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
@@ -108,7 +108,7 @@ export function createSync(options: SyncOptions): Sync {
   const isStillOurs = async (claim: Claim, leaving: AbortSignal): Promise<boolean> => {
     for (;;) {
       const begunAt = clock.now();
-      const ours = await patiently(patience("renewing a lease", leaving), () =>
+      const ours = await retryWhileAway(retrying("renewing a lease", leaving), () =>
         queue.renew([claim]),
       );
       if (!ours.has(claim.accountId)) return false;
@@ -131,12 +131,12 @@ export function createSync(options: SyncOptions): Sync {
     connection: (configId) => options.connections.of(configId),
     api: options.api,
     place: (baseUrl, signal) =>
-      patiently(patience("waiting for a place to send", signal), () =>
+      retryWhileAway(retrying("waiting for a place to send", signal), () =>
         options.pace.place(baseUrl, signal),
       ),
     async journalSend(send, leaving) {
       const begunAt = clock.now();
-      const attempt = await patiently(patience("journaling a send", leaving), () =>
+      const attempt = await retryWhileAway(retrying("journaling a send", leaving), () =>
         sendBatch(send),
       );
       if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
@@ -145,21 +145,23 @@ export function createSync(options: SyncOptions): Sync {
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
     async journalAnswer(answered, leaving) {
-      await patiently(
+      await retryWhileAway(
         {
-          ...patience("journaling an answer", leaving),
+          ...retrying("journaling an answer", leaving),
           mayPass: (error) => !isClosed(error),
         },
         () => answerBatch(answered),
       );
     },
     adopt: (adoption, leaving) =>
-      patiently(patience("journaling what a lookup found", leaving), () =>
+      retryWhileAway(retrying("journaling what a lookup found", leaving), () =>
         journalAdoption(db, adoption),
       ),
     isStillOurs,
     async settle(conclusion, leaving) {
-      const outcome = await patiently(patience("settling", leaving), () => settleBatch(conclusion));
+      const outcome = await retryWhileAway(retrying("settling", leaving), () =>
+        settleBatch(conclusion),
+      );
       if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
       return outcome;
     },

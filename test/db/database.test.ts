@@ -12,7 +12,7 @@ import {
   isOutage,
 } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { patiently } from "../../src/db/patience.ts";
+import { retryWhileAway } from "../../src/db/retry-while-away.ts";
 import { OWN_SETTINGS, RELIED_ON } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -359,14 +359,14 @@ test("others in the way are told from a value that is impossible", () => {
   ]);
 });
 
-describe("patience", () => {
+describe("a retry while the database is away", () => {
   const outage = () => Object.assign(new Error("x"), { code: "57P03" });
 
   test("repeats through an outage until it is over, and tells of it", async () => {
     let calls = 0;
     const troubles: unknown[] = [];
 
-    const result = await patiently(
+    const result = await retryWhileAway(
       {
         clock: systemClock,
         signal: new AbortController().signal,
@@ -386,7 +386,7 @@ describe("patience", () => {
   test("ends at once for an error that will not pass", async () => {
     let calls = 0;
 
-    const failing = patiently(
+    const failing = retryWhileAway(
       { clock: systemClock, signal: new AbortController().signal, onTrouble: () => {} },
       async () => {
         calls += 1;
@@ -401,7 +401,7 @@ describe("patience", () => {
   test("ends with the outage's error when it is told to leave", async () => {
     const leaving = new AbortController();
 
-    const failing = patiently(
+    const failing = retryWhileAway(
       { clock: systemClock, signal: leaving.signal, onTrouble: () => leaving.abort() },
       () => Promise.reject(outage()),
     );
