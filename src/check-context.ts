@@ -53,7 +53,7 @@ export async function withCheckContext<T>(
     url: databaseUrl,
     applicationName: `account-sync ${version} check`,
     // Where there is no connection, the first query says so; where a full pooler kept the answer back, nothing is set on its session.
-    pooled: await isPooled(databaseUrl).catch(() => true),
+    settingsPerTransaction: await isPooled(databaseUrl).catch(() => true),
     max: 1,
     synchronousCommit: "on",
     onError: () => {},

@@ -176,7 +176,7 @@ export async function startDaemon(
       connectionOptions({
         url: direct.url,
         applicationName: `account-sync ${version} ${role}`,
-        pooled: pooling !== "none",
+        settingsPerTransaction: pooling !== "none",
         synchronousCommit: "on",
       });
     const presence = new Presence({

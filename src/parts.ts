@@ -150,7 +150,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
   const options = {
     url,
     applicationName: `account-sync ${version}`,
-    pooled: await isPooled(url),
+    settingsPerTransaction: await isPooled(url),
     onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
   };
   return {
@@ -169,7 +169,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
 
 /** Its sessions are not set up as ours are, so every transaction is told what they would know. */
 function databasesOn(pool: ConnectionPool): Databases {
-  const db = { ...databaseOver(pool, { pooled: true }), close: async () => {} };
+  const db = { ...databaseOver(pool, { settingsPerTransaction: true }), close: async () => {} };
   return { db, relaxedDb: db };
 }
 

@@ -25,7 +25,7 @@ export async function lookAtListen(context: CheckContext): Promise<Finding[]> {
     ...connectionOptions({
       url: context.listenUrl,
       applicationName: `account-sync ${version} check`,
-      pooled: pooling !== "none",
+      settingsPerTransaction: pooling !== "none",
       synchronousCommit: "on",
     }),
     connectionTimeoutMillis: WAIT_MS,

@@ -24,7 +24,7 @@ export async function migrateDatabase(
     applicationName: `account-sync ${version} migrate`,
     max: 1,
     synchronousCommit: "on",
-    pooled: pooling !== "none",
+    settingsPerTransaction: pooling !== "none",
     onError: () => {},
   });
   try {

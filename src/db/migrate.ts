@@ -108,7 +108,7 @@ async function withClient<T>(
       url,
       applicationName: "account-sync migrate",
       // Every transaction is told what it needs.
-      pooled: true,
+      settingsPerTransaction: true,
       synchronousCommit: "on",
     }),
     // Indexing a large table may take longer than a statement usually does.

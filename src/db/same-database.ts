@@ -51,7 +51,7 @@ async function identify(url: string, setting: UrlSetting): Promise<Identity> {
     max: 1,
     synchronousCommit: "on",
     // Nothing is known of the way yet.
-    pooled: true,
+    settingsPerTransaction: true,
     onError: () => {},
   });
   try {

@@ -38,13 +38,17 @@ beforeEach(async () => {
 
 afterAll(() => db.close());
 
-function connect(synchronousCommit: "on" | "off", pooled = false, url = database.url): Database {
+function connect(
+  synchronousCommit: "on" | "off",
+  settingsPerTransaction = false,
+  url = database.url,
+): Database {
   return createDatabase({
     url,
     applicationName: "account-sync test",
     max: 3,
     synchronousCommit,
-    pooled,
+    settingsPerTransaction,
     onError: (error) => connectionErrors.push(error),
   });
 }
@@ -182,12 +186,12 @@ test.each([
   ["off", true, ["on", "0", "0", "on"]],
 ] as const)(
   "with synchronous commit %s, behind a pooler %s, a session has %j",
-  async (commit, pooled, settings) => {
+  async (commit, settingsPerTransaction, settings) => {
     const client = new pg.Client(
       connectionOptions({
         url: database.url,
         applicationName: "account-sync test",
-        pooled,
+        settingsPerTransaction,
         synchronousCommit: commit,
       }),
     );
@@ -249,7 +253,9 @@ describe("what a URL says", () => {
     const url = new URL(database.url);
     url.search = query;
     const options = { applicationName: "account-sync test", synchronousCommit: "off" } as const;
-    const client = new pg.Client(connectionOptions({ ...options, url: url.href, pooled: false }));
+    const client = new pg.Client(
+      connectionOptions({ ...options, url: url.href, settingsPerTransaction: false }),
+    );
     await client.connect();
     const { rows } = await client.query<{ name: string; setting: string }>(
       "select name, setting from pg_settings where name = any($1)",
@@ -295,7 +301,7 @@ describe("what a URL says", () => {
     const { options } = connectionOptions({
       url: database.url,
       applicationName: "account-sync test",
-      pooled: false,
+      settingsPerTransaction: false,
       synchronousCommit: "on",
     });
     const client = new pg.Client({

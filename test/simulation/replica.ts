@@ -90,7 +90,7 @@ export class Replica implements Sender {
           stop: () => world.stop(this),
           atCommit: (statements) => world.atCommit(statements),
         }),
-        { pooled: false },
+        { settingsPerTransaction: false },
       ),
       close: async () => {},
     };
