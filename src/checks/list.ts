@@ -1,9 +1,9 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
 import type { Check, CheckContext } from "./check.ts";
+import { lookAtEncryption, lookAtUrlParameters } from "./database-urls.ts";
 import { lookAtDumpRights } from "./dump-rights.ts";
-import { lookAtEncryption, lookAtUrlParameters } from "./encryption.ts";
-import { lookAtListen } from "./listen.ts";
 import type { Finding } from "./names.ts";
+import { lookAtListen } from "./notification-round-trip.ts";
 import {
   lookAtClock,
   lookAtConnections,
