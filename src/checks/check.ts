@@ -1,14 +1,15 @@
 /** One check, and what it may look at. Checks only look: none of them changes or repairs anything. */
 import type { ConnectionUrl } from "../db/connection-url.ts";
 import type { Queryable } from "../db/database.ts";
-import type { CheckName, Finding } from "./names.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import type { CheckName } from "./names.ts";
 
 export interface Check {
   readonly name: CheckName;
   /** What holds while there is no finding. */
   readonly promise: string;
   /** Resolves with what is wrong. Rejects when that cannot be found out. */
-  readonly look: (context: CheckContext) => Promise<readonly Finding[]>;
+  readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }
 
 export interface CheckContext {

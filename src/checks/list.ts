@@ -1,8 +1,9 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
+
+import type { Diagnosis } from "../operator-error.ts";
 import type { Check, CheckContext } from "./check.ts";
 import { lookAtEncryption, lookAtUrlParameters } from "./database-urls.ts";
 import { lookAtDumpRights } from "./dump-rights.ts";
-import type { Finding } from "./names.ts";
 import { lookAtListen } from "./notification-round-trip.ts";
 import {
   lookAtClock,
@@ -109,7 +110,7 @@ export const CHECKS: readonly Check[] = [
   },
 ];
 
-async function lookAtApiConfiguration({ apiTrouble }: CheckContext): Promise<Finding[]> {
+async function lookAtApiConfiguration({ apiTrouble }: CheckContext): Promise<Diagnosis[]> {
   const trouble = await apiTrouble();
   if (trouble === null) return [];
   return [

@@ -6,14 +6,14 @@
  */
 import { isContention, isOutage } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
-import { OperatorError } from "../operator-error.ts";
+import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import type { Check, CheckContext } from "./check.ts";
 import { CHECKS } from "./list.ts";
-import { CHECK_EFFECTS, type CheckName, type Finding } from "./names.ts";
+import { CHECK_EFFECTS, type CheckName } from "./names.ts";
 
 export interface MonitorOptions {
   readonly context: CheckContext;
-  readonly onChecked: (name: CheckName, findings: readonly Finding[]) => void;
+  readonly onChecked: (name: CheckName, findings: readonly Diagnosis[]) => void;
   /** The database did not answer: what is known stays as it is. */
   readonly onTrouble: (error: unknown) => void;
   /** Default an hour. */
@@ -26,7 +26,7 @@ const AGAIN_MS = 60_000;
 export class Monitor {
   readonly #options: MonitorOptions;
   readonly #everyMs: number;
-  readonly #found = new Map<CheckName, readonly Finding[]>();
+  readonly #found = new Map<CheckName, readonly Diagnosis[]>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -58,7 +58,7 @@ export class Monitor {
   }
 
   /** What a check found when it was run last. */
-  findings(name: CheckName): readonly Finding[] {
+  findings(name: CheckName): readonly Diagnosis[] {
     return this.#found.get(name) ?? [];
   }
 
@@ -108,7 +108,7 @@ interface Look {
 export async function lookAt(
   { look }: Pick<Check, "look">,
   context: CheckContext,
-): Promise<{ readonly findings: readonly Finding[] } | { readonly error: unknown }> {
+): Promise<{ readonly findings: readonly Diagnosis[] } | { readonly error: unknown }> {
   try {
     return { findings: await look(context) };
   } catch (error) {
@@ -117,7 +117,7 @@ export async function lookAt(
 }
 
 /** A check that cannot be run counts as a finding of its own. */
-export function unchecked(error: unknown, url = ""): Finding {
+export function unchecked(error: unknown, url = ""): Diagnosis {
   const reason = explained(error, url);
   if (reason instanceof OperatorError) {
     return { problem: `It could not be checked. ${reason.message}`, remedy: reason.hint };
@@ -135,7 +135,7 @@ export function unchecked(error: unknown, url = ""): Finding {
  * better.
  */
 export async function findRefusal(context: CheckContext): Promise<OperatorError | null> {
-  const found = new Map<CheckName, readonly Finding[]>();
+  const found = new Map<CheckName, readonly Diagnosis[]>();
   for (const check of CHECKS) {
     // What migrate itself would have brought.
     if (check.name === "schema_version" || check.name === "triggers") continue;
@@ -145,7 +145,7 @@ export async function findRefusal(context: CheckContext): Promise<OperatorError 
   return toRefusal(found);
 }
 
-function toRefusal(found: ReadonlyMap<CheckName, readonly Finding[]>): OperatorError | null {
+function toRefusal(found: ReadonlyMap<CheckName, readonly Diagnosis[]>): OperatorError | null {
   const stopping = [...found]
     .filter(([name]) => CHECK_EFFECTS[name] === "stops")
     .flatMap(([, findings]) => findings);

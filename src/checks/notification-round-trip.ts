@@ -7,13 +7,13 @@ import pg from "pg";
 import { connectionOptions, errorCode } from "../db/database.ts";
 import { findPooling } from "../db/pooling.ts";
 import { findOtherDatabase } from "../db/same-database.ts";
+import type { Diagnosis } from "../operator-error.ts";
 import { version } from "../version.ts";
 import type { CheckContext } from "./check.ts";
-import type { Finding } from "./names.ts";
 
 const WAIT_MS = 5_000;
 
-export async function lookAtListen(context: CheckContext): Promise<Finding[]> {
+export async function lookAtListen(context: CheckContext): Promise<Diagnosis[]> {
   const other = await findOtherDatabase({
     databaseUrl: context.databaseUrl,
     directUrl: context.listenUrl,
@@ -67,7 +67,7 @@ async function hearsItself(client: pg.Client, { db }: CheckContext): Promise<boo
   }
 }
 
-function shared({ hasListenUrl }: CheckContext): Finding {
+function shared({ hasListenUrl }: CheckContext): Diagnosis {
   return hasListenUrl
     ? {
         problem:
@@ -82,7 +82,7 @@ function shared({ hasListenUrl }: CheckContext): Finding {
       };
 }
 
-function deaf({ hasListenUrl }: CheckContext): Finding {
+function deaf({ hasListenUrl }: CheckContext): Diagnosis {
   const name = hasListenUrl ? "LISTEN_DATABASE_URL" : "DATABASE_URL";
   return {
     problem: `A notification did not reach a session on ${name} that listens for it: changes wait for the sweep, and NOTIFY asks for nothing.`,

@@ -2,8 +2,8 @@
 import { errorCode } from "../db/database.ts";
 import { findHollowSchema, type Installation } from "../db/installation.ts";
 import { latestMigration, OLDEST_POSTGRESQL } from "../db/migrate.ts";
+import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
-import type { Finding } from "./names.ts";
 
 /** Above one half the triggers stop ringing by themselves; a full one fails other people's commits. */
 const QUEUE_USAGE_MAX = 0.5;
@@ -21,7 +21,7 @@ interface ServerFacts {
   readonly clockMs: number;
 }
 
-export async function lookAtServerVersion({ db }: CheckContext): Promise<Finding[]> {
+export async function lookAtServerVersion({ db }: CheckContext): Promise<Diagnosis[]> {
   const { versionNumber, version } = await readServer(db);
   if (versionNumber >= OLDEST_POSTGRESQL * 10_000) return [];
   return [
@@ -32,7 +32,7 @@ export async function lookAtServerVersion({ db }: CheckContext): Promise<Finding
   ];
 }
 
-export async function lookAtServerWritable({ db }: CheckContext): Promise<Finding[]> {
+export async function lookAtServerWritable({ db }: CheckContext): Promise<Diagnosis[]> {
   const { isStandby, isReadOnly } = await readServer(db);
   if (isStandby) {
     return [
@@ -52,7 +52,7 @@ export async function lookAtServerWritable({ db }: CheckContext): Promise<Findin
   ];
 }
 
-export async function lookAtSchemaVersion({ db }: CheckContext): Promise<Finding[]> {
+export async function lookAtSchemaVersion({ db }: CheckContext): Promise<Diagnosis[]> {
   const installed = await readSchemaVersion(db);
   const known = latestMigration();
   if (installed === known) return [];
@@ -92,7 +92,7 @@ export async function readSchemaVersion(db: CheckContext["db"]): Promise<number 
   }
 }
 
-export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Finding[]> {
+export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Diagnosis[]> {
   const { notificationQueueUsage } = await readServer(db);
   if (notificationQueueUsage <= QUEUE_USAGE_MAX) return [];
   return [
@@ -105,7 +105,10 @@ export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Fin
   ];
 }
 
-export async function lookAtPreparedTransactions({ db, notify }: CheckContext): Promise<Finding[]> {
+export async function lookAtPreparedTransactions({
+  db,
+  notify,
+}: CheckContext): Promise<Diagnosis[]> {
   const { preparedTransactionsMax } = await readServer(db);
   if (preparedTransactionsMax === 0 || notify === "off") return [];
   return [
@@ -117,7 +120,7 @@ export async function lookAtPreparedTransactions({ db, notify }: CheckContext): 
   ];
 }
 
-export async function lookAtClock({ db }: CheckContext): Promise<Finding[]> {
+export async function lookAtClock({ db }: CheckContext): Promise<Diagnosis[]> {
   const askedAt = Date.now();
   const { clockMs } = await readServer(db);
   const answeredAt = Date.now();
@@ -133,7 +136,7 @@ export async function lookAtClock({ db }: CheckContext): Promise<Finding[]> {
   ];
 }
 
-export async function lookAtConnections({ db, poolMax }: CheckContext): Promise<Finding[]> {
+export async function lookAtConnections({ db, poolMax }: CheckContext): Promise<Diagnosis[]> {
   const [row] = await db.run<{ free: number }>("check_connections");
   const wanted = poolMax + CONNECTIONS_BESIDE_POOL;
   if (row === undefined || row.free >= wanted) return [];

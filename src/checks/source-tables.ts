@@ -4,8 +4,8 @@
  */
 import { errorCode } from "../db/database.ts";
 import { findForeignOwner, type Installation, quoted } from "../db/installation.ts";
+import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
-import type { Finding } from "./names.ts";
 
 interface Expected {
   readonly table: string;
@@ -175,7 +175,7 @@ interface Role {
   readonly hasSchema: boolean;
 }
 
-export async function lookAtSourceTables(context: CheckContext): Promise<Finding[]> {
+export async function lookAtSourceTables(context: CheckContext): Promise<Diagnosis[]> {
   const tables = await readTables(context);
   const findings = [
     ...findMissingTables(tables),
@@ -192,7 +192,7 @@ export async function lookAtSourceTables(context: CheckContext): Promise<Finding
   return findings;
 }
 
-function findMissingTables(tables: readonly Pair[]): Finding[] {
+function findMissingTables(tables: readonly Pair[]): Diagnosis[] {
   const missing = tables
     .filter(
       ({ expected, found }) => found.kind === null && !found.isCaptured && !expected.isOptional,
@@ -208,7 +208,7 @@ function findMissingTables(tables: readonly Pair[]): Finding[] {
   ];
 }
 
-function findWrong({ expected, found }: Pair): Finding[] {
+function findWrong({ expected, found }: Pair): Diagnosis[] {
   const { table, reads, writes, newer } = expected;
   if (found.kind === null) {
     if (found.isCaptured) {
@@ -243,7 +243,7 @@ function findWrong({ expected, found }: Pair): Finding[] {
 }
 
 /** A bigint never equals a uuid: the rows of such a pair would belong to nobody. */
-function findUnlikeKeys(tables: readonly Pair[]): Finding[] {
+function findUnlikeKeys(tables: readonly Pair[]): Diagnosis[] {
   const typeOf = (path: string) => {
     const [table, column = ""] = path.split(".");
     const pair = tables.find(({ found }) => found.table === table);
@@ -270,7 +270,10 @@ function familyOf(type: string): string {
 }
 
 /** Whatever else keeps a query from being run, by running it for no account at all. */
-async function findUnreadable(context: CheckContext, expected: Expected): Promise<Finding | null> {
+async function findUnreadable(
+  context: CheckContext,
+  expected: Expected,
+): Promise<Diagnosis | null> {
   try {
     await context.db.run(expected.load, expected.loadNothing);
     return null;
@@ -291,7 +294,7 @@ async function findUnreadable(context: CheckContext, expected: Expected): Promis
 }
 
 /** As with row_security=off, which all of our sessions have: a policy that would apply is an error, whatever rows it lets through. */
-export async function lookAtRowSecurity(context: CheckContext): Promise<Finding[]> {
+export async function lookAtRowSecurity(context: CheckContext): Promise<Diagnosis[]> {
   const [tables, role] = await Promise.all([readTables(context), readRole(context)]);
   return tables
     .filter(({ found }) => found.hidesRows)
@@ -303,7 +306,7 @@ export async function lookAtRowSecurity(context: CheckContext): Promise<Finding[
     }));
 }
 
-export async function lookAtRights(context: CheckContext): Promise<Finding[]> {
+export async function lookAtRights(context: CheckContext): Promise<Diagnosis[]> {
   const [tables, role, [installation]] = await Promise.all([
     readTables(context),
     readRole(context),
@@ -317,8 +320,8 @@ export async function lookAtRights(context: CheckContext): Promise<Finding[]> {
   ];
 }
 
-function findMissingSchemaRights(role: Role): Finding[] {
-  const findings: Finding[] = [];
+function findMissingSchemaRights(role: Role): Diagnosis[] {
+  const findings: Diagnosis[] = [];
   if (!role.usesPublic) {
     findings.push({
       problem: `Role ${role.name} may not use schema public.`,
@@ -334,7 +337,7 @@ function findMissingSchemaRights(role: Role): Finding[] {
   return findings;
 }
 
-function findMissingTableRights({ expected, found }: Pair, role: Role): Finding[] {
+function findMissingTableRights({ expected, found }: Pair, role: Role): Diagnosis[] {
   if (found.kind === null) return [];
   const { table, reads, writes, newer, isCaptured } = expected;
   const has = (column: string) => found.columns[column] !== undefined;
@@ -381,7 +384,7 @@ function columnsUnlessAll(
   return isAll ? "" : ` (${missing.map(quoted).join(", ")})`;
 }
 
-export async function lookAtExcessRights(context: CheckContext): Promise<Finding[]> {
+export async function lookAtExcessRights(context: CheckContext): Promise<Diagnosis[]> {
   // Nobody but us is on the embedded server, and its superuser is the only role there.
   if (context.isEmbedded) return [];
   const [tables, role] = await Promise.all([readTables(context), readRole(context)]);

@@ -6,13 +6,13 @@ import { defaultConnection, withCheckContext } from "../check-context.ts";
 import type { CheckContext } from "../checks/check.ts";
 import { CHECKS } from "../checks/list.ts";
 import { lookAt, unchecked } from "../checks/monitor.ts";
-import { CHECK_EFFECTS, type CheckEffect, type Finding } from "../checks/names.ts";
+import { CHECK_EFFECTS, type CheckEffect } from "../checks/names.ts";
 import type { Config } from "../config.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { createExchange } from "../customer-api/exchange.ts";
 import { createTokens } from "../customer-api/token.ts";
 import { tryCredentials } from "../customer-api/trial.ts";
-import { OperatorError } from "../operator-error.ts";
+import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { toApiFindings } from "./api-findings.ts";
 import { locateDatabase } from "./connect.ts";
@@ -24,12 +24,12 @@ interface Examination {
   readonly name: string;
   readonly effect: CheckEffect;
   readonly promise: string;
-  readonly look: (context: CheckContext) => Promise<readonly Finding[]>;
+  readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }
 
 interface Result extends Omit<Examination, "look"> {
   readonly status: "ok" | "warning" | "failed" | "not_checked";
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Diagnosis[];
 }
 
 export async function doctor(
@@ -131,7 +131,7 @@ function apiCredentials(config: Config | null): Examination {
   };
 }
 
-async function tryApi(connection: ApiConnection): Promise<Finding[]> {
+async function tryApi(connection: ApiConnection): Promise<Diagnosis[]> {
   const { exchange, close } = createExchange({ timeoutMs: API_TIMEOUT_MS });
   const userAgent = `account-sync/${version}`;
   const tokens = createTokens({
@@ -161,7 +161,7 @@ async function examineOne(
   return { ...examination, status: "not_checked", findings: [unchecked(result.error, url)] };
 }
 
-function toResult(examination: Omit<Examination, "look">, findings: readonly Finding[]): Result {
+function toResult(examination: Omit<Examination, "look">, findings: readonly Diagnosis[]): Result {
   const status =
     findings.length === 0 ? "ok" : examination.effect === "warns" ? "warning" : "failed";
   return { ...examination, status, findings };

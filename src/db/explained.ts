@@ -20,8 +20,7 @@ export function explained(
   const { connection } = readConnectionUrl(url);
   const { place } = connection;
   const encryption = explainTls({ code, said }, connection, setting);
-  if (encryption !== null)
-    return new OperatorError(encryption.message, { hint: encryption.hint, cause });
+  if (encryption !== null) return OperatorError.of(encryption, { cause });
 
   switch (code) {
     case "ECONNREFUSED":

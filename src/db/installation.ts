@@ -6,7 +6,7 @@
  * After a restore the owner can be another role, and after `alter schema … owner to …` alone there are two owners.
  */
 import type pg from "pg";
-import { OperatorError } from "../operator-error.ts";
+import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { sqlOf } from "./queries.ts";
 
 export interface Installation {
@@ -19,12 +19,6 @@ export interface Installation {
   readonly powerless: readonly string[];
   /** Whether an object of the first migration exists. */
   readonly isMigrated: boolean;
-}
-
-/** One sentence about the problem, one about the solution. */
-interface Trouble {
-  readonly problem: string;
-  readonly remedy: string;
 }
 
 /**
@@ -52,14 +46,14 @@ async function readVersion(client: pg.Client): Promise<number> {
   return rows[0]?.version ?? 0;
 }
 
-function toError({ problem, remedy }: Trouble, code: string): OperatorError {
+function toError({ problem, remedy }: Diagnosis, code: string): OperatorError {
   return new OperatorError(problem, {
     hint: remedy,
     cause: Object.assign(new Error(problem), { code }),
   });
 }
 
-export function findForeignOwner(installation: Installation | undefined): Trouble | null {
+export function findForeignOwner(installation: Installation | undefined): Diagnosis | null {
   if (installation === undefined) return null;
   const { role, schemaOwner, foreign, powerless } = installation;
   if (foreign.length > 0) {
@@ -81,7 +75,7 @@ export function findForeignOwner(installation: Installation | undefined): Troubl
 export function findHollowSchema(
   installation: Installation | undefined,
   version: number,
-): Trouble | null {
+): Diagnosis | null {
   if (installation === undefined || !installation.isMigrated || version > 0) return null;
   return {
     problem:

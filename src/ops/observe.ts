@@ -7,8 +7,9 @@
 
 import type { Drift } from "../capture/drift.ts";
 import type { Walk } from "../capture/reconcile.ts";
-import { CHECK_EFFECTS, type CheckName, type Finding } from "../checks/names.ts";
+import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
 import type { WarningRule } from "../customer-command/validate.ts";
+import type { Diagnosis } from "../operator-error.ts";
 import type {
   CountByEntity,
   Entity,
@@ -62,7 +63,7 @@ export interface Observe {
   databaseTrouble(trouble: { readonly doing: string; readonly error: unknown }): void;
   databaseBack(): void;
   /** One check's latest look. A finding is said when it appears and when it is gone, however often it is looked at. */
-  checked(name: CheckName, findings: readonly Finding[]): void;
+  checked(name: CheckName, findings: readonly Diagnosis[]): void;
   /** Something to know that fits none of the above; `fields` hold no personal data. */
   warning(message: string, fields?: Readonly<Record<string, unknown>>): void;
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -138,7 +139,7 @@ export function createObserve({
   const warnings = createWarningLimit({ log, now });
   const databaseTroubles = createTroubleLog({ log, now });
 
-  const findingsSaid = new Map<CheckName, readonly Finding[]>();
+  const findingsSaid = new Map<CheckName, readonly Diagnosis[]>();
 
   let listener: Health["listener"] = "down";
   let listenerDownSaid = false;
@@ -308,7 +309,7 @@ export function createObserve({
 
     checked(check, findings) {
       const before = findingsSaid.get(check) ?? [];
-      const isIn = (list: readonly Finding[], { problem }: Finding) =>
+      const isIn = (list: readonly Diagnosis[], { problem }: Diagnosis) =>
         list.some((other) => other.problem === problem);
       const level = CHECK_EFFECTS[check] === "warns" ? "warn" : "error";
 

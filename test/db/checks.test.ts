@@ -7,7 +7,7 @@ import { withCheckContext as openCheckContext } from "../../src/check-context.ts
 import type { CheckContext } from "../../src/checks/check.ts";
 import { CHECKS } from "../../src/checks/list.ts";
 import { findRefusal, Monitor } from "../../src/checks/monitor.ts";
-import { CHECK_EFFECTS, type CheckName, type Finding } from "../../src/checks/names.ts";
+import { CHECK_EFFECTS, type CheckName } from "../../src/checks/names.ts";
 import { EXPECTED } from "../../src/checks/source-tables.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Queryable } from "../../src/db/database.ts";
@@ -15,6 +15,7 @@ import { latestMigration, migrate } from "../../src/db/migrate.ts";
 import { sqlOf } from "../../src/db/queries.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/local/embedded-postgres.ts";
 import { createSourceTables } from "../../src/local/source-tables.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { lacksPgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
@@ -547,7 +548,7 @@ test.skipIf(lacksPgBouncer)("a transaction pooler is found out without a LISTEN"
 test("a table that somebody holds keeps no daemon from starting, and hides no other finding", async () => {
   const database = await createDatabase();
   await migrate({ url: database.url, info: () => {} });
-  const found = new Map<CheckName, readonly Finding[]>();
+  const found = new Map<CheckName, readonly Diagnosis[]>();
   const troubles: unknown[] = [];
 
   await withCheckContext(database.url, async (context) => {
@@ -584,9 +585,9 @@ async function findingsOf(
     readonly except?: readonly CheckName[];
     readonly context?: Partial<CheckContext>;
   } = {},
-): Promise<Partial<Record<CheckName, readonly Finding[]>>> {
+): Promise<Partial<Record<CheckName, readonly Diagnosis[]>>> {
   return await withCheckContext(url, async (common) => {
-    const found: Partial<Record<CheckName, readonly Finding[]>> = {};
+    const found: Partial<Record<CheckName, readonly Diagnosis[]>> = {};
     for (const { name, look } of CHECKS) {
       if (!only.includes(name) || except.includes(name)) continue;
       const findings = await look({ ...common, ...context });

@@ -4,11 +4,11 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { withCheckContext } from "../../src/check-context.ts";
-import type { Finding } from "../../src/checks/names.ts";
 import { lookAtSchemaVersion } from "../../src/checks/server.ts";
 import { lookAtRights } from "../../src/checks/source-tables.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate } from "../../src/db/migrate.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
 
@@ -116,11 +116,11 @@ test("a schema that an administrator made and left empty is nothing to complain 
   expect(await findings(lookAtSchemaVersion)).toEqual([]);
 });
 
-function pasteable(finding: Finding | undefined): string {
+function pasteable(finding: Diagnosis | undefined): string {
   return /^(?:do|drop) [\s\S]*/m.exec(finding?.remedy ?? "")?.[0] ?? "";
 }
 
-async function findings(look: typeof lookAtRights): Promise<readonly Finding[]> {
+async function findings(look: typeof lookAtRights): Promise<readonly Diagnosis[]> {
   const config = readConfig({
     DATABASE_URL: ours.url,
     CUSTOMER_API_URL: "https://api.example.com",

@@ -13,10 +13,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { withCheckContext } from "../../src/check-context.ts";
 import { CHECKS } from "../../src/checks/list.ts";
 import { lookAt } from "../../src/checks/monitor.ts";
-import type { Finding } from "../../src/checks/names.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createSourceTables } from "../../src/local/source-tables.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { eventually } from "../support/eventually.ts";
 import { withClient } from "../support/postgres.ts";
 import { createProduct } from "../support/product.ts";
@@ -305,12 +305,12 @@ describe.skipIf(skips)(`a dump by the owner of the tables${skips ? ` [${missing}
 });
 
 /** By check; those that find nothing are left out. */
-type Examined = ReadonlyMap<string, readonly Finding[]>;
+type Examined = ReadonlyMap<string, readonly Diagnosis[]>;
 
 async function examined(url: string): Promise<Examined> {
   const config = readConfig({ DATABASE_URL: url, CUSTOMER_API_URL: "https://api.example.com" });
   return await withCheckContext(config, url, async (context) => {
-    const found = new Map<string, readonly Finding[]>();
+    const found = new Map<string, readonly Diagnosis[]>();
     for (const check of CHECKS) {
       const result = await lookAt(check, context);
       if ("error" in result) found.set(`${check.name} (not checked)`, []);
