@@ -1,7 +1,7 @@
 /** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
-import { errorCode } from "../db/database.ts";
 import { findHollowSchema, type Installation } from "../db/installation.ts";
-import { latestMigration, OLDEST_POSTGRESQL } from "../db/migrate.ts";
+import { OLDEST_POSTGRESQL } from "../db/migrate.ts";
+import { diagnoseSchemaVersion, readSchemaVersion } from "../db/schema-version.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 
@@ -54,42 +54,10 @@ export async function lookAtServerWritable({ db }: CheckContext): Promise<Diagno
 
 export async function lookAtSchemaVersion({ db }: CheckContext): Promise<Diagnosis[]> {
   const installed = await readSchemaVersion(db);
-  const known = latestMigration();
-  if (installed === known) return [];
+  const diagnosis = diagnoseSchemaVersion(installed);
+  if (diagnosis === null) return [];
   const [installation] = await db.run<Installation>("check_installation");
-  const hollow = findHollowSchema(installation, installed ?? 0);
-  if (hollow !== null) return [hollow];
-  if (installed === null) {
-    return [
-      {
-        problem: "The database has no schema account_sync yet.",
-        remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
-      },
-    ];
-  }
-  return [
-    installed > known
-      ? {
-          problem: `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
-          remedy: "Use the newer account-sync that upgraded it.",
-        }
-      : {
-          problem: `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
-          remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
-        },
-  ];
-}
-
-/** null: there is none. */
-export async function readSchemaVersion(db: CheckContext["db"]): Promise<number | null> {
-  try {
-    const [row] = await db.run<{ version: number }>("schema_version");
-    return row?.version ?? null;
-  } catch (error) {
-    // 42P01: no such table, 3F000: no such schema.
-    if (/^(?:42P01|3F000)$/.test(errorCode(error) ?? "")) return null;
-    throw error;
-  }
+  return [findHollowSchema(installation, installed ?? 0) ?? diagnosis];
 }
 
 export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Diagnosis[]> {

@@ -2,9 +2,10 @@
 import { type Config, directDatabase } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
-import { latestMigration, migrate } from "../db/migrate.ts";
+import { migrate } from "../db/migrate.ts";
 import { requireSession } from "../db/pooling.ts";
 import { requireSameDatabase } from "../db/same-database.ts";
+import { latestMigration } from "../db/schema-version.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
 import { counted, printJson, printLine, printText, printWarning } from "./output.ts";

@@ -6,7 +6,7 @@
  * pooler, and a process that dies leaves nothing half-done. A new schema is one transaction; later each migration, and the triggers of
  * each source table, since a second lock must not be waited for while the first one is held.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { migrate as runMigrations } from "postgres-migrations";
@@ -18,6 +18,7 @@ import { grantDump } from "./grant-dump.ts";
 import { requireSoundSchema } from "./installation.ts";
 import { findHolder, type Wanted } from "./lock-holder.ts";
 import { sqlDirectory } from "./queries.ts";
+import { diagnoseSchemaVersion, latestMigration } from "./schema-version.ts";
 
 /** CREATE OR REPLACE TRIGGER came with 14; the tests pass on 14, 15 and 18. */
 export const OLDEST_POSTGRESQL = 14;
@@ -92,11 +93,6 @@ export async function uninstall(options: MigrateOptions): Promise<void> {
       await client.query("drop schema if exists account_sync cascade");
     });
   });
-}
-
-/** The schema version this code brings. */
-export function latestMigration(): number {
-  return readdirSync(`${sqlDirectory}migrations`).filter((file) => file.endsWith(".sql")).length;
 }
 
 async function withClient<T>(
@@ -177,13 +173,9 @@ async function refuseNewerSchema(client: pg.Client): Promise<number> {
     "select max(id) as version from account_sync.migrations",
   );
   const version = applied.rows[0]?.version ?? 0;
-  if (version <= latestMigration()) return version;
-  throw new OperatorError(
-    `Schema account_sync is at version ${version}, and this account-sync knows versions up to ${latestMigration()}.`,
-    {
-      hint: "Start the newer account-sync that upgraded it; this older one would not understand its rows.",
-    },
-  );
+  const diagnosis = version > latestMigration() ? diagnoseSchemaVersion(version) : null;
+  if (diagnosis !== null) throw OperatorError.of(diagnosis);
+  return version;
 }
 
 const UPGRADE: Doing = { doing: "install or upgrade schema account_sync", tables: [] };
