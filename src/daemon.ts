@@ -12,7 +12,8 @@ import { findDrift } from "./capture/drift.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
 import { checkContextOn, withCheckContext } from "./check-context.ts";
-import { findRefusal, Monitor } from "./checks/monitor.ts";
+import { Monitor } from "./checks/monitor.ts";
+import { findRefusal, mayFindRefusal } from "./checks/refusal.ts";
 import { type Config, directDatabase } from "./config.ts";
 import {
   type AccountStatus,
@@ -26,7 +27,7 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
-import { OperatorError } from "./operator-error.ts";
+import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
 import { createMetrics } from "./ops/metrics.ts";
@@ -309,9 +310,7 @@ async function findReasons(
   config: Config,
   databaseUrl: string,
 ): Promise<OperatorError | null> {
-  const code = errorCode(error instanceof OperatorError ? error.cause : error) ?? "";
-  // Class 42: rights, names, syntax that an old server does not know. 25006: read-only.
-  if (!/^(?:42...|25006)$/.test(code)) return null;
+  if (!mayFindRefusal(error)) return null;
   return await withCheckContext(config, databaseUrl, findRefusal).catch(() => null);
 }
 

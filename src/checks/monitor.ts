@@ -5,11 +5,11 @@
  * A finding is said when it appears and when it is gone. Ready means: a start would succeed now.
  */
 import { isContention, isOutage } from "../db/database.ts";
-import { explained } from "../db/explained.ts";
-import { type Diagnosis, OperatorError } from "../operator-error.ts";
-import type { Check, CheckContext } from "./check.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import { type CheckContext, lookAt, unchecked } from "./check.ts";
 import { CHECKS } from "./list.ts";
 import { CHECK_EFFECTS, type CheckName } from "./names.ts";
+import { toRefusal } from "./refusal.ts";
 
 export interface MonitorOptions {
   readonly context: CheckContext;
@@ -103,56 +103,4 @@ interface Look {
   /** False: something could not be found out. */
   readonly isComplete: boolean;
   readonly outage: unknown;
-}
-
-export async function lookAt(
-  { look }: Pick<Check, "look">,
-  context: CheckContext,
-): Promise<{ readonly findings: readonly Diagnosis[] } | { readonly error: unknown }> {
-  try {
-    return { findings: await look(context) };
-  } catch (error) {
-    return { error };
-  }
-}
-
-/** A check that cannot be run counts as a finding of its own. */
-export function unchecked(error: unknown, url = ""): Diagnosis {
-  const reason = explained(error, url);
-  if (reason instanceof OperatorError) {
-    return { problem: `It could not be checked. ${reason.message}`, remedy: reason.hint };
-  }
-  const { name, code } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: typeof error };
-  return {
-    problem: `It could not be checked (${code ?? name}).`,
-    remedy: "Look into the log of the database server for what it refused.",
-  };
-}
-
-/**
- * For a migrate that failed: everything that had to be as it is not, instead of the first thing it met. Null when the checks know no
- * better.
- */
-export async function findRefusal(context: CheckContext): Promise<OperatorError | null> {
-  const found = new Map<CheckName, readonly Diagnosis[]>();
-  for (const check of CHECKS) {
-    // What migrate itself would have brought.
-    if (check.name === "schema_version" || check.name === "triggers") continue;
-    const result = await lookAt(check, context);
-    if ("findings" in result) found.set(check.name, result.findings);
-  }
-  return toRefusal(found);
-}
-
-function toRefusal(found: ReadonlyMap<CheckName, readonly Diagnosis[]>): OperatorError | null {
-  const stopping = [...found]
-    .filter(([name]) => CHECK_EFFECTS[name] === "stops")
-    .flatMap(([, findings]) => findings);
-  if (stopping.length === 0) return null;
-  const lines = stopping.flatMap(({ problem, remedy }) => [`  ${problem}`, `      ${remedy}`]);
-  return new OperatorError(
-    `Changes would be lost or harm done, so account-sync does not start:\n${lines.join("\n")}`,
-    { hint: "`account-sync doctor` checks all of it again without starting." },
-  );
 }

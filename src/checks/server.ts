@@ -1,7 +1,7 @@
 /** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
 import { findHollowSchema, type Installation } from "../db/installation.ts";
-import { OLDEST_POSTGRESQL } from "../db/migrate.ts";
 import { diagnoseSchemaVersion, readSchemaVersion } from "../db/schema-version.ts";
+import { findOldServer } from "../db/server-version.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 
@@ -12,8 +12,6 @@ const CLOCK_DIFFERENCE_MAX_MS = 5_000;
 const CONNECTIONS_BESIDE_POOL = 3;
 
 interface ServerFacts {
-  readonly versionNumber: number;
-  readonly version: string;
   readonly isStandby: boolean;
   readonly isReadOnly: boolean;
   readonly notificationQueueUsage: number;
@@ -22,14 +20,8 @@ interface ServerFacts {
 }
 
 export async function lookAtServerVersion({ db }: CheckContext): Promise<Diagnosis[]> {
-  const { versionNumber, version } = await readServer(db);
-  if (versionNumber >= OLDEST_POSTGRESQL * 10_000) return [];
-  return [
-    {
-      problem: `The server is PostgreSQL ${version}.`,
-      remedy: `account-sync needs PostgreSQL ${OLDEST_POSTGRESQL} or newer: upgrade the server.`,
-    },
-  ];
+  const oldServer = await findOldServer(db);
+  return oldServer === null ? [] : [oldServer];
 }
 
 export async function lookAtServerWritable({ db }: CheckContext): Promise<Diagnosis[]> {
@@ -57,7 +49,8 @@ export async function lookAtSchemaVersion({ db }: CheckContext): Promise<Diagnos
   const diagnosis = diagnoseSchemaVersion(installed);
   if (diagnosis === null) return [];
   const [installation] = await db.run<Installation>("check_installation");
-  return [findHollowSchema(installation, installed ?? 0) ?? diagnosis];
+  const hollow = installation === undefined ? null : findHollowSchema(installation, installed ?? 0);
+  return [hollow ?? diagnosis];
 }
 
 export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Diagnosis[]> {

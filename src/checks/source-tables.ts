@@ -3,7 +3,9 @@
  * no more.
  */
 import { errorCode } from "../db/database.ts";
-import { findForeignOwner, type Installation, quoted } from "../db/installation.ts";
+import { quoted } from "../db/identifier.ts";
+import { findForeignOwner, findPowerlessOwner, type Installation } from "../db/installation.ts";
+import { diagnoseMissingTables } from "../db/preconditions.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 
@@ -197,15 +199,8 @@ function findMissingTables(tables: readonly Pair[]): Diagnosis[] {
     .filter(
       ({ expected, found }) => found.kind === null && !found.isCaptured && !expected.isOptional,
     )
-    .map(({ expected }) => `public.${expected.table}`);
-  if (missing.length === 0) return [];
-  return [
-    {
-      problem: `The database has no table ${missing.join(", ")}.`,
-      remedy:
-        "account-sync goes beside the database of the application that keeps its accounts there: check DATABASE_URL, and run the application's own migrations first.",
-    },
-  ];
+    .map(({ expected }) => expected.table);
+  return missing.length === 0 ? [] : [diagnoseMissingTables(missing)];
 }
 
 function findWrong({ expected, found }: Pair): Diagnosis[] {
@@ -312,10 +307,13 @@ export async function lookAtRights(context: CheckContext): Promise<Diagnosis[]> 
     readRole(context),
     context.db.run<Installation>("check_installation"),
   ]);
-  const foreignOwner = findForeignOwner(installation);
+  const owner =
+    installation === undefined
+      ? null
+      : (findForeignOwner(installation) ?? findPowerlessOwner(installation));
   return [
     ...findMissingSchemaRights(role),
-    ...(foreignOwner === null ? [] : [foreignOwner]),
+    ...(owner === null ? [] : [owner]),
     ...tables.flatMap((pair) => findMissingTableRights(pair, role)),
   ];
 }

@@ -3,9 +3,8 @@
  * the API takes our credentials. Needs no daemon and no migrated database; changes nothing.
  */
 import { defaultConnection, withCheckContext } from "../check-context.ts";
-import type { CheckContext } from "../checks/check.ts";
+import { type CheckContext, lookAt, unchecked } from "../checks/check.ts";
 import { CHECKS } from "../checks/list.ts";
-import { lookAt, unchecked } from "../checks/monitor.ts";
 import { CHECK_EFFECTS, type CheckEffect } from "../checks/names.ts";
 import type { Config } from "../config.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";

@@ -152,6 +152,11 @@ export function databaseOver(
   };
 }
 
+/** The queries on one connection of the caller's, in whatever transaction it is. */
+export function queryableOn(client: Pick<pg.ClientBase, "query">): Queryable {
+  return { run: (name, params) => runOn(client, name, params) };
+}
+
 function transactionOn(client: pg.PoolClient): Transaction {
   return {
     run: (name, params) => runOn(client, name, params),
@@ -172,7 +177,7 @@ function transactionOn(client: pg.PoolClient): Transaction {
 }
 
 async function runOn<Row>(
-  client: Pick<pg.Pool | pg.PoolClient, "query">,
+  client: Pick<pg.Pool | pg.ClientBase, "query">,
   name: string,
   params: readonly unknown[] = [],
 ): Promise<Row[]> {
