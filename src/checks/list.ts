@@ -4,7 +4,9 @@ import type { Diagnosis } from "../operator-error.ts";
 import type { Check, CheckContext } from "./check.ts";
 import { lookAtEncryption, lookAtUrlParameters } from "./database-urls.ts";
 import { lookAtDumpRights } from "./dump-rights.ts";
+import { lookAtExcessRights } from "./excess-rights.ts";
 import { lookAtListen } from "./notification-round-trip.ts";
+import { lookAtRights, lookAtRowSecurity } from "./rights.ts";
 import {
   lookAtClock,
   lookAtConnections,
@@ -14,12 +16,7 @@ import {
   lookAtServerVersion,
   lookAtServerWritable,
 } from "./server.ts";
-import {
-  lookAtExcessRights,
-  lookAtRights,
-  lookAtRowSecurity,
-  lookAtSourceTables,
-} from "./source-tables.ts";
+import { lookAtSourceTables } from "./table-shapes.ts";
 import { lookAtTriggers } from "./triggers.ts";
 
 export const CHECKS: readonly Check[] = [

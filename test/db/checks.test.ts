@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { withCheckContext as openCheckContext } from "../../src/check-context.ts";
 import type { CheckContext } from "../../src/checks/check.ts";
+import { EXPECTED_TABLES } from "../../src/checks/expected-tables.ts";
 import { CHECKS } from "../../src/checks/list.ts";
 import { Monitor } from "../../src/checks/monitor.ts";
 import { CHECK_EFFECTS, type CheckName } from "../../src/checks/names.ts";
 import { findRefusal } from "../../src/checks/refusal.ts";
-import { EXPECTED } from "../../src/checks/source-tables.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Queryable } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
@@ -428,7 +428,7 @@ describe("before the first migrate", () => {
 
     const { rights = [] } = await findingsOf(role.url);
     const grants = rights.map(({ remedy }) => remedy.replace(/ or create schema.*/, ""));
-    expect(grants).toHaveLength(1 + EXPECTED.length);
+    expect(grants).toHaveLength(1 + EXPECTED_TABLES.length);
     await database.query(grants.join("\n"));
 
     expect(await findingsOf(role.url, { except: ["schema_version", "triggers"] })).toEqual({});
@@ -461,7 +461,7 @@ test("the columns that are asked for are those that the queries cannot do withou
   const needed: string[] = [];
   await withClient(database.url, async (client) => {
     for (const { table, column } of columns) {
-      const load = EXPECTED.find((expected) => expected.table === table)?.load ?? "";
+      const load = EXPECTED_TABLES.find((expected) => expected.table === table)?.load ?? "";
       await client.query("begin");
       await client.query(`alter table ${table} drop column "${column}" cascade`);
       for (const query of queriesOf[table] ?? [load]) {
@@ -477,7 +477,7 @@ test("the columns that are asked for are those that the queries cannot do withou
     }
   });
 
-  const asked = EXPECTED.flatMap(({ table, reads, writes, newer }) =>
+  const asked = EXPECTED_TABLES.flatMap(({ table, reads, writes, newer }) =>
     [...new Set([...reads, ...writes])]
       .filter((column) => !newer.includes(column))
       .map((column) => `${table}.${column}`),

@@ -4,8 +4,8 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { withCheckContext } from "../../src/check-context.ts";
+import { lookAtRights } from "../../src/checks/rights.ts";
 import { lookAtSchemaVersion } from "../../src/checks/server.ts";
-import { lookAtRights } from "../../src/checks/source-tables.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import type { Diagnosis } from "../../src/operator-error.ts";

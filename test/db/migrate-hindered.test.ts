@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect, test } from "vitest";
 import { withCheckContext } from "../../src/check-context.ts";
 import type { CheckContext } from "../../src/checks/check.ts";
-import { lookAtRights } from "../../src/checks/source-tables.ts";
+import { lookAtRights } from "../../src/checks/rights.ts";
 import { lookAtTriggers } from "../../src/checks/triggers.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate, uninstall } from "../../src/db/migrate.ts";
