@@ -6,8 +6,9 @@
  *
  * A success is a 2xx whose body parses and is recognised: a 200 without Content-Length that is cut off looks complete to HTTP.
  */
+
+import type { Obstacle } from "../obstacle.ts";
 import type { Observe } from "../ops/observe.ts";
-import type { Obstacle } from "../queue/obstacle.ts";
 import type {
   ApiAuth,
   ApiConnection,

@@ -7,7 +7,7 @@
  * only be meant for the rows, and CUSTOMER_API_ALLOWED_ORIGINS bounds where those may point.
  */
 import { z } from "zod";
-import { isStateUnknown, type Obstacle } from "../queue/obstacle.ts";
+import { isStateUnknown, type Obstacle } from "../obstacle.ts";
 import { whyNotAllowed } from "./allowed-url.ts";
 import type { ApiAuth, ApiConnection } from "./customer-api.ts";
 

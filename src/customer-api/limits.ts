@@ -12,14 +12,8 @@
  * everybody uses is down.
  */
 import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from "cockatiel";
-
+import { compareObstacles, isStateUnknown, type Obstacle, WAIT_ASKED_FOR } from "../obstacle.ts";
 import type { Observe } from "../ops/observe.ts";
-import {
-  compareObstacles,
-  isStateUnknown,
-  type Obstacle,
-  WAIT_ASKED_FOR,
-} from "../queue/obstacle.ts";
 import type { ApiConnection, ApiFailure, ApiResult } from "./customer-api.ts";
 
 export interface LimitsOptions {

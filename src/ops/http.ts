@@ -13,8 +13,8 @@ import {
   fastify,
   type HTTPMethods,
 } from "fastify";
+import type { KnownObstacle } from "../obstacle.ts";
 import { OperatorError } from "../operator-error.ts";
-import type { KnownObstacle } from "../queue/obstacle.ts";
 import { limitConnections } from "./connection-limit.ts";
 
 const bodyBytesMax = 64 * 1024;
