@@ -16,9 +16,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Pure; the list of error classes is sync's.
   "customer-command/": ["sync/outcome.ts"],
   "sync/": ["account/", "call-on.ts", "clock.ts", "customer-command/", "db/"],
-  // None of ours, but for the list of what stops the sending: it has one order, whichever part finds an obstacle.
-  "customer-api/": ["obstacle.ts"],
-  "db/": ["clock.ts", "operator-error.ts"],
+  // No folder of ours. What stops the sending is one list with one order, whichever part finds an obstacle.
+  "customer-api/": ["loopback.ts", "obstacle.ts"],
+  "db/": ["clock.ts", "loopback.ts", "operator-error.ts"],
   // Wires, as commands do; nothing imports it but index.ts.
   "library/": [
     "account/",
@@ -36,7 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Checks look at the database by themselves; what the API says, and where it is, is handed in.
   "checks/": ["db/", "operator-error.ts", "version.ts"],
   // The words of log and metrics: the names of checks are among them.
-  "ops/": ["operator-error.ts", "checks/names.ts"],
+  "ops/": ["loopback.ts", "operator-error.ts", "checks/names.ts"],
   "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": [
@@ -54,6 +54,7 @@ const PURE = [
   "call-on.ts",
   "edit-distance.ts",
   "environment.ts",
+  "loopback.ts",
   "missing-database.ts",
   "obstacle.ts",
   "service-links.ts",

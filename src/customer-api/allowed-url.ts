@@ -1,4 +1,5 @@
 /** Customers' data and credentials go only where they may, and not readable on the way. Pure. */
+import { isLoopback } from "../loopback.ts";
 
 export interface UrlRules {
   /** Whether http to other machines is allowed. */
@@ -19,8 +20,4 @@ export function whyNotAllowed(text: string, { insecure, allowedOrigins }: UrlRul
   if (allowedOrigins !== null && !allowedOrigins.includes(url.origin))
     return `points to ${url.origin}, which CUSTOMER_API_ALLOWED_ORIGINS does not list`;
   return null;
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
 }

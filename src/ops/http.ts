@@ -5,7 +5,7 @@
  * this machine can reach, and then a request that no foreign web page can have made. Only this file knows fastify.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { isIPv4, isIPv6 } from "node:net";
+import { isIPv6 } from "node:net";
 import {
   type FastifyInstance,
   type FastifyReply,
@@ -13,6 +13,7 @@ import {
   fastify,
   type HTTPMethods,
 } from "fastify";
+import { isLoopback } from "../loopback.ts";
 import type { KnownObstacle } from "../obstacle.ts";
 import { OperatorError } from "../operator-error.ts";
 import { limitConnections } from "./connection-limit.ts";
@@ -320,11 +321,6 @@ function toHostname(host: string | undefined): string {
 
 function toOriginHost(origin: string): string | null {
   return URL.canParse(origin) ? new URL(origin).host : null;
-}
-
-function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[(.*)\]$/, "$1").toLowerCase();
-  return name === "localhost" || name === "::1" || (isIPv4(name) && name.startsWith("127."));
 }
 
 function setCommonHeaders(reply: FastifyReply): void {
