@@ -3,9 +3,9 @@
  * of the whole answer, including its ids, or of what stops the sending. Ids are not changed. Pure.
  */
 import type { Obstacle } from "../obstacle.ts";
+import type { AnswerSection } from "./answer.ts";
 import type { CustomerApiClient } from "./client.ts";
 import type { ApiResult, LookupResult } from "./customer-api.ts";
-import type { AnswerSection } from "./schema.ts";
 
 export function withAsciiWords(api: CustomerApiClient): CustomerApiClient {
   return {

@@ -9,6 +9,13 @@
 
 import type { Obstacle } from "../obstacle.ts";
 import type { Observe } from "../ops/observe.ts";
+import {
+  type AnswerSection,
+  type CustomerAnswer,
+  EMPTY_ANSWER,
+  isBareSuccess,
+  readAnswer,
+} from "./answer.ts";
 import type {
   ApiAuth,
   ApiConnection,
@@ -19,6 +26,7 @@ import type {
   LookupRequest,
   LookupResult,
 } from "./customer-api.ts";
+import { errorMessages } from "./error-messages.ts";
 import {
   createExchange,
   type Exchange,
@@ -35,17 +43,10 @@ import {
   usesUpAttempt,
   type Verdict,
 } from "./failure.ts";
+import { parseJson } from "./json.ts";
 import { createLimits } from "./limits.ts";
 import { readLookup } from "./lookup.ts";
 import { maskPersonal, toOneLine } from "./mask.ts";
-import {
-  type AnswerSection,
-  type CustomerAnswer,
-  EMPTY_ANSWER,
-  errorMessages,
-  isBareSuccess,
-  readAnswer,
-} from "./schema.ts";
 import { createTokens, type Tokens } from "./token.ts";
 
 export interface CustomerApiOptions {
@@ -602,14 +603,6 @@ function plainWords(answer: HttpAnswer): string {
 function describeBody(answer: HttpAnswer): string {
   const type = /^[\w.+-]+\/[\w.+-]{1,60}/.exec(answer.header("content-type") ?? "")?.[0];
   return `${type ?? "no content type"}, ${answer.text.length} characters`;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function maskAnswer(answer: CustomerAnswer, context: Context): CustomerAnswer {

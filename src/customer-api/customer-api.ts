@@ -1,5 +1,5 @@
+import type { CustomerAnswer } from "./answer.ts";
 import type { Found } from "./lookup.ts";
-import type { CustomerAnswer } from "./schema.ts";
 
 /**
  * What the sync asks of a customer API. `client.ts` is the one that speaks HTTP; the simulation brings its own.

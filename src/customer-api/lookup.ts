@@ -5,7 +5,9 @@
  * reference) that was sent. And a "not there" that only means that nobody searched makes a second customer, so it has to be said: by a
  * 404 that speaks of a customer, or by a whole list that does not hold it. Everything else is unclear, and left to a human.
  */
-import { type CustomerAnswer, EMPTY_ANSWER, errorMessages, readAnswer } from "./schema.ts";
+import { type CustomerAnswer, EMPTY_ANSWER, readAnswer } from "./answer.ts";
+import { errorMessages } from "./error-messages.ts";
+import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 
 /** What the create was sent with, and what is looked for. */
 export interface Wanted {
@@ -43,7 +45,7 @@ export function readLookup(answer: LookupAnswer, wanted: Wanted): Found | null {
  * only one that speaks of what was looked for counts.
  */
 function readNotFound(json: unknown): Found {
-  const messages = [...errorMessages(json), isObject(json) ? (textAt(json, "code") ?? "") : ""];
+  const messages = [...errorMessages(json), isJsonObject(json) ? (textAt(json, "code") ?? "") : ""];
   const isAboutCustomer =
     messages.some((message) => CUSTOMER_WORDS.test(message)) &&
     !messages.some((message) => ROUTER_WORDS.test(message));
@@ -94,19 +96,20 @@ function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found 
 interface Listed {
   readonly items: readonly unknown[];
   /** Everything around the items that may say that there are more. */
-  readonly wrappings: readonly Json[];
+  readonly wrappings: readonly JsonObject[];
   readonly isList: boolean;
 }
 
 /** `[…]`, `{data: […]}`, `{data: {data: […]}}`, or one customer in the place of such a list. */
 function listIn(json: unknown): Listed | null {
-  const wrappings: Json[] = [];
+  const wrappings: JsonObject[] = [];
   let layer = json;
   while (wrappings.length < 3) {
     if (Array.isArray(layer)) return { items: layer, wrappings, isList: true };
-    if (!isObject(layer) || layer["success"] === false) return null;
+    if (!isJsonObject(layer) || layer["success"] === false) return null;
     const data = layer["data"];
-    const isWrapping = typeof data === "object" && data !== null && !isObject(layer["customer"]);
+    const isWrapping =
+      typeof data === "object" && data !== null && !isJsonObject(layer["customer"]);
     if (!isWrapping) return isCustomer(layer) ? { items: [layer], wrappings, isList: false } : null;
     wrappings.push(layer);
     layer = data;
@@ -114,7 +117,7 @@ function listIn(json: unknown): Listed | null {
   return null;
 }
 
-function isCustomer(item: Json): boolean {
+function isCustomer(item: JsonObject): boolean {
   return toAnswer(item).customer.items.some(({ id }) => id !== null);
 }
 
@@ -123,7 +126,7 @@ const WHOLE_LIST_MAX = 9;
 
 function isPage({ items, wrappings, isList }: Listed, link: string | null): boolean {
   if (!isList) return false;
-  const facts = wrappings.flatMap((layer) => [layer, ...Object.values(layer).filter(isObject)]);
+  const facts = wrappings.flatMap((layer) => [layer, ...Object.values(layer).filter(isJsonObject)]);
   return (
     items.length > WHOLE_LIST_MAX ||
     /rel="?next/i.test(link ?? "") ||
@@ -131,7 +134,7 @@ function isPage({ items, wrappings, isList }: Listed, link: string | null): bool
   );
 }
 
-function saysThereIsMore(fact: Json, listed: number): boolean {
+function saysThereIsMore(fact: JsonObject, listed: number): boolean {
   return Object.entries(fact).some(([name, value]) => {
     const key = name.toLowerCase().replaceAll(/[_-]/g, "");
     if (TOTALS.has(key)) return Number(value) > listed;
@@ -152,7 +155,7 @@ interface Candidate {
 }
 
 function toCandidate(row: unknown, wanted: Wanted): Candidate {
-  const item = isObject(row) ? row : {};
+  const item = isJsonObject(row) ? row : {};
   const answer = toAnswer(item);
   const id = answer.customer.items[0]?.id ?? null;
   const places = [answer.branch.items[0]?.raw, item, answer.customer.items[0]?.raw].filter(
@@ -197,7 +200,7 @@ function toBareNumber(number: string): string {
 }
 
 /** A listed customer has the form of an answer to a command, or is the customer itself with the rest inside. */
-function toAnswer(item: Json): CustomerAnswer {
+function toAnswer(item: JsonObject): CustomerAnswer {
   const read = readAnswer(item);
   if (read?.customer.present === true) return read;
   return readAnswer({ ...item, customer: { data: item } }) ?? EMPTY_ANSWER;
@@ -206,29 +209,15 @@ function toAnswer(item: Json): CustomerAnswer {
 /** Where the number stands that was sent as `branch.code`. */
 const NUMBER_KEYS = ["code", "account_no", "accountNo"];
 
-function textAt(place: Json | undefined, key: string | null): string | null {
+function textAt(place: JsonObject | undefined, key: string | null): string | null {
   const value = key === null ? undefined : place?.[key];
   if (typeof value !== "string" && typeof value !== "number") return null;
   const text = String(value).trim();
   return text === "" ? null : text;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 const NONE: Found = { kind: "none" };
 
 function unclear(reason: string): Found {
   return { kind: "unclear", reason };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,7 +5,7 @@
 
 import type { Account } from "../account/account.ts";
 import { loadAccounts } from "../account/load.ts";
-import { readAnswer } from "../customer-api/schema.ts";
+import { readAnswer } from "../customer-api/answer.ts";
 import type { CustomerCommand, SentRow, SentRows } from "../customer-command/command.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import { type Language, SENTENCES, say } from "../customer-command/messages.ts";

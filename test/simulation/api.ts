@@ -11,7 +11,7 @@ import type {
   LookupResult,
 } from "../../src/customer-api/customer-api.ts";
 import { readLookup } from "../../src/customer-api/lookup.ts";
-import { readAnswer } from "../../src/customer-api/schema.ts";
+import { readAnswer } from "../../src/customer-api/answer.ts";
 import type { CustomerCommand } from "../../src/customer-command/command.ts";
 import type { Tape } from "./tape.ts";
 

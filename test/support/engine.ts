@@ -14,7 +14,7 @@ import type {
   LookupRequest,
   LookupResult,
 } from "../../src/customer-api/customer-api.ts";
-import type { AnswerSection } from "../../src/customer-api/schema.ts";
+import type { AnswerSection } from "../../src/customer-api/answer.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
