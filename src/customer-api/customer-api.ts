@@ -86,7 +86,7 @@ export type ApiResult =
       /** What it answered, as JSON; absent without a body. */
       readonly body?: unknown;
     }
-  | { readonly kind: "failed"; readonly failure: ApiFailure };
+  | FailedResult;
 
 export type LookupResult =
   | {
@@ -95,7 +95,12 @@ export type LookupResult =
       readonly httpStatus: number | null;
       readonly found: Found;
     }
-  | { readonly kind: "failed"; readonly failure: ApiFailure };
+  | FailedResult;
+
+export interface FailedResult {
+  readonly kind: "failed";
+  readonly failure: ApiFailure;
+}
 
 export interface ApiFailure {
   readonly errorClass: "rejected" | "unauthorized" | "throttled" | "server" | "network" | "timeout";

@@ -42,8 +42,13 @@ export function usesUpAttempt(errorClass: ApiFailure["errorClass"]): boolean {
   return errorClass !== "unauthorized" && errorClass !== "throttled";
 }
 
-/** Many gateways answer 403 instead of 401 to an expired token; their words give it away. */
-export function smellsOfToken(messages: readonly string[]): boolean {
+/** The result of the failed request in the metrics. */
+export function toRequestResult({ errorClass }: ApiFailure) {
+  return errorClass === "server" ? "server_error" : errorClass;
+}
+
+/** Whether the messages of a 403 are about the token: many gateways answer 403 instead of 401 to one that expired. */
+export function mentionsToken(messages: readonly string[]): boolean {
   return messages.some((message) => TOKEN_WORDS.test(message));
 }
 

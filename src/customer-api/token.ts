@@ -11,16 +11,20 @@
 import * as oauth from "oauth4webapi";
 
 import type { Observe } from "../ops/observe.ts";
-import type { ApiAuth, ApiFailure } from "./customer-api.ts";
+import type { ApiAuth, ApiFailure, FailedResult } from "./customer-api.ts";
 import type { Exchange, HttpOutcome } from "./exchange.ts";
-import { CHECK_TOKEN_SETTINGS, errorVerdict, retryAfterMs, statusVerdict } from "./failure.ts";
+import {
+  CHECK_TOKEN_SETTINGS,
+  errorVerdict,
+  retryAfterMs,
+  statusVerdict,
+  toRequestResult,
+} from "./failure.ts";
 import { maskPersonal } from "./mask.ts";
 
 type ClientCredentials = Extract<ApiAuth, { kind: "client_credentials" }>;
 
-type TokenResult =
-  | { readonly kind: "token"; readonly token: string }
-  | { readonly kind: "failed"; readonly failure: ApiFailure };
+type TokenResult = { readonly kind: "token"; readonly token: string } | FailedResult;
 
 export interface Tokens {
   /** `signal` gives up the wait, not the request: others may be waiting for it. */
@@ -127,9 +131,27 @@ export function createTokens(options: TokensOptions): Tokens {
   };
 }
 
+/** The token for a request; null for an API without one. */
+export async function authorize(
+  tokens: Pick<Tokens, "get">,
+  auth: ApiAuth,
+  signal: AbortSignal,
+): Promise<{ readonly kind: "token"; readonly token: string | null } | FailedResult> {
+  switch (auth.kind) {
+    case "none":
+      return { kind: "token", token: null };
+    case "static":
+      return { kind: "token", token: auth.token };
+    case "client_credentials":
+      return tokens.get(auth, signal);
+    default:
+      throw new Error(`unknown kind of authorization: ${auth satisfies never}`);
+  }
+}
+
 type Fetched =
   | { readonly kind: "token"; readonly token: string; readonly expiresInSeconds: number }
-  | { readonly kind: "failed"; readonly failure: ApiFailure };
+  | FailedResult;
 
 async function requestToken(options: TokensOptions, auth: ClientCredentials): Promise<Fetched> {
   const plain = await requestTokenOnce(options, auth, plainBasic(auth));
@@ -337,10 +359,9 @@ function toEndpoint(url: string): string {
 function observeToken(options: TokensOptions, outcome: HttpOutcome | null, fetched: Fetched): void {
   if (outcome === null) return;
 
-  const errorClass = fetched.kind === "token" ? "ok" : fetched.failure.errorClass;
   options.observe.apiRequest({
     operation: "token",
-    result: errorClass === "server" ? "server_error" : errorClass,
+    result: fetched.kind === "token" ? "ok" : toRequestResult(fetched.failure),
     durationMs: outcome.durationMs,
   });
 }

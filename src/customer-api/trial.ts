@@ -6,11 +6,11 @@
  * looked at.
  */
 import { randomBytes } from "node:crypto";
-import { authorize, describeTarget, toHttpRequest } from "./client.ts";
 import type { ApiConnection, ApiFailure } from "./customer-api.ts";
 import type { Exchange } from "./exchange.ts";
 import { errorVerdict, statusVerdict } from "./failure.ts";
-import type { Tokens } from "./token.ts";
+import { describeTarget, toHttpRequest } from "./request.ts";
+import { authorize, type Tokens } from "./token.ts";
 
 export interface TrialParts {
   readonly exchange: Exchange;
@@ -35,7 +35,7 @@ const NOT_IMPLEMENTED = 501;
 
 export async function tryCredentials(parts: TrialParts, connection: ApiConnection): Promise<Trial> {
   const signal = AbortSignal.timeout(2 * parts.timeoutMs);
-  const given = await authorize(parts, connection.auth, signal);
+  const given = await authorize(parts.tokens, connection.auth, signal);
   if (given.kind === "failed") return { kind: "no_token", failure: given.failure };
 
   const path = connection.lookupPath ?? connection.createPath;
