@@ -37,16 +37,19 @@ export interface ApiConnection {
 export type ApiAuth =
   | { readonly kind: "none" }
   | { readonly kind: "static"; readonly token: string }
-  | {
-      readonly kind: "client_credentials";
-      readonly tokenUrl: string;
-      readonly clientId: string;
-      readonly clientSecret: string;
-      readonly scope: string | null;
-      readonly style: "form" | "json";
-      /** Seconds to assume when the token answer has no `expires_in`. */
-      readonly defaultExpiresInSeconds: number;
-    };
+  | ClientCredentials;
+
+/** OAuth2. */
+export interface ClientCredentials {
+  readonly kind: "client_credentials";
+  readonly tokenUrl: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly scope: string | null;
+  readonly style: "form" | "json";
+  /** Seconds to assume when the answer with the token has no `expires_in`. */
+  readonly defaultExpiresInSeconds: number;
+}
 
 export interface ApiRequest {
   readonly operation: "create" | "update" | "delete";
