@@ -71,6 +71,7 @@ const PURE = [
   "customer-api/lookup.ts",
   "customer-api/mask.ts",
   "customer-api/request.ts",
+  "customer-api/requested-wait.ts",
   "customer-api/token-failure.ts",
   "customer-api/answer.ts",
   "queue/backoff.ts",
@@ -87,7 +88,7 @@ const HOMES: Readonly<Record<string, string>> = {
   "pg-listen": "capture/listener.ts",
   "postgres-migrations": "db/migrate.ts",
   oauth4webapi: "customer-api/token-request.ts",
-  cockatiel: "customer-api/limits.ts",
+  cockatiel: "customer-api/circuit.ts",
   dataloader: "db/batched.ts",
   "libphonenumber-js": "customer-command/phone.ts",
 };

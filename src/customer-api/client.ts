@@ -8,6 +8,7 @@
 import type { Obstacle } from "../obstacle.ts";
 import type { Observe } from "../ops/observe.ts";
 import { EMPTY_ANSWER } from "./answer.ts";
+import { createConnectionCircuits } from "./connection-circuits.ts";
 import type {
   ApiConnection,
   ApiResult,
@@ -18,7 +19,6 @@ import type {
 import { createExchange, type Exchange, type HttpOutcome } from "./exchange.ts";
 import { toRequestResult } from "./failure.ts";
 import { type JudgedRequest, judgeCommand, judgeLookup } from "./judgement.ts";
-import { createLimits } from "./limits.ts";
 import {
   type ApiCall,
   describeTarget,
@@ -81,12 +81,12 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     random,
     timeoutMs: Math.min(timeoutMs, TOKEN_TIMEOUT_MAX_MS),
   });
-  const limits = createLimits({
+  const circuits = createConnectionCircuits({
     ...options.limits,
     observe,
     now,
     random,
-    onHold: options.onHold ?? (() => {}),
+    onWaitAsked: options.onHold ?? (() => {}),
   });
   const sender: Sender = { exchange, tokens, observe, userAgent, timeoutMs };
 
@@ -96,7 +96,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       if (impossible !== null) return { kind: "failed", failure: impossible };
 
       const call = toCommandCall(connection, request);
-      return limits.guard(connection, {
+      return circuits.guard(connection, {
         idempotencyKey: request.idempotencyKey,
         run: () => exchangeAuthorized(sender, connection, call, judgeCommand),
       });
@@ -107,7 +107,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       if (call === null) return NOTHING_TO_LOOK_FOR;
 
       let answered: LookupResult | null = null;
-      const guarded = await limits.guard(connection, {
+      const guarded = await circuits.guard(connection, {
         idempotencyKey: `lookup ${request.idempotencyKey}`,
         run: async () => {
           const result = await exchangeAuthorized<LookupResult>(
@@ -125,11 +125,11 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       return answered ?? (guarded as FailedResult);
     },
 
-    hold: (connection, forMs) => limits.hold(connection, forMs),
-    available: () => limits.available(),
-    slots: () => limits.slots(),
-    findObstacle: (configId) => limits.findObstacle(configId),
-    findCommonObstacle: () => limits.findCommonObstacle(),
+    hold: (connection, forMs) => circuits.startWait(connection, forMs),
+    available: () => circuits.available(),
+    slots: () => circuits.slots(),
+    findObstacle: (configId) => circuits.findObstacle(configId),
+    findCommonObstacle: () => circuits.findCommonObstacle(),
     close,
   };
 }
