@@ -64,6 +64,8 @@ const PURE = [
   "cli/account-advice.ts",
   "cli/api-findings.ts",
   "customer-api/allowed-url.ts",
+  "customer-api/config-row.ts",
+  "customer-api/environment-connection.ts",
   "customer-api/error-messages.ts",
   "customer-api/failure.ts",
   "customer-api/json.ts",

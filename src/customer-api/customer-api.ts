@@ -34,6 +34,12 @@ export interface ApiConnection {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** There is no such configuration, or it may not be used. */
+export interface UnusableConnection {
+  /** Why, and what to do. */
+  readonly error: string;
+}
+
 export type ApiAuth =
   | { readonly kind: "none" }
   | { readonly kind: "static"; readonly token: string }
