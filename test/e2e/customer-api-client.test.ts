@@ -315,7 +315,7 @@ describe("a status", () => {
   });
 
   test.each([301, 302, 307, 308])(
-    "a %i is not followed, and its target not told",
+    "a %i is not followed, and its target is not in the message",
     async (status) => {
       const target = await startServer((_, response) => sendJson(response, 200, ANSWER));
       const server = await startServer((_, response) => {
@@ -345,7 +345,7 @@ describe("a status", () => {
     expect(failure).toMatchObject({ errorClass: "rejected", delivery: "not_applied" });
   });
 
-  test("the words of an HTML page are nobody's message", async () => {
+  test("the text of an HTML page is not in the message", async () => {
     const server = await startServer((_, response) => {
       response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad Gateway</h1>");
     });
@@ -421,7 +421,7 @@ describe("a broken connection", () => {
         socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{"customer":'),
     ],
     [
-      "cut off where nothing told the length",
+      "cut off where no header gave the length",
       (socket: net.Socket) =>
         socket.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{"customer":{"data":{"id":"c"'),
     ],
@@ -527,7 +527,7 @@ describe("time", () => {
   });
 
   test("no connection in time: nothing was sent, and nothing is sent later", async () => {
-    // The kernel completes the TCP handshake but nobody answers the TLS hello: no connection for a request.
+    // The kernel completes the TCP handshake, but the TLS hello is not answered: no connection for a request.
     const received: Buffer[] = [];
     const port = await listenTcp((socket) => {
       socket.on("error", () => undefined);
@@ -895,7 +895,7 @@ describe("tokens", () => {
     ["its API", 401, "create (POST "],
     ["its API, in a form that we do not know", 200, "without the sections of an answer"],
     ["its token endpoint", 400, "gave no token (400 invalid_client)"],
-  ])("what %s says of one account is not told of all sends", async (from, status, own) => {
+  ])("what %s says about one account is not said of all sends", async (from, status, own) => {
     const said = { error: "invalid_client", error_description: "Toko Mawar is not known" };
     const server = await startTokenApi();
     const answer = (_request: unknown, response: http.ServerResponse) => {
@@ -929,7 +929,7 @@ describe("tokens", () => {
     expect(failure).toMatchObject({ errorClass: "timeout", delivery: "not_sent" });
   });
 
-  test("who gives up waiting for a token leaves it to the others", async () => {
+  test("a send that gives up waiting for a token leaves the request for it to the others", async () => {
     const server = await startTokenApi();
     const held = Promise.withResolvers<void>();
     server.onToken = async (_request, response) => {
@@ -963,7 +963,7 @@ describe("tokens", () => {
   });
 });
 
-describe("limits", () => {
+describe("the circuit", () => {
   test.each([429, 503])("Retry-After of a %i is obeyed by all", async (status) => {
     let now = 0;
     const server = await startServer((_, response) => {
@@ -1136,7 +1136,7 @@ describe("a lookup", () => {
   });
 
   test.each(["", " ", ".", ".."])(
-    "of an account with the number %j asks nobody",
+    "of an account with the number %j sends no request",
     async (accountNo) => {
       const server = await startServer((_, response) => sendJson(response, 200, []));
       const { api } = startApi();

@@ -42,7 +42,7 @@ describe("an answer in all its forms", () => {
     expect(idsOf(answer?.crew)).toEqual(["ext-crew-202", "ext-crew-303"]);
   });
 
-  test("sections that are not there are told from empty ones", () => {
+  test("sections that are missing are distinguished from empty ones", () => {
     const answer = readAnswer({ customer_id: 7, tier: { data: [] } });
 
     expect(answer?.tier).toEqual({ present: true, items: [], failed: 0, errors: [] });

@@ -1,4 +1,4 @@
-/** When nothing may be sent: circuit, refused token and Retry-After, on a clock of the test's own. */
+/** When nothing may be sent: outages, refused tokens and Retry-After, on a clock that the test sets. */
 import { describe, expect, test } from "vitest";
 import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
 import type { ApiConnection, ApiFailure, ApiResult } from "../../src/customer-api/customer-api.ts";
@@ -82,7 +82,7 @@ describe("an outage", () => {
     expect(api.states).toEqual(["open"]);
   });
 
-  test("after the backoff one probe goes out, and its success lets everybody through", async () => {
+  test("after the backoff one probe goes out, and its success lets all sends through", async () => {
     const api = setUp();
     await api.open();
     api.advance(1_000);
@@ -126,7 +126,7 @@ describe("an outage", () => {
     expect(api.circuits.available()).toBe(2_000);
   });
 
-  test("sends that were given up are nobody's outage", async () => {
+  test("sends that were given up are no outage", async () => {
     const api = setUp();
 
     for (let i = 1; i <= 20; i++) {
@@ -187,7 +187,7 @@ describe("throttling", () => {
       retryAfterMs,
     });
 
-  test("Retry-After holds everybody, without opening the circuit", async () => {
+  test("Retry-After stops all sends, without opening the circuit", async () => {
     const api = setUp();
 
     await api.send(throttled(3_000));
@@ -228,7 +228,7 @@ describe("throttling", () => {
     expect([first, api.circuits.available()]).toEqual([1_000, 2_000]);
   });
 
-  test("a 503 with Retry-After holds everybody too, one without does not", async () => {
+  test("a 503 with Retry-After stops all sends too, one without does not", async () => {
     const api = setUp();
     const unavailable = { errorClass: "server", delivery: "not_applied", httpStatus: 503 } as const;
 
@@ -302,7 +302,7 @@ describe("how many sends make sense", () => {
     expect(api.circuits.slots()).toBe(Infinity);
   });
 
-  test("a configuration nobody used for minutes promises nothing during another's outage", async () => {
+  test("a configuration not used for minutes is not open to sends during another's outage", async () => {
     const api = setUp();
     await api.send(ok(), { connection: other });
     api.advance(5 * 60_000 - 1);
@@ -326,7 +326,7 @@ describe("how many sends make sense", () => {
     expect([api.circuits.available(), api.circuits.slots()]).toEqual([0, Infinity]);
   });
 
-  test("an open circuit and a throttled one are not forgotten, however long nobody sends", async () => {
+  test("an open circuit and a throttled one are not forgotten, however long they are not used", async () => {
     const api = setUp();
     const wait = 15 * 60_000;
     await api.open();
@@ -344,17 +344,17 @@ describe("how many sends make sense", () => {
 });
 
 describe("a wait that concerns all replicas", () => {
-  test("is told when the API asks for it, and for nothing else", async () => {
+  test("is announced when the API asks for it, and for nothing else", async () => {
     const api = setUp();
 
     await api.send(failure({ errorClass: "throttled", httpStatus: 429, retryAfterMs: 7_000 }));
     api.advance(7_000);
     await api.send(serverError());
 
-    expect(api.told).toEqual([[connection.baseUrl, 7_000]]);
+    expect(api.announced).toEqual([[connection.baseUrl, 7_000]]);
   });
 
-  test("holds our sends when another one was asked", async () => {
+  test("stops our sends when another one was asked", async () => {
     const api = setUp();
 
     api.circuits.startWait(connection, 7_000);
@@ -365,7 +365,7 @@ describe("a wait that concerns all replicas", () => {
       failure: { errorClass: "throttled", delivery: "not_sent", countsAsAttempt: false },
     });
     expect([api.circuits.available(), api.circuits.slots()]).toEqual([7_000, 0]);
-    expect(api.told).toEqual([]);
+    expect(api.announced).toEqual([]);
   });
 });
 
@@ -392,7 +392,7 @@ describe("what stops the sending", () => {
     ]);
   });
 
-  test("told in our own words: the API spoke of one account, and may have quoted its name", async () => {
+  test("is said in our own words: the API's answer was about one account, and may have quoted its name", async () => {
     const api = setUp();
     const message = "create answered 401: no token for Toko Mawar";
 
@@ -408,7 +408,7 @@ describe("what stops the sending", () => {
     expect(api.circuits.findObstacle(null)?.reason).toBe(ownWords);
   });
 
-  test("a refused token, until it is taken", async () => {
+  test("a refused token, until one is accepted", async () => {
     const api = setUp();
 
     await api.send(failure({ errorClass: "unauthorized", message: "401" }));
@@ -442,7 +442,7 @@ describe("what stops the sending", () => {
     ]);
   });
 
-  test("a wait that the API asked for, or another replica was told", async () => {
+  test("a wait that the API asked us or another replica for", async () => {
     const api = setUp();
 
     api.circuits.startWait(connection, 3_000);
@@ -494,9 +494,9 @@ function setUp() {
   let now = 5_000;
   const states: string[] = [];
   const reasons: string[] = [];
-  const told: [baseUrl: string, forMs: number][] = [];
+  const announced: [baseUrl: string, forMs: number][] = [];
   const circuits = createConnectionCircuits({
-    onWaitAsked: (baseUrl, forMs) => told.push([baseUrl, forMs]),
+    onWaitAsked: (baseUrl, forMs) => announced.push([baseUrl, forMs]),
     backoffMinMs: 1_000,
     backoffMaxMs: 10_000,
     now: () => now,
@@ -514,7 +514,7 @@ function setUp() {
     circuits,
     states,
     reasons,
-    told,
+    announced,
     sent: 0,
     advance(ms: number) {
       now += ms;
