@@ -44,7 +44,7 @@ const REREAD_EVERY_MS = 5_000;
 
 /**
  * @param readRows the rows of `m_backend_ext_config`, newest first; null where the database has no such table
- * @param onUsable told once when the default connection cannot be used any more, with the reason, and once when it can again, with null
+ * @param onUsable called once when the default connection cannot be used any more, with the reason, and once when it can again, with null
  */
 export function createConnections(
   readRows: (() => Promise<readonly unknown[]>) | null,

@@ -1,5 +1,5 @@
 import type { CustomerAnswer } from "./answer.ts";
-import type { Found } from "./lookup.ts";
+import type { Found, WantedCustomer } from "./lookup.ts";
 
 /** What the sync asks of a customer API. `client.ts` implements it over HTTP; the simulation has an implementation of its own. */
 export interface CustomerApi {
@@ -74,11 +74,7 @@ export interface ApiRequest {
 }
 
 /** The create whose customer is looked for, as it was sent. */
-export interface LookupRequest {
-  readonly accountId: string;
-  /** Its `branch.code`; blank when the account has no number. */
-  readonly accountNo: string;
-  readonly referenceField: string | null;
+export interface LookupRequest extends WantedCustomer {
   readonly body: string;
   readonly idempotencyKey: string;
   readonly mayBegin: () => boolean;

@@ -18,7 +18,7 @@ export interface DefaultConnection {
   last(): ApiConnection | null;
 }
 
-/** @param onUsable told once when it cannot be used any more, with the reason, and once when it can again, with null */
+/** @param onUsable called once when it cannot be used any more, with the reason, and once when it can again, with null */
 export function createDefaultConnection(
   tryEveryMs: number,
   onUsable: (error: string | null) => void,

@@ -9,8 +9,8 @@ import { type CustomerAnswer, EMPTY_ANSWER, readAnswer } from "./answer.ts";
 import { errorMessages } from "./error-messages.ts";
 import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 
-/** What the create was sent with, and what is looked for. */
-export interface Wanted {
+/** The customer that is looked for, as the create was sent. */
+export interface WantedCustomer {
   /** `branch.code` of the create; blank when the account has none. */
   readonly accountNo: string;
   readonly accountId: string;
@@ -32,7 +32,7 @@ export interface LookupAnswer {
 }
 
 /** null when a success contains no JSON: cut off, or the page of a gateway. Nothing is known then, and it may pass by itself. */
-export function readLookup(answer: LookupAnswer, wanted: Wanted): Found | null {
+export function readLookup(answer: LookupAnswer, wanted: WantedCustomer): Found | null {
   if (answer.status === 204) return NONE;
 
   const json = parseJson(answer.text);
@@ -61,7 +61,7 @@ const CUSTOMER_WORDS = /customer|account|pelanggan|nasabah|akun/i;
 const ROUTER_WORDS =
   /\broutes?\b|\bcannot get\b|\bno static resource\b|\bpage not found\b|\bendpoints?\b/i;
 
-function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found {
+function readSuccess(json: unknown, link: string | null, wanted: WantedCustomer): Found {
   const listed = listIn(json);
   if (listed === null) return unclear("it names no customer, and does not say that there is none");
   if (isPage(listed, link)) {
@@ -156,7 +156,7 @@ interface ListedCustomer {
 /** `related`: another account's, as an inexact search for our number finds it. */
 type Whose = "ours" | "respelled" | "related" | "unrelated";
 
-function toListedCustomer(row: unknown, wanted: Wanted): ListedCustomer {
+function toListedCustomer(row: unknown, wanted: WantedCustomer): ListedCustomer {
   const item = isJsonObject(row) ? row : {};
   const answer = toAnswer(item);
   const [customer] = answer.customer.items;
@@ -173,7 +173,11 @@ function toListedCustomer(row: unknown, wanted: Wanted): ListedCustomer {
 /** The keys under which the number that was sent as `branch.code` comes back. */
 const NUMBER_KEYS = ["code", "account_no", "accountNo"];
 
-function whoseIs(numbers: readonly string[], references: readonly string[], wanted: Wanted): Whose {
+function whoseIs(
+  numbers: readonly string[],
+  references: readonly string[],
+  wanted: WantedCustomer,
+): Whose {
   const ourNumber = wanted.accountNo.trim();
   const hasOurNumber = ourNumber !== "" && numbers.includes(ourNumber);
   const isOurs =

@@ -1,8 +1,12 @@
 /** How the answer to a lookup is read. A wrong "not there" makes a second customer, and a wrong "found" takes another account's id. */
 import { describe, expect, test } from "vitest";
-import { type LookupAnswer, readLookup, type Wanted } from "../../src/customer-api/lookup.ts";
+import {
+  type LookupAnswer,
+  readLookup,
+  type WantedCustomer,
+} from "../../src/customer-api/lookup.ts";
 
-const WANTED: Wanted = { accountNo: "A-1", accountId: "local-1", referenceField: null };
+const WANTED: WantedCustomer = { accountNo: "A-1", accountId: "local-1", referenceField: null };
 
 /** As an answer to a command. */
 const sections = (code: string, id = "cus-1") => ({
