@@ -2,7 +2,6 @@
  * A customer API of the simulation: it keeps customers, may honour keys, and each of its requests meets a fate that the history draws.
  * What it answers goes through production's reading of answers.
  */
-
 import { readAnswer } from "../../src/customer-api/answer.ts";
 import type {
   ApiFailure,
