@@ -27,6 +27,7 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
+import { type Obstacle, toKnownObstacle } from "./obstacle.ts";
 import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
@@ -36,7 +37,6 @@ import { findSending, openParts, type Parts, requireConnection } from "./parts.t
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { FoldLoop } from "./queue/fold-loop.ts";
 import type { LoopTrouble } from "./queue/loop.ts";
-import { type Obstacle, toKnownObstacle } from "./queue/obstacle.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
 import type { Asker } from "./queue/sending.ts";

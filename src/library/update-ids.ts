@@ -1,7 +1,7 @@
 /** Writes ids that a caller has: one row's, those of an API's answer, or those that an earlier result says are missing. */
 import { canonicalId } from "../account/canonical-ids.ts";
 import { loadAccounts } from "../account/load.ts";
-import { readAnswer } from "../customer-api/schema.ts";
+import { readAnswer } from "../customer-api/answer.ts";
 import type { SentRow, SentRows } from "../customer-command/command.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import type { AccountData } from "./account-data.ts";

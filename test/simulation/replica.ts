@@ -1,9 +1,9 @@
 /**
- * One replica of the daemon, of production's parts: dispatcher, queue with all its SQL, sync, limits. What it has of the world is played:
+ * One replica of the daemon, of production's parts: dispatcher, queue with all its SQL, sync, circuits. What it has of the world is played:
  * its clock, its connections, the API. It can be stopped and go on (SIGSTOP), drain (SIGTERM), and die, in the middle of anything.
  */
 
-import { createLimits } from "../../src/customer-api/limits.ts";
+import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
 import { type Database, databaseOver } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { backoffMs } from "../../src/queue/backoff.ts";
@@ -107,8 +107,8 @@ export class Replica implements Sender {
     });
     this.#queue = queue;
     const rateLimit = createRateLimit(db, 0);
-    const limits = createLimits({
-      onHold: (baseUrl, forMs) => void rateLimit.hold(baseUrl, forMs).catch(() => {}),
+    const circuits = createConnectionCircuits({
+      onWaitAsked: (baseUrl, forMs) => void rateLimit.hold(baseUrl, forMs).catch(() => {}),
       backoffMinMs: BACKOFF.minMs,
       backoffMaxMs: BACKOFF.maxMs,
       now: clock.now,
@@ -122,12 +122,12 @@ export class Replica implements Sender {
       queue,
       api: {
         send: (connection, request) =>
-          limits.guard(connection, {
+          circuits.guard(connection, {
             idempotencyKey: request.idempotencyKey,
             run: () => exchange.send(connection, request),
           }),
         lookUp: exchange.lookUp,
-        hold: (connection, forMs) => limits.hold(connection, forMs),
+        hold: (connection, forMs) => circuits.startWait(connection, forMs),
       },
       connections: { of: async () => CONNECTION },
       mapping: { defaultCountry: "ID", referenceField: null },
@@ -149,7 +149,7 @@ export class Replica implements Sender {
       clock,
       due: queue,
       run,
-      capacity: { availableInMs: () => limits.available(), slots: () => limits.slots() },
+      capacity: { availableInMs: () => circuits.available(), slots: () => circuits.slots() },
       onMoreDue: async () => world.ring(this),
       observe,
       concurrency: settings.concurrency,

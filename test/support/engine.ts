@@ -5,6 +5,7 @@
 import { afterAll } from "vitest";
 import { describeSource } from "../../src/account/source.ts";
 import { systemClock } from "../../src/clock.ts";
+import type { AnswerSection } from "../../src/customer-api/answer.ts";
 import type {
   ApiConnection,
   ApiFailure,
@@ -14,7 +15,6 @@ import type {
   LookupRequest,
   LookupResult,
 } from "../../src/customer-api/customer-api.ts";
-import type { AnswerSection } from "../../src/customer-api/schema.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
