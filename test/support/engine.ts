@@ -16,7 +16,6 @@ import type {
 } from "../../src/customer-api/customer-api.ts";
 import type { AnswerSection } from "../../src/customer-api/schema.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
-import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
@@ -110,8 +109,7 @@ afterAll(async () => {
 export async function createEngine(
   options: { readonly database?: TestDatabaseOptions; readonly max?: number } = {},
 ): Promise<Engine> {
-  const database = await createTestDatabase(options.database);
-  await migrate({ url: database.url, info: () => {} });
+  const database = await createTestDatabase({ ...options.database, migrated: true });
   const connect = (max: number) => {
     const opened = createDatabase({
       url: database.url,
