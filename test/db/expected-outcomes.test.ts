@@ -1,7 +1,8 @@
 /** Which outcomes are normal operation, and no warning: a parent on its way, a row that another transaction holds for a moment. */
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { Outcome } from "../../src/sync/outcome.ts";
-import { createEngine, createFakeApi, type Engine, type FakeApi } from "../support/engine.ts";
+import { createEngine, type Engine } from "../support/engine.ts";
+import { createFakeApi, type FakeApi } from "../support/fake-api.ts";
 import { withClient } from "../support/postgres.ts";
 
 let engine: Engine;
