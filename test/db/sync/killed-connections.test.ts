@@ -31,7 +31,8 @@ test("connections that are killed all the time cost no id and no second create",
         `select pg_terminate_backend(pid) from pg_stat_activity
          where datname = current_database() and application_name = 'account-sync test' and random() < 0.5`,
       );
-      // In the middle of a transaction mostly, and yet some come to their end, also where everything takes ten times as long.
+      // The server's transactions take real time. Most are hit in the middle and some come to their end, also where each takes ten times as
+      // long.
       await sleep((15 + Math.random() * 30) * Math.max(1, (performance.now() - startedAt) / 3));
     }
   })();
@@ -50,6 +51,7 @@ test("connections that are killed all the time cost no id and no second create",
       await engine.query(
         "update account_sync.account set due_at = now() where due_at < now() + interval '22 s'",
       );
+      // As a dispatcher pauses; a busy loop would leave the server no time for the kills.
       await sleep(5);
     }
   };
