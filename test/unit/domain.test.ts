@@ -10,12 +10,12 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   // What is a change.
   [
     "columns that are sent are changes",
-    "test/db/capture.test.ts",
+    "test/db/capture-changes.test.ts",
     "exactly the payload columns of %s",
   ],
   [
     "ids and audit columns are none",
-    "test/db/capture.test.ts",
+    "test/db/capture-changes.test.ts",
     "a save that rewrites everything with the same data is none",
   ],
   [
