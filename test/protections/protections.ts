@@ -79,7 +79,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1\n  for update skip locked",
     without: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1",
     foundBy: {
-      file: "test/db/queue.test.ts",
+      file: "test/db/queue-claim.test.ts",
       test: "never gives two claimers the same account",
     },
   },
