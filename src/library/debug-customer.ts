@@ -1,6 +1,7 @@
 /** Looks at what is handed in without sending anything: the preview, the command alone, its validation. */
 import type { CustomerCommand } from "../customer-command/command.ts";
-import { type LastAccepted, previewCommand } from "../customer-command/preview.ts";
+import type { LastAccepted } from "../customer-command/difference.ts";
+import { previewCommand } from "../customer-command/preview.ts";
 import { toCommand } from "../customer-command/transform.ts";
 import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
 import { type AccountData, parseAccountData } from "./account-data.ts";

@@ -2,14 +2,10 @@
 
 import { expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
+import { COLUMNS, type Column } from "../../src/customer-command/columns.ts";
 import { fieldsOf, toPattern } from "../../src/customer-command/field-paths.ts";
-import {
-  COLUMNS,
-  type Column,
-  MAPPING,
-  mappedAt,
-  sourcesOf,
-} from "../../src/customer-command/mapping.ts";
+import { mappedAt, sourcesOf } from "../../src/customer-command/field-sources.ts";
+import { MAPPING } from "../../src/customer-command/mapping.ts";
 import { toCommand } from "../../src/customer-command/transform.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 

@@ -5,11 +5,8 @@ import { describe, expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
 import type { CustomerCommand } from "../../src/customer-command/command.ts";
 import { fieldFingerprintsOf, fingerprintOf } from "../../src/customer-command/fingerprint.ts";
-import {
-  checkIntegrity,
-  type PreviewInput,
-  previewCommand,
-} from "../../src/customer-command/preview.ts";
+import { checkIntegrity } from "../../src/customer-command/integrity.ts";
+import { type PreviewInput, previewCommand } from "../../src/customer-command/preview.ts";
 import { toCommand } from "../../src/customer-command/transform.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
