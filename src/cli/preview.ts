@@ -5,7 +5,7 @@ import { fieldsOf } from "../customer-command/field-paths.ts";
 import type { Language } from "../customer-command/messages.ts";
 import { type Preview, previewCommand } from "../customer-command/preview.ts";
 import type { Recommendation } from "../customer-command/recommendations.ts";
-import type { Finding } from "../customer-command/validate.ts";
+import type { ValidationFinding } from "../customer-command/validate.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Parts } from "../parts.ts";
 import { type Loaded, loadForSync } from "../sync/load-for-sync.ts";
@@ -108,7 +108,7 @@ function describeDifference({ status, isCurrent, paths }: Difference): string[] 
   return [`${told}:`, ...kinds.map(([kind, those]) => `  ${kind}: ${those.join(", ")}`)];
 }
 
-function toLines(kind: string, found: readonly Pick<Finding, "message">[]): string[] {
+function toLines(kind: string, found: readonly Pick<ValidationFinding, "message">[]): string[] {
   return found.map(({ message }) => `${kind}: ${message}`);
 }
 

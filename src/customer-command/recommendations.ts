@@ -3,7 +3,7 @@ import type { Column } from "./columns.ts";
 import { mappedAt } from "./field-sources.ts";
 import type { IntegrityFinding } from "./integrity.ts";
 import { ADVICE, type Language, type RuleName, SENTENCES, say } from "./messages.ts";
-import type { Validation } from "./validate.ts";
+import type { Validation, ValidationFinding } from "./validate.ts";
 
 export interface Recommendation {
   /** Path in the command, `tier[0].fee`; null when it is about the account as a whole. */
@@ -38,7 +38,7 @@ export function recommend(input: RecommendationInput): Recommendation[] {
 
 function toRecommendation(
   severity: Recommendation["severity"],
-  { field, rule }: Validation["errors"][number],
+  { field, rule }: ValidationFinding,
   language: Language,
 ): Recommendation {
   const columns = columnsBehind(field);

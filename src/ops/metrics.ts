@@ -8,7 +8,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Drift } from "../capture/drift.ts";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
-import type { WarningRule } from "../customer-command/validate.ts";
+import type { WarningRule } from "../customer-command/validation-rules.ts";
 import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
 import type { ApiRequestResult, CircuitState, Observe } from "./observe.ts";
 

@@ -8,7 +8,7 @@
 import type { Drift } from "../capture/drift.ts";
 import type { Walk } from "../capture/reconcile.ts";
 import { CHECK_EFFECTS, type CheckName, type Finding } from "../checks/names.ts";
-import type { WarningRule } from "../customer-command/validate.ts";
+import type { WarningRule } from "../customer-command/validation-rules.ts";
 import type {
   CountByEntity,
   Entity,
