@@ -15,7 +15,8 @@ import type {
   CustomerCommand,
   SentRow,
 } from "../../src/customer-command/command.ts";
-import { matchIds, type ReceivedId } from "../../src/customer-command/match-ids.ts";
+import { matchIds } from "../../src/customer-command/match-ids.ts";
+import type { ReceivedId } from "../../src/customer-command/match-rows.ts";
 
 describe.each(["tier", "pic"] as const)("a section of the kind %s", (entity) => {
   test("gives no row an id that was given out for another", () => {

@@ -6,11 +6,8 @@ import type {
   CustomerCommand,
   SentRow,
 } from "../../src/customer-command/command.ts";
-import {
-  type MatchOptions,
-  matchIds,
-  type ReceivedIds,
-} from "../../src/customer-command/match-ids.ts";
+import { matchIds, type ReceivedIds } from "../../src/customer-command/match-ids.ts";
+import type { MatchOptions } from "../../src/customer-command/match-rows.ts";
 
 describe("the account", () => {
   test("customer and branch have an id each", () => {
