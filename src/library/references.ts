@@ -5,7 +5,7 @@ import type { Account } from "../account/account.ts";
 import { lookUp } from "../account/look-up.ts";
 import { describeSource } from "../account/source.ts";
 import type { Queryable } from "../db/database.ts";
-import type { GivenAccount } from "./account-data.ts";
+import type { GivenAccount } from "./parse-account-data.ts";
 
 /** Resolves with the accounts, in order. Rejects where the key's type of a table cannot hold an id. */
 export async function lookUpReferences(
