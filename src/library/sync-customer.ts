@@ -7,11 +7,11 @@ import { recordUnsent } from "../sync/journal.ts";
 import type { AccountData } from "./account-data.ts";
 import type { CallResult } from "./call-sync.ts";
 import type { LibraryContext } from "./context.ts";
+import { toDatabaseError } from "./database-error.ts";
 import { notValid, toValidation } from "./not-valid.ts";
 import { parseAccountData } from "./parse-account-data.ts";
 import type { SyncResult, ValidationResult } from "./results.ts";
 import { toSyncResult } from "./to-sync-result.ts";
-import { toDatabaseError } from "./updates.ts";
 
 export async function syncCustomer(
   context: LibraryContext,
