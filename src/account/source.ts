@@ -72,7 +72,7 @@ class VanishedTables extends Error {
     const names = tables.map((table) => `public.${table}`).join(", ");
     const statements = tables.map((table) => `select account_sync.remove_capture('${table}');`);
     super(
-      `${names} was captured and is gone: bring it back, or, if it was removed for good, say so: ${statements.join(" ")}`,
+      `${names} was captured and is gone: restore it, or, if it was removed for good, run ${statements.join(" ")}`,
     );
   }
 }

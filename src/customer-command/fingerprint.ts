@@ -26,7 +26,7 @@ const FIELDS_KEPT_MAX = 1_000;
 const FIELD_FINGERPRINT_LENGTH = 4;
 
 /**
- * A fingerprint of each field, to tell later which fields changed, after the command itself is deleted. The account's id is part of each,
+ * A fingerprint of each field, to find out which fields changed after the command itself is deleted. The account's id is part of each,
  * so that equal values of two accounts have different ones. null when there are more fields than are kept.
  */
 export function fieldFingerprintsOf(

@@ -79,7 +79,7 @@ function matchAccount(
   }
 
   const message = refused
-    ? "the API took the customer or its branch only in part"
+    ? "the API accepted the customer or its branch only in part"
     : "the answer has no usable customer id";
   const errors = [...answer.customer.errors, ...answer.branch.errors];
   return { customer, branch, problems: [toProblem("account", 1, message, errors)] };

@@ -8,7 +8,7 @@ export interface MatchProblem {
 const ERRORS_QUOTED_MAX = 3;
 const MESSAGE_CHARACTERS_MAX = 500;
 
-/** @param errors what the API says itself, masked by the client: it helps most to find the cause, and the first few are enough */
+/** @param errors the error texts of the API, masked by the client: they help most to find the cause, and the first few are enough */
 export function toProblem(
   entity: MatchProblem["entity"],
   count: number,

@@ -166,7 +166,7 @@ export const SENTENCES = {
     id: "Induknya {parent} belum punya id eksternal: akun ini menunggunya.",
   },
   send_parent_first: {
-    en: "Bring the parent {parent} to the API first; this account follows by itself.",
+    en: "Send the parent {parent} to the API first; this account follows by itself.",
     id: "Kirim induk {parent} ke API lebih dulu; akun ini menyusul sendiri.",
   },
   make_smaller: {
@@ -186,7 +186,7 @@ export const SENTENCES = {
     id: "{count} butir {field} tidak berasal dari baris aktif {table}",
   },
   value_changed: {
-    en: "{field} is not what stands in {columns}",
+    en: "{field} differs from {columns}",
     id: "{field} tidak sama dengan isi {columns}",
   },
   do_not_send: {

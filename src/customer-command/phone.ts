@@ -10,7 +10,7 @@ import {
 /**
  * A phone number in E.164; `""` for a blank one; the text without separators where it cannot be read, which validation then refuses.
  *
- * Read with the `max` metadata, because only they tell mobile numbers from others. Digits that begin with the calling code may be an
+ * Read with the `max` metadata, because only they distinguish mobile numbers. Digits that begin with the calling code may be an
  * international number without its plus (Indonesia's 62 812…) or a national one (Italy's mobile numbers in 39…, written without a
  * leading zero). They are read as international, unless no valid number begins so and the national reading is a mobile number.
  */

@@ -1,7 +1,7 @@
 /**
- * What an account that callers give must look like at run time. The types in account-data.ts say the same for the compiler, and for people
- * to read: inferred from here, their declarations would be nested zod types without comments. The compiler compares the two: `FieldsOf`
- * the names, `parseAccountData` the values.
+ * The zod schema of what callers give. The types in account-data.ts describe the same for the compiler and for readers: inferred from
+ * this schema, their declarations would be nested zod types without comments. The compiler compares the two: `FieldsOf` the names,
+ * `parseAccountData` the values.
  */
 import { z } from "zod";
 import type {

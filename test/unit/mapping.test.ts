@@ -11,7 +11,7 @@ import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.
 
 const OPTIONS = { defaultCountry: "ID", referenceField: null };
 
-/** Removing a row takes all of its fields along, so these are told by a test of their own. */
+/** Removing a row removes all of its fields, so these columns have a test of their own. */
 const CHOOSES_ROWS: readonly Column[] = [
   "m_account_package_tier.is_active",
   "m_account_pic.is_active",
