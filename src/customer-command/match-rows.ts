@@ -65,8 +65,7 @@ interface Row {
   readonly content: string;
 }
 
-/** One item of the answer. */
-interface Candidate {
+interface AnsweredItem {
   readonly index: number;
   /** null when it must not be written to any row: missing, too long, or held by several items. */
   readonly id: string | null;
@@ -75,7 +74,7 @@ interface Candidate {
   readonly key: ComparableKey;
 }
 
-type Matches = Map<Row, Candidate>;
+type Matches = Map<Row, AnsweredItem>;
 
 function toRows({ sentRows, items, naturalKey, referenceField }: MatchInput): Row[] {
   return sentRows.map((row, index) => {
@@ -96,7 +95,7 @@ function toRows({ sentRows, items, naturalKey, referenceField }: MatchInput): Ro
 function toCandidates(
   { section, unsentIds, naturalKey, referenceField }: MatchInput,
   rows: readonly Row[],
-): Candidate[] {
+): AnsweredItem[] {
   const repeatedIds = repeated(section.items.map((item) => item.id));
   const sharedIds = repeated(rows.map((row) => row.externalId));
   const rowsByExternalId = new Map(rows.map((row) => [row.externalId, row]));
@@ -124,7 +123,7 @@ function toCandidates(
 /** The row's own id counts for more than an echoed reference; two references to one row prove nothing. */
 function matchByOwner(
   rows: readonly Row[],
-  candidates: readonly Candidate[],
+  candidates: readonly AnsweredItem[],
   matches: Matches,
 ): void {
   const owned = Map.groupBy(candidates, (candidate) => candidate.owner);
@@ -143,7 +142,7 @@ function matchByOwner(
 function matchByNaturalKey(
   { naturalKey }: MatchInput,
   rows: readonly Row[],
-  candidates: readonly Candidate[],
+  candidates: readonly AnsweredItem[],
   matches: Matches,
 ): void {
   const freeRows = rows.filter((row) => !matches.has(row));
@@ -154,7 +153,7 @@ function matchByNaturalKey(
       .filter((candidate) => compareKeys(row.key, candidate.key, naturalKey) === "same")
       .map((candidate) => ({ row, candidate })),
   );
-  const ambiguous = new Set<Row | Candidate>([
+  const ambiguous = new Set<Row | AnsweredItem>([
     ...repeated(fits.map((fit) => fit.row)),
     ...repeated(fits.map((fit) => fit.candidate)),
   ]);
@@ -176,7 +175,7 @@ function matchByNaturalKey(
 function matchByPosition(
   { section, naturalKey, answers }: MatchInput,
   rows: readonly Row[],
-  candidates: readonly Candidate[],
+  candidates: readonly AnsweredItem[],
   matches: Matches,
 ): void {
   if (answers === "a lookup") return;
