@@ -11,7 +11,9 @@ import { Doorbell } from "./capture/doorbell.ts";
 import { findDrift } from "./capture/drift.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
-import { findRefusal, Watch } from "./checks/watch.ts";
+import { checkContextOn, withCheckContext } from "./check-context.ts";
+import { Monitor } from "./checks/monitor.ts";
+import { findRefusal, mayFindRefusal } from "./checks/refusal.ts";
 import { type Config, directDatabase } from "./config.ts";
 import {
   type AccountStatus,
@@ -25,8 +27,7 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
-import { groundsOn, withGrounds } from "./grounds.ts";
-import { OperatorError } from "./operator-error.ts";
+import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
 import { createMetrics } from "./ops/metrics.ts";
@@ -69,7 +70,7 @@ export async function startDaemon(
   { checkEveryMs }: Timing = {},
 ): Promise<Daemon> {
   let parts: Parts | null = null;
-  let watch: Watch | null = null;
+  let watch: Monitor | null = null;
   let trouble: () => LoopTrouble | null = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
   let drainingSinceMs: number | null = null;
@@ -143,8 +144,8 @@ export async function startDaemon(
     parts = opened;
     started.defer(() => opened.close());
     await requireConnection(opened.connections);
-    const watching = new Watch({
-      grounds: groundsOn(config, databaseUrl, opened.db),
+    const watching = new Monitor({
+      context: checkContextOn(config, databaseUrl, opened.db),
       onChecked: (name, findings) => observe.checked(name, findings),
       onTrouble: (error) => observe.databaseTrouble({ doing: "checking the installation", error }),
       everyMs: checkEveryMs,
@@ -187,7 +188,7 @@ export async function startDaemon(
       connectionOptions({
         url: direct.url,
         applicationName: `account-sync ${version} ${role}`,
-        pooled: pooling !== "none",
+        settingsPerTransaction: pooling !== "none",
         synchronousCommit: "on",
       });
     const presence = new Presence({
@@ -325,10 +326,8 @@ async function findReasons(
   config: Config,
   databaseUrl: string,
 ): Promise<OperatorError | null> {
-  const code = errorCode(error instanceof OperatorError ? error.cause : error) ?? "";
-  // Class 42: rights, names, syntax that an old server does not know. 25006: read-only.
-  if (!/^(?:42...|25006)$/.test(code)) return null;
-  return await withGrounds(config, databaseUrl, findRefusal).catch(() => null);
+  if (!mayFindRefusal(error)) return null;
+  return await withCheckContext(config, databaseUrl, findRefusal).catch(() => null);
 }
 
 /**

@@ -5,7 +5,6 @@
  */
 
 import { apiConfigReader, describeSource, type Source } from "./account/source.ts";
-import { readSchemaVersion } from "./checks/server.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { withAsciiWords } from "./customer-api/ascii-words.ts";
@@ -17,8 +16,8 @@ import {
 import { type Connections, createConnections } from "./customer-api/connections.ts";
 import type { TransformOptions } from "./customer-command/transform.ts";
 import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
-import { latestMigration } from "./db/migrate.ts";
 import { isPooled } from "./db/pooling.ts";
+import { diagnoseSchemaVersion, readSchemaVersion } from "./db/schema-version.ts";
 import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
@@ -151,7 +150,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
   const options = {
     url,
     applicationName: `account-sync ${version}`,
-    pooled: await isPooled(url),
+    settingsPerTransaction: await isPooled(url),
     onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
   };
   return {
@@ -170,7 +169,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
 
 /** Its sessions are not set up as ours are, so every transaction is told what they would know. */
 function databasesOn(pool: ConnectionPool): Databases {
-  const db = { ...databaseOver(pool, { pooled: true }), close: async () => {} };
+  const db = { ...databaseOver(pool, { settingsPerTransaction: true }), close: async () => {} };
   return { db, relaxedDb: db };
 }
 
@@ -198,21 +197,6 @@ export async function requireConnection(connections: Connections): Promise<void>
 
 /** @throws OperatorError with what to do */
 export async function requireMigrated({ db }: Pick<Parts, "db">): Promise<void> {
-  const installed = await readSchemaVersion(db);
-  const known = latestMigration();
-  if (installed === known) return;
-  if (installed === null) {
-    throw new OperatorError("The database has no schema account_sync yet.", {
-      hint: "Run `account-sync migrate` first; `account-sync start` does it, too.",
-    });
-  }
-  throw installed > known
-    ? new OperatorError(
-        `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
-        { hint: "Use the newer account-sync that upgraded it." },
-      )
-    : new OperatorError(
-        `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
-        { hint: "Run `account-sync migrate` to upgrade it; starting the daemon does it, too." },
-      );
+  const diagnosis = diagnoseSchemaVersion(await readSchemaVersion(db));
+  if (diagnosis !== null) throw OperatorError.of(diagnosis);
 }

@@ -78,7 +78,7 @@ const HOMES: Readonly<Record<string, string>> = {
   pino: "ops/log.ts",
   fastify: "local/sandbox.ts ops/http.ts",
   "pg-listen": "capture/listener.ts",
-  "postgres-migrations": "db/migrate.ts",
+  "postgres-migrations": "db/missing-migrations.ts",
   oauth4webapi: "customer-api/token.ts",
   cockatiel: "customer-api/limits.ts",
   dataloader: "db/batched.ts",

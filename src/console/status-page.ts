@@ -1,8 +1,8 @@
 /** `GET /`: the state of things on one page, made on the server, without a script and without anything from elsewhere. */
 import { createHash } from "node:crypto";
 import type { Route } from "../ops/http.ts";
-import type { QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
+import type { QueueStatus } from "../ops/queue-gauges.ts";
 import type { Obstacle } from "../queue/obstacle.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, WAITS_FOR } from "../queue/sending-words.ts";

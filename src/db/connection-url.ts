@@ -9,8 +9,8 @@ import { isIP } from "node:net";
 import type { ClientConfig } from "pg";
 import type { Environment } from "../environment.ts";
 import { OperatorError } from "../operator-error.ts";
-import { readEncryption, type SslMode } from "./encryption.ts";
 import { readSessionOptions } from "./session-options.ts";
+import { readTlsOptions, type SslMode } from "./tls-options.ts";
 import { decode, refusalOf, toParameters, whyIgnored } from "./url-parameters.ts";
 
 /** The settings that hold a connection URL. */
@@ -71,7 +71,7 @@ export function readConnectionUrl(text: string): ReadUrl {
   problems.push(...problemsOfPlace(host, port));
   for (const [name, value] of parameters) problems.push(...refusalOf(name, value));
 
-  const encryption = readEncryption(get);
+  const encryption = readTlsOptions(get);
   const options = readSessionOptions(get("options") ?? "");
   problems.push(...encryption.problems, ...options.problems);
   const sslnegotiation = get("sslnegotiation");

@@ -111,7 +111,7 @@ async function openContext(
       writeWithinMs: WRITE_WITHIN_MS,
     }),
     language: config.language,
-    userOf: (userId) => (userId ?? config.sync.userId).slice(0, USER_CHARACTERS_MAX),
+    userOf: (userId) => (userId ?? config.sync.userId).slice(0, USER_CHARACTERS_MAX).toWellFormed(),
   };
 }
 

@@ -4,6 +4,7 @@ import type { CustomerCommand, SentRows } from "../customer-command/command.ts";
 import { toCommand } from "../customer-command/transform.ts";
 import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
 import { recordUnsent } from "../sync/journal.ts";
+import { boundedText } from "../sync/outcome.ts";
 import type { AccountData } from "./account-data.ts";
 import type { CallResult } from "./call-sync.ts";
 import type { LibraryContext } from "./context.ts";
@@ -101,7 +102,7 @@ async function noteInHistory(
       trigger: "manual",
       outcome: outcome?.name ?? "retry",
       errorClass: outcome?.errorClass ?? null,
-      error: result.success ? null : result.error,
+      error: result.success ? null : boundedText(result.error),
       updated: outcome?.updated ?? { account: 0, tier: 0, pic: 0 },
       failed: { account: result.success ? 0 : 1, tier: 0, pic: 0 },
       durationMs: 0,

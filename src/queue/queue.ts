@@ -203,18 +203,15 @@ export function createQueue({
     /** Applies outcomes to rows that `hold` has locked. */
     async settle(tx: Queryable, settlements: readonly Settlement[]): Promise<void> {
       await tx.run("settle_accounts", [
-        settlements.map((s) => s.claim.accountId),
-        settlements.map((s) => s.generation),
-        settlements.map((s) => s.disposition),
-        settlements.map((s) => Math.round(s.delayMs)),
-        settlements.map((s) => s.countsAsAttempt),
-        settlements.map((s) => s.errorClass),
-        settlements.map((s) => s.error),
-        settlements.map((s) => s.fingerprint),
-        settlements.map((s) => s.blockedBy),
+        JSON.stringify(
+          settlements.map(({ claim, delayMs, ...settlement }) => ({
+            ...settlement,
+            accountId: claim.accountId,
+            delayMs: Math.round(delayMs),
+          })),
+        ),
         quietPeriodMs,
         maxWaitMs,
-        settlements.map((s) => s.keepsRetry),
       ]);
     },
 

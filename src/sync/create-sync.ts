@@ -7,7 +7,7 @@ import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";
 import { batched } from "../db/batched.ts";
 import { type Database, isClosed, isContention, isOutage } from "../db/database.ts";
-import { type Patience, patiently } from "../db/patience.ts";
+import { type AwayRetry, retryWhileAway } from "../db/retry-while-away.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
@@ -44,7 +44,7 @@ export type Sync = (claim: Claim, lease: Lease, caller?: SyncCaller) => Promise<
 export function createSync(options: SyncOptions): Sync {
   const { clock, db, queue, observe, policy } = options;
   /** What an attempt came to is worth writing down even after its lease, until the process leaves; whether it may be is asked then. */
-  const patience = (doing: string, signal: AbortSignal): Patience => ({
+  const retrying = (doing: string, signal: AbortSignal): AwayRetry => ({
     clock,
     signal,
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
@@ -89,7 +89,7 @@ export function createSync(options: SyncOptions): Sync {
   const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
     for (;;) {
       const begunAt = clock.now();
-      const ours = await patiently(patience("renewing a lease", signal), () =>
+      const ours = await retryWhileAway(retrying("renewing a lease", signal), () =>
         queue.renew([claim]),
       );
       if (!ours.has(claim.accountId)) return false;
@@ -112,33 +112,37 @@ export function createSync(options: SyncOptions): Sync {
     connection: (configId) => options.connections.of(configId),
     api: options.api,
     waitForTurn: (baseUrl, signal) =>
-      patiently(patience("waiting for a turn to send", signal), () =>
+      retryWhileAway(retrying("waiting for a turn to send", signal), () =>
         options.rateLimit.waitForTurn(baseUrl, signal),
       ),
     async journalSend(send, signal) {
       const begunAt = clock.now();
-      const attempt = await patiently(patience("journaling a send", signal), () => sendBatch(send));
+      const attempt = await retryWhileAway(retrying("journaling a send", signal), () =>
+        sendBatch(send),
+      );
       if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
       // Stopped for too long (SIGSTOP, a suspended machine): somebody else may have the account by now, however long the lease.
       return (await isStillOurs(send.claim, signal)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
     async journalAnswer(answered, signal) {
-      await patiently(
+      await retryWhileAway(
         {
-          ...patience("journaling an answer", signal),
+          ...retrying("journaling an answer", signal),
           mayPass: (error) => !isClosed(error),
         },
         () => answerBatch(answered),
       );
     },
     adopt: (adoption, signal) =>
-      patiently(patience("journaling what a lookup found", signal), () =>
+      retryWhileAway(retrying("journaling what a lookup found", signal), () =>
         journalAdoption(db, adoption),
       ),
     isStillOurs,
     async settle(conclusion, signal) {
-      const outcome = await patiently(patience("settling", signal), () => settleBatch(conclusion));
+      const outcome = await retryWhileAway(retrying("settling", signal), () =>
+        settleBatch(conclusion),
+      );
       if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
       return outcome;
     },

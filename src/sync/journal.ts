@@ -111,20 +111,7 @@ export async function journalSends(
       ]);
 
     const rows = await tx.run<{ accountId: string; attemptId: string }>("journal_sends", [
-      allowed.map((send) => send.claim.accountId),
-      allowed.map((send) => send.generation),
-      allowed.map((send) => send.claim.trigger),
-      allowed.map((send) => send.operation),
-      allowed.map((send) => send.idempotencyKey),
-      allowed.map((send) => send.userId),
-      allowed.map((send) => send.body),
-      allowed.map((send) => JSON.stringify(send.sent)),
-      allowed.map((send) => send.fingerprint),
-      allowed.map((send) => send.configId),
-      allowed.map((send) => send.warnings),
-      allowed.map((send) =>
-        send.fieldFingerprints === null ? null : JSON.stringify(send.fieldFingerprints),
-      ),
+      JSON.stringify(allowed.map(toJournaled)),
     ]);
     const attemptIds = new Map(rows.map((row) => [row.accountId, row.attemptId]));
 
@@ -141,6 +128,25 @@ export async function journalSends(
       return attemptId === undefined ? null : { ...send, attemptId };
     });
   });
+}
+
+function toJournaled(send: Send) {
+  const { claim, generation, operation, idempotencyKey, userId, configId } = send;
+  const { body, sent, fingerprint, fieldFingerprints, warnings } = send;
+  return {
+    accountId: claim.accountId,
+    trigger: claim.trigger,
+    generation,
+    operation,
+    idempotencyKey,
+    userId,
+    configId,
+    body,
+    sent,
+    fingerprint,
+    fieldFingerprints,
+    warnings,
+  };
 }
 
 export interface Answered {
@@ -176,15 +182,19 @@ export async function finishAttempts(tx: Queryable, decisions: readonly Decision
   );
   if (journaled.length > 0) {
     await tx.run("finish_attempts", [
-      journaled.map(({ attempt }) => attempt.attemptId),
-      journaled.map(({ outcome }) => outcome.name),
-      journaled.map(({ conclusion }) => (conclusion.kind === "ended" ? conclusion.delivery : null)),
-      journaled.map(({ outcome }) => outcome.httpStatus),
-      journaled.map(({ outcome }) => outcome.errorClass),
-      journaled.map(({ outcome }) => outcome.error),
-      journaled.map(({ outcome }) => JSON.stringify(outcome.updated)),
-      journaled.map(({ outcome }) => JSON.stringify(sumOf(outcome.failed))),
-      journaled.map(({ settlesAttempt }) => settlesAttempt),
+      JSON.stringify(
+        journaled.map(({ attempt, conclusion, outcome, settlesAttempt }) => ({
+          attemptId: attempt.attemptId,
+          outcome: outcome.name,
+          delivery: conclusion.kind === "ended" ? conclusion.delivery : null,
+          httpStatus: outcome.httpStatus,
+          errorClass: outcome.errorClass,
+          error: outcome.error,
+          updated: outcome.updated,
+          failed: sumOf(outcome.failed),
+          isSettled: settlesAttempt,
+        })),
+      ),
     ]);
   }
 

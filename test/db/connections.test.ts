@@ -49,7 +49,7 @@ async function open(options: TestDatabaseOptions = {}) {
     applicationName: "account-sync test",
     max: 2,
     synchronousCommit: "off",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
   opened.push(connected);

@@ -35,7 +35,7 @@ beforeEach(async () => {
     applicationName: "obstacle notice test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
 });

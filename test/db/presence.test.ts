@@ -27,7 +27,7 @@ beforeEach(async () => {
     applicationName: "presence test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
 });

@@ -77,7 +77,8 @@ export const PROTECTIONS: readonly Protection[] = [
     name: "SKIP LOCKED: two claimers never take the same account",
     file: "sql/queries/queue/claim_accounts.sql",
     text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end\n  for update skip locked",
-    without: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end",
+    without:
+      "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end",
     foundBy: {
       file: "test/db/queue.test.ts",
       test: "never gives two claimers the same account",

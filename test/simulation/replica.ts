@@ -93,7 +93,7 @@ export class Replica implements Sender {
           stop: () => world.stop(this),
           atCommit: (statements) => world.atCommit(statements),
         }),
-        { pooled: false },
+        { settingsPerTransaction: false },
       ),
       close: async () => {},
     };

@@ -118,7 +118,7 @@ export async function createEngine(
       applicationName: "account-sync test",
       max,
       synchronousCommit: "off",
-      pooled: false,
+      settingsPerTransaction: false,
       onError: () => {},
     });
     cleanups.push(() => opened.close());

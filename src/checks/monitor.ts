@@ -5,15 +5,15 @@
  * A finding is said when it appears and when it is gone. Ready means: a start would succeed now.
  */
 import { isContention, isOutage } from "../db/database.ts";
-import { explained } from "../db/explained.ts";
-import { OperatorError } from "../operator-error.ts";
-import type { Check, Grounds } from "./check.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import { type CheckContext, lookAt, unchecked } from "./check.ts";
 import { CHECKS } from "./list.ts";
-import { CHECK_EFFECTS, type CheckName, type Finding } from "./names.ts";
+import { CHECK_EFFECTS, type CheckName } from "./names.ts";
+import { toRefusal } from "./refusal.ts";
 
-export interface WatchOptions {
-  readonly grounds: Grounds;
-  readonly onChecked: (name: CheckName, findings: readonly Finding[]) => void;
+export interface MonitorOptions {
+  readonly context: CheckContext;
+  readonly onChecked: (name: CheckName, findings: readonly Diagnosis[]) => void;
   /** The database did not answer: what is known stays as it is. */
   readonly onTrouble: (error: unknown) => void;
   /** Default an hour. */
@@ -23,14 +23,14 @@ export interface WatchOptions {
 const HOUR_MS = 3_600_000;
 const AGAIN_MS = 60_000;
 
-export class Watch {
-  readonly #options: WatchOptions;
+export class Monitor {
+  readonly #options: MonitorOptions;
   readonly #everyMs: number;
-  readonly #found = new Map<CheckName, readonly Finding[]>();
+  readonly #found = new Map<CheckName, readonly Diagnosis[]>();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(options: WatchOptions) {
+  constructor(options: MonitorOptions) {
     this.#options = options;
     this.#everyMs = options.everyMs ?? HOUR_MS;
   }
@@ -58,7 +58,7 @@ export class Watch {
   }
 
   /** What a check found when it was run last. */
-  findings(name: CheckName): readonly Finding[] {
+  findings(name: CheckName): readonly Diagnosis[] {
     return this.#found.get(name) ?? [];
   }
 
@@ -80,7 +80,7 @@ export class Watch {
     let isComplete = true;
     // One after the other: nobody waits for it, and the pool is for the syncs.
     for (const check of CHECKS) {
-      const result = await lookAt(check, this.#options.grounds);
+      const result = await lookAt(check, this.#options.context);
       if (this.#stopped) break;
       if ("findings" in result) {
         this.#found.set(check.name, result.findings);
@@ -103,56 +103,4 @@ interface Look {
   /** False: something could not be found out. */
   readonly isComplete: boolean;
   readonly outage: unknown;
-}
-
-export async function lookAt(
-  { look }: Pick<Check, "look">,
-  grounds: Grounds,
-): Promise<{ readonly findings: readonly Finding[] } | { readonly error: unknown }> {
-  try {
-    return { findings: await look(grounds) };
-  } catch (error) {
-    return { error };
-  }
-}
-
-/** A check that cannot be run counts as a finding of its own. */
-export function unchecked(error: unknown, url = ""): Finding {
-  const reason = explained(error, url);
-  if (reason instanceof OperatorError) {
-    return { problem: `It could not be checked. ${reason.message}`, remedy: reason.hint };
-  }
-  const { name, code } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: typeof error };
-  return {
-    problem: `It could not be checked (${code ?? name}).`,
-    remedy: "Look into the log of the database server for what it refused.",
-  };
-}
-
-/**
- * For a migrate that failed: everything that had to be as it is not, instead of the first thing it met. Null when the checks know no
- * better.
- */
-export async function findRefusal(grounds: Grounds): Promise<OperatorError | null> {
-  const found = new Map<CheckName, readonly Finding[]>();
-  for (const check of CHECKS) {
-    // What migrate itself would have brought.
-    if (check.name === "schema_version" || check.name === "triggers") continue;
-    const result = await lookAt(check, grounds);
-    if ("findings" in result) found.set(check.name, result.findings);
-  }
-  return toRefusal(found);
-}
-
-function toRefusal(found: ReadonlyMap<CheckName, readonly Finding[]>): OperatorError | null {
-  const stopping = [...found]
-    .filter(([name]) => CHECK_EFFECTS[name] === "stops")
-    .flatMap(([, findings]) => findings);
-  if (stopping.length === 0) return null;
-  const lines = stopping.flatMap(({ problem, remedy }) => [`  ${problem}`, `      ${remedy}`]);
-  return new OperatorError(
-    `Changes would be lost or harm done, so account-sync does not start:\n${lines.join("\n")}`,
-    { hint: "`account-sync doctor` checks all of it again without starting." },
-  );
 }

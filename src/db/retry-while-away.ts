@@ -2,7 +2,7 @@
 import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "./database.ts";
 
-export interface Patience {
+export interface AwayRetry {
   readonly clock: Clock;
   /** Ends the waiting: the outage's error is then thrown. */
   readonly signal: AbortSignal;
@@ -18,13 +18,13 @@ const LONGEST_WAIT_MS = 2_000;
  * Runs `work` until it succeeds, fails for a reason of its own, or `signal` is aborted. For what must not be forgotten because
  * the database is away: `work` has to be repeatable, since a commit whose answer was lost may have happened.
  */
-export async function patiently<T>(
+export async function retryWhileAway<T>(
   {
     clock,
     signal,
     onTrouble,
     mayPass = (error) => isOutage(error) || isContention(error),
-  }: Patience,
+  }: AwayRetry,
   work: () => Promise<T>,
 ): Promise<T> {
   for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {

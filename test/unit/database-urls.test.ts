@@ -1,6 +1,6 @@
 /** Which connection URLs are warned of, and in which words. */
 import { expect, test } from "vitest";
-import { lookAtEncryption, lookAtUrlParameters } from "../../src/checks/encryption.ts";
+import { lookAtEncryption, lookAtUrlParameters } from "../../src/checks/database-urls.ts";
 import { parseConnectionUrl } from "../../src/db/connection-url.ts";
 
 test.each([

@@ -7,25 +7,25 @@ import pg from "pg";
 import { connectionOptions, errorCode } from "../db/database.ts";
 import { findPooling } from "../db/pooling.ts";
 import { findOtherDatabase } from "../db/same-database.ts";
+import type { Diagnosis } from "../operator-error.ts";
 import { version } from "../version.ts";
-import type { Grounds } from "./check.ts";
-import type { Finding } from "./names.ts";
+import type { CheckContext } from "./check.ts";
 
 const WAIT_MS = 5_000;
 
-export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
+export async function lookAtListen(context: CheckContext): Promise<Diagnosis[]> {
   const other = await findOtherDatabase({
-    databaseUrl: grounds.databaseUrl,
-    directUrl: grounds.listenUrl,
+    databaseUrl: context.databaseUrl,
+    directUrl: context.listenUrl,
   });
   if (other !== null) return [other];
-  const pooling = await findPooling(grounds.listenUrl);
-  if (pooling === "transaction") return [shared(grounds)];
+  const pooling = await findPooling(context.listenUrl);
+  if (pooling === "transaction") return [shared(context)];
   const client = new pg.Client({
     ...connectionOptions({
-      url: grounds.listenUrl,
+      url: context.listenUrl,
       applicationName: `account-sync ${version} check`,
-      pooled: pooling !== "none",
+      settingsPerTransaction: pooling !== "none",
       synchronousCommit: "on",
     }),
     connectionTimeoutMillis: WAIT_MS,
@@ -35,10 +35,10 @@ export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
   try {
     await client.connect();
     await client.query("listen account_sync_check");
-    return (await hearsItself(client, grounds)) ? [] : [deaf(grounds)];
+    return (await hearsItself(client, context)) ? [] : [deaf(context)];
   } catch (error) {
     // The errors of a pooler or proxy for settings that it does not pass on, and for LISTEN.
-    if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [deaf(grounds)];
+    if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [deaf(context)];
     throw error;
   } finally {
     // A pooler may keep the session. Nothing waits for a server that does not say goodbye.
@@ -50,7 +50,7 @@ export async function lookAtListen(grounds: Grounds): Promise<Finding[]> {
   }
 }
 
-async function hearsItself(client: pg.Client, { db }: Grounds): Promise<boolean> {
+async function hearsItself(client: pg.Client, { db }: CheckContext): Promise<boolean> {
   const nonce = crypto.randomUUID();
   const heard = Promise.withResolvers<boolean>();
   const giveUp = setTimeout(() => heard.resolve(false), WAIT_MS);
@@ -67,7 +67,7 @@ async function hearsItself(client: pg.Client, { db }: Grounds): Promise<boolean>
   }
 }
 
-function shared({ hasListenUrl }: Grounds): Finding {
+function shared({ hasListenUrl }: CheckContext): Diagnosis {
   return hasListenUrl
     ? {
         problem:
@@ -82,7 +82,7 @@ function shared({ hasListenUrl }: Grounds): Finding {
       };
 }
 
-function deaf({ hasListenUrl }: Grounds): Finding {
+function deaf({ hasListenUrl }: CheckContext): Diagnosis {
   const name = hasListenUrl ? "LISTEN_DATABASE_URL" : "DATABASE_URL";
   return {
     problem: `A notification did not reach a session on ${name} that listens for it: changes wait for the sweep, and NOTIFY asks for nothing.`,

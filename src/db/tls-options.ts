@@ -8,7 +8,7 @@ import { type ConnectionOptions, createSecureContext, type SecureVersion } from 
 
 export type SslMode = "disable" | "require" | "verify-ca" | "verify-full";
 
-export interface Encryption {
+export interface TlsOptions {
   /** null: the URL has no mode, and nothing is encrypted. */
   readonly mode: SslMode | null;
   readonly ssl: ConnectionOptions | false;
@@ -23,7 +23,7 @@ const VERSIONS: readonly string[] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 const SYSTEM = "system";
 
 /** @param get a parameter of the URL, undefined when it is not there */
-export function readEncryption(get: (name: string) => string | undefined): Encryption {
+export function readTlsOptions(get: (name: string) => string | undefined): TlsOptions {
   const problems: string[] = [];
   const rootCert = get("sslrootcert");
   const mode = readMode(get, problems);
@@ -67,7 +67,7 @@ export function readEncryption(get: (name: string) => string | undefined): Encry
 function readMode(
   get: (name: string) => string | undefined,
   problems: string[],
-): Encryption["mode"] {
+): TlsOptions["mode"] {
   const said = get("sslmode") ?? modeOfSsl(get("ssl"), problems);
   if (said === undefined) return get("sslrootcert") === SYSTEM ? "verify-full" : null;
   if (MODES.includes(said)) return said as SslMode;

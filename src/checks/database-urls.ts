@@ -4,13 +4,14 @@
  * The URLs alone are read. No mode falls back to another one, so a session is encrypted as its URL says. pg_stat_ssl would describe the
  * connection from a pooler or proxy to the server, which our settings do not change.
  */
-import type { Grounds } from "./check.ts";
-import type { Finding } from "./names.ts";
+
+import type { Diagnosis } from "../operator-error.ts";
+import type { CheckContext } from "./check.ts";
 
 const VERIFY =
   "sslmode=verify-full, with sslrootcert=<file> where the server's certificate is issued by a provider or a private authority (docs/database-connection.md)";
 
-export function lookAtEncryption({ urls }: Pick<Grounds, "urls">): Finding[] {
+export function lookAtEncryption({ urls }: Pick<CheckContext, "urls">): Diagnosis[] {
   return urls.flatMap(({ name, connection: { place, isLocal, sslmode, isVerified } }) => {
     // With `disable` the clear text is intended.
     if (isLocal || isVerified || sslmode === "disable") return [];
@@ -28,7 +29,7 @@ export function lookAtEncryption({ urls }: Pick<Grounds, "urls">): Finding[] {
   });
 }
 
-export function lookAtUrlParameters({ urls }: Pick<Grounds, "urls">): Finding[] {
+export function lookAtUrlParameters({ urls }: Pick<CheckContext, "urls">): Diagnosis[] {
   return urls.flatMap(({ name, connection }) =>
     connection.ignored.map((predicate) => ({
       problem: `${name} ${predicate}.`,

@@ -1,7 +1,7 @@
 /** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
 
 import { apiConfigReader, describeSource } from "./account/source.ts";
-import type { Grounds } from "./checks/check.ts";
+import type { CheckContext } from "./checks/check.ts";
 import { type Config, directDatabase } from "./config.ts";
 import { createConnections } from "./customer-api/connections.ts";
 import { parseConnectionUrl } from "./db/connection-url.ts";
@@ -9,7 +9,7 @@ import { createDatabase, type Queryable } from "./db/database.ts";
 import { isPooled } from "./db/pooling.ts";
 import { version } from "./version.ts";
 
-export function groundsOn(config: Config, databaseUrl: string, db: Queryable): Grounds {
+export function checkContextOn(config: Config, databaseUrl: string, db: Queryable): CheckContext {
   return {
     db,
     databaseUrl,
@@ -44,22 +44,22 @@ export async function defaultConnection(config: Config, db: Queryable) {
   );
 }
 
-export async function withGrounds<T>(
+export async function withCheckContext<T>(
   config: Config,
   databaseUrl: string,
-  use: (grounds: Grounds) => Promise<T>,
+  use: (context: CheckContext) => Promise<T>,
 ): Promise<T> {
   const db = createDatabase({
     url: databaseUrl,
     applicationName: `account-sync ${version} check`,
     // Where there is no connection, the first query says so; where a full pooler kept the answer back, nothing is set on its session.
-    pooled: await isPooled(databaseUrl).catch(() => true),
+    settingsPerTransaction: await isPooled(databaseUrl).catch(() => true),
     max: 1,
     synchronousCommit: "on",
     onError: () => {},
   });
   try {
-    return await use(groundsOn(config, databaseUrl, db));
+    return await use(checkContextOn(config, databaseUrl, db));
   } finally {
     await db.close();
   }
