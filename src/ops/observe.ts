@@ -7,7 +7,7 @@
 import type { Drift } from "../capture/drift.ts";
 import type { Walk } from "../capture/reconcile.ts";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
-import type { WarningRule } from "../customer-command/validate.ts";
+import type { WarningRule } from "../customer-command/validation-rules.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type {
   CountByEntity,

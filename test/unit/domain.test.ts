@@ -37,38 +37,42 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   // The command.
   [
     "create and update, whole",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "becomes a create without any id of its own",
   ],
   [
     "an update carries ids and tier-assignment",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "becomes an update with every id that is known",
   ],
   [
     "tiers by min_value, crew by age, active ones only",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "tiers go by their lowest amount",
   ],
   [
     "auto deduct decides deduction_active_type",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "[string, Partial<Tier>[], string | undefined]",
   ],
   [
     "missing text is empty",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "nothing but a name is sent with empty text",
   ],
-  ["no invented amount or date", "test/unit/command.test.ts", "is absent, not invented"],
-  ["the oldest active bank account", "test/unit/command.test.ts", "the oldest active one counts"],
+  ["no invented amount or date", "test/unit/transform.test.ts", "is absent, not invented"],
+  ["the oldest active bank account", "test/unit/transform.test.ts", "the oldest active one counts"],
   [
     "customer_status is the account's",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "customer's status is the account's",
   ],
-  ["phone numbers", "test/unit/command.test.ts", 'describe("phone numbers"'],
-  ["the reference field", "test/unit/command.test.ts", "under the reference field, and only there"],
+  ["phone numbers", "test/unit/phone.test.ts", 'describe("phone numbers"'],
+  [
+    "the reference field",
+    "test/unit/transform.test.ts",
+    "under the reference field, and only there",
+  ],
   [
     "each field comes from its columns",
     "test/unit/mapping.test.ts",
