@@ -3,8 +3,8 @@
  *
  *     starting ──migrated, connected, listening──▶ ready ──SIGTERM──▶ draining ──in flight is done──▶ stopped
  *
- * Health and metrics answer from the first moment; /readyz says what is missing. A start that fails fails at once; once it has
- * been up, the daemon is patient for ever.
+ * Health and metrics answer from the first moment; /readyz says what is missing. A start that fails ends at once; after a successful
+ * start the daemon retries without end.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,8 +36,8 @@ import { createObserve, type Observe } from "./ops/observe.ts";
 import { openParts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { FoldLoop } from "./queue/fold-loop.ts";
+import { Liveness, newReplicaId } from "./queue/liveness.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
-import { newReplicaId, Presence } from "./queue/presence.ts";
 import { version } from "./version.ts";
 
 export interface Daemon {
@@ -137,9 +137,9 @@ export async function startDaemon(
         settingsPerTransaction: pooling !== "none",
         synchronousCommit: "on",
       });
-    const presence = new Presence({
+    const liveness = new Liveness({
       db,
-      connection: directConnection("presence"),
+      connection: directConnection("liveness"),
       replicaId,
       leaseMs: queue.leaseMs,
       onTakeOver: (accounts) => {
@@ -159,9 +159,9 @@ export async function startDaemon(
       onRequests: (notifications) => queue.hear(notifications, replicaId),
     });
 
-    // Connect, listen, and only then look: what changed before was rung for nobody.
-    started.defer(() => presence.close());
-    await presence.start();
+    // Connect, listen, and only then look: no notification came for what changed before.
+    started.defer(() => liveness.close());
+    await liveness.start();
     const notice = new ObstacleNotice({
       db,
       replicaId,

@@ -9,7 +9,7 @@ import type { Observe } from "../../src/ops/observe.ts";
 import { backoffMs } from "../../src/queue/backoff.ts";
 import { Dispatcher } from "../../src/queue/dispatcher.ts";
 import { FoldLoop } from "../../src/queue/fold-loop.ts";
-import { SILENCE_MAX_MS } from "../../src/queue/presence.ts";
+import { SILENCE_MAX_MS } from "../../src/queue/liveness.ts";
 import { createQueue, type Queue } from "../../src/queue/queue.ts";
 import { createSync } from "../../src/sync/create-sync.ts";
 import { createRateLimit } from "../../src/sync/rate-limit.ts";
@@ -29,7 +29,7 @@ export interface Settings {
   readonly apiTimeoutMs: number;
 }
 
-/** As in src/queue/presence.ts, but for the class of the locks: whoever holds one is alive. */
+/** As in src/queue/liveness.ts, but for the class of the locks: whoever holds one is alive. */
 const LOCK_CLASS = 7;
 const GRACE_MS = 1_500;
 const TAKE_OVER_AFTER_MS = SILENCE_MAX_MS + 500;

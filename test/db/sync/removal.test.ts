@@ -153,7 +153,7 @@ describe("an account that was removed", () => {
     expect(second).toMatchObject({
       name: "gone",
       operation: null,
-      error: expect.stringContaining("a customer that nobody here knows"),
+      error: expect.stringContaining("a customer that is not known here"),
     });
     expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "create", "delete"]);
     expect(api.requests[2]?.externalId).toBe("ext-there");
