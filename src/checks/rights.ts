@@ -88,7 +88,7 @@ function columnsUnlessAll(
   return isAll ? "" : ` (${missing.map(quoted).join(", ")})`;
 }
 
-/** As with row_security=off, which all of our sessions have: a policy that would apply is an error, whatever rows it lets through. */
+/** All of our sessions have row_security=off: a policy that would apply is an error, even where it hides no row. */
 export async function lookAtRowSecurity(context: CheckContext): Promise<Diagnosis[]> {
   const [tables, role] = await Promise.all([readTables(context), readRole(context)]);
   return tables
