@@ -27,6 +27,7 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
+import { type Obstacle, toKnownObstacle } from "./obstacle.ts";
 import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
@@ -34,11 +35,12 @@ import { createMetrics } from "./ops/metrics.ts";
 import { createObserve, type Observe } from "./ops/observe.ts";
 import { findSending, openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
-import { type Obstacle, toKnownObstacle } from "./queue/obstacle.ts";
+import { FoldLoop } from "./queue/fold-loop.ts";
+import type { LoopTrouble } from "./queue/loop.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
 import type { Asker } from "./queue/sending.ts";
-import { wakeForgottenChildren } from "./sync/settle.ts";
+import { wakeForgottenChildren } from "./sync/wake-children.ts";
 import { version } from "./version.ts";
 
 export interface Daemon {
@@ -69,7 +71,7 @@ export async function startDaemon(
 ): Promise<Daemon> {
   let parts: Parts | null = null;
   let watch: Monitor | null = null;
-  let trouble: () => Dispatcher["trouble"] = () => null;
+  let trouble: () => LoopTrouble | null = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
   let drainingSinceMs: number | null = null;
   const replicaId = newReplicaId();
@@ -163,14 +165,23 @@ export async function startDaemon(
     });
     const dispatcher = new Dispatcher({
       clock: opened.clock,
-      queue: opened.queue,
+      due: opened.queue,
       run: opened.sync,
-      doorbell,
-      ring: () => opened.queue.ring(),
-      availableInMs: () => Math.max(opened.api.available(), opened.connections.available()),
-      slots: () => Math.min(opened.api.slots(), opened.connections.slots()),
+      capacity: {
+        availableInMs: () => Math.max(opened.api.available(), opened.connections.available()),
+        slots: () => Math.min(opened.api.slots(), opened.connections.slots()),
+      },
+      onMoreDue: () => opened.queue.ring(),
       observe,
       concurrency: config.sync.concurrency,
+      sweepIntervalMs: config.sync.sweepIntervalMs,
+    });
+    const foldLoop = new FoldLoop({
+      clock: opened.clock,
+      queue: opened.queue,
+      doorbell,
+      onDue: () => dispatcher.wake(),
+      observe,
       sweepIntervalMs: config.sync.sweepIntervalMs,
     });
     const directConnection = (role: string) =>
@@ -197,7 +208,7 @@ export async function startDaemon(
       isPossibleId: opened.source.isPossibleId,
       onWake: () => {
         doorbell.heard();
-        dispatcher.wake();
+        foldLoop.wake();
       },
       onRequests: (notifications) => opened.queue.hear(notifications, replicaId),
     });
@@ -216,15 +227,20 @@ export async function startDaemon(
     notice.start();
     started.defer(() => listener.close());
     await listener.start();
-    started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
+    started.defer(async () => {
+      // Not waited for: a fold that a silent database does not answer must not hold up the drain.
+      void foldLoop.stop();
+      await dispatcher.stop(config.sync.shutdownTimeoutMs);
+    });
     dispatcher.start();
-    trouble = () => dispatcher.trouble;
+    foldLoop.start();
+    trouble = () => foldLoop.trouble ?? dispatcher.trouble;
     const reconcile = new Reconcile({
       clock: opened.clock,
       db: opened.db,
       findDrift: (known) => findDrift(opened.db, known, opened.mapping),
       intervalMs: config.sync.reconcileIntervalMs,
-      ring: () => opened.queue.ring(),
+      mark: (accountIds) => opened.queue.markAccounts(accountIds),
       onStep: (results) => observe.reconciled(results),
       onWalked: (walk) => observe.walked(walk),
       onTrouble: (error) => observe.databaseTrouble({ doing: "looking for drift", error }),
@@ -284,7 +300,7 @@ const REFUSED =
 const DRAINING = "it was told to leave";
 
 /** What stops this daemon's sends; null for nothing. */
-function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | null {
+function findObstacle(parts: Parts, trouble: LoopTrouble | null): Obstacle | null {
   return findDefaultObstacle(parts, trouble) ?? parts.api.findCommonObstacle();
 }
 
@@ -294,7 +310,7 @@ function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | 
  */
 function findDefaultObstacle(
   { connections, api }: Pick<Parts, "connections" | "api">,
-  trouble: Dispatcher["trouble"],
+  trouble: LoopTrouble | null,
 ): Obstacle | null {
   if (trouble !== null) {
     const { error, sinceMs } = trouble;

@@ -24,8 +24,8 @@ import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
 import { type Asker, readSending, type Sending } from "./queue/sending.ts";
-import { createPace } from "./sync/pace.ts";
-import { createSync, type Sync } from "./sync/sync.ts";
+import { createSync, type Sync } from "./sync/create-sync.ts";
+import { createRateLimit } from "./sync/rate-limit.ts";
 import { version } from "./version.ts";
 
 export interface Parts {
@@ -41,8 +41,8 @@ export interface Parts {
   close(): Promise<void>;
 }
 
-/** Connections for folds, claims and renewals, beside those that write ids. */
-const RELAXED_CONNECTIONS = 2;
+/** One for the fold loop, one for claims, one for renewals, which must not wait for either. */
+const RELAXED_CONNECTIONS = 3;
 
 /**
  * @param database where it is; or somebody's pool, which stays his
@@ -79,7 +79,7 @@ export async function openParts(
           reason: error,
         }),
   );
-  const pace = createPace(db, config.api.maxRps);
+  const rateLimit = createRateLimit(db, config.api.maxRps);
   const client = createCustomerApi({
     timeoutMs: config.api.timeoutMs,
     userAgent: `account-sync/${version}`,
@@ -87,7 +87,7 @@ export async function openParts(
     limits: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },
     // We wait in any case; that the others do not know yet costs the API a few requests too many.
     onHold: (baseUrl, forMs) =>
-      void pace
+      void rateLimit
         .hold(baseUrl, forMs)
         .catch((error: unknown) =>
           observe.databaseTrouble({ doing: "telling the other daemons to wait", error }),
@@ -107,7 +107,7 @@ export async function openParts(
     connections,
     mapping,
     observe,
-    pace,
+    rateLimit,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
       beginWithinMs: tokenTimeoutMs,
@@ -146,6 +146,7 @@ interface Databases {
 }
 
 async function openDatabases(config: Config, url: string, observe: Observe): Promise<Databases> {
+  const relaxedMax = Math.min(RELAXED_CONNECTIONS, config.database.poolMax - 1);
   const options = {
     url,
     applicationName: `account-sync ${version}`,
@@ -155,12 +156,12 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
   return {
     db: createDatabase({
       ...options,
-      max: config.database.poolMax - RELAXED_CONNECTIONS,
+      max: config.database.poolMax - relaxedMax,
       synchronousCommit: "on",
     }),
     relaxedDb: createDatabase({
       ...options,
-      max: RELAXED_CONNECTIONS,
+      max: relaxedMax,
       synchronousCommit: "off",
     }),
   };

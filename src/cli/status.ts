@@ -13,7 +13,7 @@ import type { ErrorClass } from "../sync/outcome.ts";
 import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration, toShortened, toTable } from "./output.ts";
-import type { FollowedAccount } from "./sync-result.ts";
+import type { FollowedAccount } from "./sync-report.ts";
 
 export async function status(
   config: Config,

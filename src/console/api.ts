@@ -1,11 +1,11 @@
 /** The console's JSON API: the queue as the SQL views show it, the request of a sync, and the retry of parked accounts. */
 import { z } from "zod";
+import type { Obstacle } from "../obstacle.ts";
 import type { Route, RouteAnswer } from "../ops/http.ts";
 import type { HttpProblem } from "../ops/http-problem.ts";
 import type { PendingState } from "../ops/labels.ts";
 import type { Health } from "../ops/observe.ts";
 import type { QueueStatus } from "../ops/queue-gauges.ts";
-import type { Obstacle } from "../queue/obstacle.ts";
 import type { Sending } from "../queue/sending.ts";
 import { toSendingJson } from "../queue/sending-words.ts";
 import { ERROR_CLASSES, type ErrorClass, type OutcomeName, type Trigger } from "../sync/outcome.ts";

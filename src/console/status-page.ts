@@ -1,9 +1,9 @@
 /** `GET /`: the state of process and queue on one page, rendered on the server, without scripts and without other files. */
 import { createHash } from "node:crypto";
+import type { Obstacle } from "../obstacle.ts";
 import type { Route } from "../ops/http.ts";
 import type { Health } from "../ops/observe.ts";
 import type { QueueStatus } from "../ops/queue-gauges.ts";
-import type { Obstacle } from "../queue/obstacle.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, WAITS_FOR } from "../queue/sending-words.ts";
 import type { AccountStatus, ConsoleProcess, ConsoleQueue } from "./api.ts";

@@ -2,9 +2,10 @@
  * Who may use the console. A caller needs the token; where there is none, the server has to be one that only this machine can reach, and the
  * request one that no foreign web page can have made.
  */
+
 import { createHash, timingSafeEqual } from "node:crypto";
-import { isIPv4 } from "node:net";
 import type { FastifyRequest } from "fastify";
+import { isLoopback } from "../loopback.ts";
 import { forbidden, type HttpProblem, notJson } from "./http-problem.ts";
 
 /** Who may use the console: callers with the token, callers on this machine, or no caller. */
@@ -108,9 +109,4 @@ function toHostname(host: string | undefined): string {
 
 function toOriginHost(origin: string): string | null {
   return URL.canParse(origin) ? new URL(origin).host : null;
-}
-
-function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[(.*)\]$/, "$1").toLowerCase();
-  return name === "localhost" || name === "::1" || (isIPv4(name) && name.startsWith("127."));
 }

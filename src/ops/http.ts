@@ -11,8 +11,8 @@ import {
   fastify,
   type HTTPMethods,
 } from "fastify";
+import type { KnownObstacle } from "../obstacle.ts";
 import { OperatorError } from "../operator-error.ts";
-import type { KnownObstacle } from "../queue/obstacle.ts";
 import { limitConnections } from "./connection-limit.ts";
 import { type Access, type AccessRefusal, findAccessRefusal, toAccess } from "./http-access.ts";
 import { type HttpProblem, notJson, unreadable } from "./http-problem.ts";

@@ -1,20 +1,20 @@
 /**
- * What all replicas together keep to, before each send: the waits that an API asked for (Retry-After is said to one of us and meant for
- * all), and `CUSTOMER_API_MAX_RPS`, for which the places lie evenly apart.
+ * What all replicas together keep to, before each send: the waits that an API asked for (it says Retry-After to one replica and means all
+ * of them), and `CUSTOMER_API_MAX_RPS`, whose turns lie evenly apart.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { batched } from "../db/batched.ts";
 import type { Queryable } from "../db/database.ts";
 
-export interface Pace {
-  /** Waits for the place of one send to this API. */
-  place(baseUrl: string, signal: AbortSignal): Promise<Place>;
-  /** This API asked to be left alone: tells the other replicas. */
+export interface RateLimit {
+  /** Waits until one send to this API may go. */
+  waitForTurn(baseUrl: string, signal: AbortSignal): Promise<Turn>;
+  /** This API asked for a pause: tells the other replicas. */
   hold(baseUrl: string, forMs: number): Promise<void>;
 }
 
 /** `now`: send. `held`: the API asked not to be sent to for so long. `stopped`: the signal was aborted before the turn came. */
-export type Place =
+export type Turn =
   | { readonly kind: "now" }
   | { readonly kind: "held"; readonly forMs: number }
   | { readonly kind: "stopped" };
@@ -23,7 +23,7 @@ export type Place =
 const BATCH_MAX = 64;
 
 /** @param maxRps requests per second over all APIs and replicas; 0 for no limit */
-export function createPace(db: Queryable, maxRps: number): Pace {
+export function createRateLimit(db: Queryable, maxRps: number): RateLimit {
   const heldForMs = batched<string, number>(BATCH_MAX, async (baseUrls) => {
     const rows = await db.run<{ baseUrl: string; heldForMs: number }>("held_apis", [
       [...new Set(baseUrls)],
@@ -38,12 +38,12 @@ export function createPace(db: Queryable, maxRps: number): Pace {
   });
 
   return {
-    async place(baseUrl, signal) {
+    async waitForTurn(baseUrl, signal) {
       if (maxRps > 0) {
         const mineInMs = await waitMs("send");
         if (mineInMs > 0) await sleep(mineInMs, undefined, { signal }).catch(() => {});
       }
-      // After the waiting: somebody may have been asked to stop meanwhile.
+      // After the waiting: an API may have asked for a pause meanwhile.
       const forMs = await heldForMs(baseUrl);
       if (forMs > 0) return { kind: "held", forMs };
       return signal.aborted ? { kind: "stopped" } : { kind: "now" };

@@ -1,4 +1,4 @@
-/** Puts the story together with its parts: batches against the database, retries while it is away, and a net under it all. */
+/** Wires the sync of one account: batched statements, repetition while the database is away, and what is done about unforeseen errors. */
 
 import type { Clock } from "../clock.ts";
 import type { Connections } from "../customer-api/connections.ts";
@@ -6,33 +6,22 @@ import type { CustomerApi } from "../customer-api/customer-api.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";
 import { batched } from "../db/batched.ts";
-import {
-  type Database,
-  errorCode,
-  isClosed,
-  isContention,
-  isNoRowsFault,
-  isOutage,
-} from "../db/database.ts";
+import { type Database, isClosed, isContention, isOutage } from "../db/database.ts";
 import { type AwayRetry, retryWhileAway } from "../db/retry-while-away.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
-import {
-  type Answered,
-  type Attempt,
-  findIdOwners,
-  journalAdoption,
-  journalAnswers,
-  journalSends,
-  type Send,
-} from "./attempt.ts";
+import { findIdOwners, journalAdoption } from "./adopt.ts";
+import type { Conclusion } from "./conclusion.ts";
+import { failedUnforeseen } from "./endings.ts";
+import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
 import { loadForSync } from "./load-for-sync.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
-import type { Pace } from "./pace.ts";
-import { type Conclusion, INCOMPLETE_TRIES, LATER, settleAll } from "./settle.ts";
+import type { RateLimit } from "./rate-limit.ts";
+import { settleAll } from "./settle.ts";
+import { beginSync, end, settleEnded } from "./step.ts";
 import { syncAccount } from "./sync-account.ts";
-import type { ParentState, SyncParts, SyncPolicy } from "./sync-parts.ts";
+import type { ParentState, SyncCaller, SyncPolicy, SyncWiring } from "./wiring.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -42,23 +31,15 @@ export interface SyncOptions {
   readonly connections: Pick<Connections, "of">;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
-  readonly pace: Pace;
+  readonly rateLimit: RateLimit;
   readonly observe: Observe;
 }
 
 /** One transaction settles at most so many accounts: about what a slot count ever finishes together. */
 const BATCH_MAX = 64;
 
-/**
- * Brings one claimed account to its outcome.
- *
- * @param adapt for somebody who brings the data to send, or wants to know what was sent and answered: the parts of this one sync
- */
-export type Sync = (
-  claim: Claim,
-  lease: Lease,
-  adapt?: (parts: SyncParts) => SyncParts,
-) => Promise<Outcome | null>;
+/** Brings one claimed account to its outcome. Resolves null when the lease was lost. */
+export type Sync = (claim: Claim, lease: Lease, caller?: SyncCaller) => Promise<Outcome | null>;
 
 export function createSync(options: SyncOptions): Sync {
   const { clock, db, queue, observe, policy } = options;
@@ -69,7 +50,7 @@ export function createSync(options: SyncOptions): Sync {
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
   });
 
-  const settleParts = {
+  const settler = {
     clock,
     db,
     queue,
@@ -79,7 +60,7 @@ export function createSync(options: SyncOptions): Sync {
   };
   const settleBatch = batched<Conclusion, Outcome | null>(
     BATCH_MAX,
-    (conclusions) => settleAll(settleParts, conclusions),
+    (conclusions) => settleAll(settler, conclusions),
     (conclusion) => (conclusion.kind === "accepted" ? bytesOfIds(conclusion.received) : 0),
   );
   const sendBatch = batched<Send, Attempt | null>(
@@ -105,10 +86,10 @@ export function createSync(options: SyncOptions): Sync {
   );
 
   /** True only when the answer came before somebody else could have taken over again. */
-  const isStillOurs = async (claim: Claim, leaving: AbortSignal): Promise<boolean> => {
+  const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
     for (;;) {
       const begunAt = clock.now();
-      const ours = await retryWhileAway(retrying("renewing a lease", leaving), () =>
+      const ours = await retryWhileAway(retrying("renewing a lease", signal), () =>
         queue.renew([claim]),
       );
       if (!ours.has(claim.accountId)) return false;
@@ -116,7 +97,7 @@ export function createSync(options: SyncOptions): Sync {
     }
   };
 
-  const parts: SyncParts = {
+  const wiring: SyncWiring = {
     clock,
     load: batched(BATCH_MAX, (ids) => loadForSync(db, ids)),
     findParentCycle: async (accountId) => {
@@ -130,36 +111,36 @@ export function createSync(options: SyncOptions): Sync {
     ownerOf: (externalId, accountId) => ownerBatch({ externalId, accountId }),
     connection: (configId) => options.connections.of(configId),
     api: options.api,
-    place: (baseUrl, signal) =>
-      retryWhileAway(retrying("waiting for a place to send", signal), () =>
-        options.pace.place(baseUrl, signal),
+    waitForTurn: (baseUrl, signal) =>
+      retryWhileAway(retrying("waiting for a turn to send", signal), () =>
+        options.rateLimit.waitForTurn(baseUrl, signal),
       ),
-    async journalSend(send, leaving) {
+    async journalSend(send, signal) {
       const begunAt = clock.now();
-      const attempt = await retryWhileAway(retrying("journaling a send", leaving), () =>
+      const attempt = await retryWhileAway(retrying("journaling a send", signal), () =>
         sendBatch(send),
       );
       if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
       // Stopped for too long (SIGSTOP, a suspended machine): somebody else may have the account by now, however long the lease.
-      return (await isStillOurs(send.claim, leaving)) ? attempt : null;
+      return (await isStillOurs(send.claim, signal)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
-    async journalAnswer(answered, leaving) {
+    async journalAnswer(answered, signal) {
       await retryWhileAway(
         {
-          ...retrying("journaling an answer", leaving),
+          ...retrying("journaling an answer", signal),
           mayPass: (error) => !isClosed(error),
         },
         () => answerBatch(answered),
       );
     },
-    adopt: (adoption, leaving) =>
-      retryWhileAway(retrying("journaling what a lookup found", leaving), () =>
+    adopt: (adoption, signal) =>
+      retryWhileAway(retrying("journaling what a lookup found", signal), () =>
         journalAdoption(db, adoption),
       ),
     isStillOurs,
-    async settle(conclusion, leaving) {
-      const outcome = await retryWhileAway(retrying("settling", leaving), () =>
+    async settle(conclusion, signal) {
+      const outcome = await retryWhileAway(retrying("settling", signal), () =>
         settleBatch(conclusion),
       );
       if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
@@ -170,17 +151,17 @@ export function createSync(options: SyncOptions): Sync {
     policy,
   };
 
-  return async (claim, lease, adapt = (unchanged) => unchanged) => {
-    const adapted = adapt(parts);
+  return async (claim, lease, caller = {}) => {
+    const sync = beginSync(wiring, claim, lease, caller);
     try {
-      return await syncAccount(adapted, claim, lease);
+      return await syncAccount(sync);
     } catch (error) {
       if (isOutage(error) || isContention(error) || isClosed(error)) throw error;
       observe.warning("A sync failed in a way that was not foreseen", {
         account_id: claim.accountId,
         error,
       });
-      return await adapted.settle(afterSurprise(claim, policy, error), lease.leaving);
+      return await settleEnded(sync, end(failedUnforeseen(policy, claim, error)));
     }
   };
 }
@@ -205,32 +186,4 @@ function reportConflicts(
   const isConflict = ({ reason }: FailedRows) => reason === "id_conflict";
   for (const { entity, count } of failed.filter(isConflict))
     for (let told = 0; told < count; told += 1) observe.idConflict({ accountId, entity });
-}
-
-/** A poison account: tried again ever more slowly, then parked, so that it costs nobody else anything. */
-function afterSurprise(claim: Claim, policy: SyncPolicy, error: unknown): Conclusion {
-  const code = errorCode(error);
-  const isEverybodys = isNoRowsFault(error);
-  const isLastTry = !isEverybodys && claim.attempts + 1 >= INCOMPLETE_TRIES;
-  return {
-    kind: "ended",
-    claim,
-    generation: claim.generation,
-    attempt: null,
-    supersedes: null,
-    name: isLastTry ? "parked" : "retry",
-    errorClass: "database",
-    // The message of an unforeseen error may carry a value of the row.
-    error: `Failed in a way that was not foreseen (${code ?? (error instanceof Error ? error.name : typeof error)}); the log has the rest`,
-    httpStatus: null,
-    failed: [{ entity: "account", reason: "database", count: 1 }],
-    warnings: 0,
-    delivery: null,
-    settlesAttempt: false,
-    delayMs: policy.delayAfter(isEverybodys ? LATER : claim.attempts),
-    countsAsAttempt: !isEverybodys,
-    blockedBy: null,
-    keepsRetry: false,
-    durationMs: 0,
-  };
 }

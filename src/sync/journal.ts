@@ -8,7 +8,15 @@ import type { FieldFingerprints } from "../customer-command/fingerprint.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { Database, Queryable } from "../db/database.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
-import type { Operation } from "./outcome.ts";
+import type {
+  CountByEntity,
+  ErrorClass,
+  FailedRows,
+  Operation,
+  OutcomeName,
+  Trigger,
+} from "./outcome.ts";
+import type { Decision } from "./settlement.ts";
 
 /** A send that began and is not settled. Key and body stay the same over every repeat. */
 export interface UnsettledAttempt {
@@ -103,20 +111,7 @@ export async function journalSends(
       ]);
 
     const rows = await tx.run<{ accountId: string; attemptId: string }>("journal_sends", [
-      allowed.map((send) => send.claim.accountId),
-      allowed.map((send) => send.generation),
-      allowed.map((send) => send.claim.trigger),
-      allowed.map((send) => send.operation),
-      allowed.map((send) => send.idempotencyKey),
-      allowed.map((send) => send.userId),
-      allowed.map((send) => send.body),
-      allowed.map((send) => JSON.stringify(send.sent)),
-      allowed.map((send) => send.fingerprint),
-      allowed.map((send) => send.configId),
-      allowed.map((send) => send.warnings),
-      allowed.map((send) =>
-        send.fieldFingerprints === null ? null : JSON.stringify(send.fieldFingerprints),
-      ),
+      JSON.stringify(allowed.map(toJournaled)),
     ]);
     const attemptIds = new Map(rows.map((row) => [row.accountId, row.attemptId]));
 
@@ -133,6 +128,25 @@ export async function journalSends(
       return attemptId === undefined ? null : { ...send, attemptId };
     });
   });
+}
+
+function toJournaled(send: Send) {
+  const { claim, generation, operation, idempotencyKey, userId, configId } = send;
+  const { body, sent, fingerprint, fieldFingerprints, warnings } = send;
+  return {
+    accountId: claim.accountId,
+    trigger: claim.trigger,
+    generation,
+    operation,
+    idempotencyKey,
+    userId,
+    configId,
+    body,
+    sent,
+    fingerprint,
+    fieldFingerprints,
+    warnings,
+  };
 }
 
 export interface Answered {
@@ -159,41 +173,83 @@ export async function journalAnswers(
   return rows.filter((row) => row.stray !== null);
 }
 
-/** The other account that has each external id; null where there is none. */
-export async function findIdOwners(
-  db: Queryable,
-  owned: readonly { readonly externalId: string; readonly accountId: string }[],
-): Promise<(string | null)[]> {
-  const found = await db.run<{ of: string; accountId: string }>("find_id_owners", [
-    owned.map(({ externalId }) => externalId),
-    owned.map(({ accountId }) => accountId),
-  ]);
-  const ownerOf = new Map(found.map((row) => [row.of, row.accountId]));
-  return owned.map(({ accountId }) => ownerOf.get(accountId) ?? null);
-}
-
-/** What a lookup found, as the answer to a create. */
-export interface Adoption extends Answered {
-  readonly accountId: string;
-}
-
-/**
- * Writes down what was found, unless another account of ours has that customer's id or is about to get it. The lock makes those take
- * turns that found the same customer at the same time.
- */
-export async function journalAdoption(
-  db: Database,
-  adoption: Adoption,
-): Promise<{ takenBy: string | null }> {
-  const { customer } = adoption.received;
-  return await db.transaction(async (tx) => {
-    await tx.run("lock_external_id", [customer]);
-    const [takenBy = null] = await findIdOwners(tx, [
-      { externalId: customer ?? "", accountId: adoption.accountId },
+/** Ends the attempts of these decisions, and records those that sent nothing. */
+export async function finishAttempts(tx: Queryable, decisions: readonly Decision[]): Promise<void> {
+  const journaled = decisions.flatMap((decision) =>
+    decision.conclusion.attempt === null
+      ? []
+      : [{ ...decision, attempt: decision.conclusion.attempt }],
+  );
+  if (journaled.length > 0) {
+    await tx.run("finish_attempts", [
+      JSON.stringify(
+        journaled.map(({ attempt, conclusion, outcome, settlesAttempt }) => ({
+          attemptId: attempt.attemptId,
+          outcome: outcome.name,
+          delivery: conclusion.kind === "ended" ? conclusion.delivery : null,
+          httpStatus: outcome.httpStatus,
+          errorClass: outcome.errorClass,
+          error: outcome.error,
+          updated: outcome.updated,
+          failed: sumOf(outcome.failed),
+          isSettled: settlesAttempt,
+        })),
+      ),
     ]);
-    if (takenBy !== null) return { takenBy };
+  }
 
-    await journalAnswers(tx, [adoption]);
-    return { takenBy: null };
-  });
+  const superseded = decisions.flatMap(({ conclusion }) =>
+    conclusion.kind === "ended" && conclusion.supersedes !== null ? [conclusion.supersedes] : [],
+  );
+  if (superseded.length > 0)
+    await tx.run("supersede_attempts", [superseded, superseded.map(() => false)]);
+
+  await recordUnsent(
+    tx,
+    decisions.flatMap(({ conclusion, outcome }) =>
+      conclusion.kind === "ended" && conclusion.attempt === null
+        ? [
+            {
+              accountId: conclusion.claim.accountId,
+              generation: conclusion.claim.generation,
+              trigger: conclusion.claim.trigger,
+              outcome: outcome.name,
+              errorClass: outcome.errorClass,
+              error: outcome.error,
+              updated: outcome.updated,
+              failed: sumOf(outcome.failed),
+              durationMs: conclusion.durationMs,
+              warnings: conclusion.warnings,
+            },
+          ]
+        : [],
+    ),
+  );
+}
+
+/** An attempt that sent nothing, for the history. */
+export interface UnsentAttempt {
+  readonly accountId: string;
+  readonly generation: string;
+  readonly trigger: Trigger;
+  readonly outcome: OutcomeName;
+  readonly errorClass: ErrorClass | null;
+  readonly error: string | null;
+  readonly updated: CountByEntity;
+  readonly failed: CountByEntity;
+  readonly durationMs: number;
+  readonly warnings: number;
+}
+
+export async function recordUnsent(
+  db: Queryable,
+  attempts: readonly UnsentAttempt[],
+): Promise<void> {
+  if (attempts.length > 0) await db.run("record_attempts", [JSON.stringify(attempts)]);
+}
+
+function sumOf(failed: readonly FailedRows[]): CountByEntity {
+  const count = (entity: FailedRows["entity"]) =>
+    failed.filter((row) => row.entity === entity).reduce((sum, row) => sum + row.count, 0);
+  return { account: count("account"), tier: count("tier"), pic: count("pic") };
 }

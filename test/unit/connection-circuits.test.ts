@@ -1,8 +1,7 @@
-/** When nothing may be sent: circuit, refused token and Retry-After, on a clock of the test's own. */
+/** When nothing may be sent: outages, refused tokens and Retry-After, on a clock that the test sets. */
 import { describe, expect, test } from "vitest";
-
+import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
 import type { ApiConnection, ApiFailure, ApiResult } from "../../src/customer-api/customer-api.ts";
-import { createLimits } from "../../src/customer-api/limits.ts";
 
 const connection: ApiConnection = {
   configId: null,
@@ -34,7 +33,7 @@ describe("an outage", () => {
       },
     });
     expect(api.states).toEqual(["open"]);
-    expect(api.limits.available()).toBe(1_000);
+    expect(api.circuits.available()).toBe(1_000);
   });
 
   test("a success in between starts the count again", async () => {
@@ -83,7 +82,7 @@ describe("an outage", () => {
     expect(api.states).toEqual(["open"]);
   });
 
-  test("after the backoff one probe goes out, and its success lets everybody through", async () => {
+  test("after the backoff one probe goes out, and its success lets all sends through", async () => {
     const api = setUp();
     await api.open();
     api.advance(1_000);
@@ -98,7 +97,7 @@ describe("an outage", () => {
     expect(beside).toMatchObject({ kind: "failed", failure: { delivery: "not_sent" } });
     expect(after.kind).toBe("accepted");
     expect(api.states).toEqual(["open", "half_open", "closed"]);
-    expect(api.limits.available()).toBe(0);
+    expect(api.circuits.available()).toBe(0);
   });
 
   test("failed probes double the wait up to the longest backoff", async () => {
@@ -107,8 +106,8 @@ describe("an outage", () => {
 
     const waits: number[] = [];
     for (let i = 0; i < 6; i++) {
-      waits.push(api.limits.available());
-      api.advance(api.limits.available());
+      waits.push(api.circuits.available());
+      api.advance(api.circuits.available());
       await api.send(serverError());
     }
 
@@ -124,10 +123,10 @@ describe("an outage", () => {
     await api.send(failure({ errorClass: "network", isGivenUp: true }));
 
     expect(api.states.at(-1)).toBe("open");
-    expect(api.limits.available()).toBe(2_000);
+    expect(api.circuits.available()).toBe(2_000);
   });
 
-  test("sends that were given up are nobody's outage", async () => {
+  test("sends that were given up are no outage", async () => {
     const api = setUp();
 
     for (let i = 1; i <= 20; i++) {
@@ -188,7 +187,7 @@ describe("throttling", () => {
       retryAfterMs,
     });
 
-  test("Retry-After holds everybody, without opening the circuit", async () => {
+  test("Retry-After stops all sends, without opening the circuit", async () => {
     const api = setUp();
 
     await api.send(throttled(3_000));
@@ -222,23 +221,23 @@ describe("throttling", () => {
     const api = setUp();
 
     await api.send(throttled(retryAfterMs));
-    const first = api.limits.available();
+    const first = api.circuits.available();
     api.advance(first);
     await api.send(throttled(retryAfterMs));
 
-    expect([first, api.limits.available()]).toEqual([1_000, 2_000]);
+    expect([first, api.circuits.available()]).toEqual([1_000, 2_000]);
   });
 
-  test("a 503 with Retry-After holds everybody too, one without does not", async () => {
+  test("a 503 with Retry-After stops all sends too, one without does not", async () => {
     const api = setUp();
     const unavailable = { errorClass: "server", delivery: "not_applied", httpStatus: 503 } as const;
 
     await api.send(failure(unavailable));
-    const without = api.limits.available();
+    const without = api.circuits.available();
     await api.send(failure({ ...unavailable, retryAfterMs: 2_000 }));
 
     expect(without).toBe(0);
-    expect(api.limits.available()).toBe(2_000);
+    expect(api.circuits.available()).toBe(2_000);
   });
 });
 
@@ -253,7 +252,7 @@ describe("several connections", () => {
     const result = await api.send(ok(), { connection: other });
 
     expect(result.kind).toBe("accepted");
-    expect(api.limits.available()).toBe(0);
+    expect(api.circuits.available()).toBe(0);
     expect(api.states).toEqual(["open"]);
   });
 
@@ -278,7 +277,7 @@ describe("several connections", () => {
 
     expect(result.kind).toBe("accepted");
     expect(api.states).toEqual(["open", "closed"]);
-    expect(api.limits.available()).toBe(0);
+    expect(api.circuits.available()).toBe(0);
   });
 });
 
@@ -289,31 +288,31 @@ describe("how many sends make sense", () => {
     const api = setUp();
     const probe = Promise.withResolvers<ApiResult>();
 
-    const before = api.limits.slots();
+    const before = api.circuits.slots();
     await api.open();
-    const whileOpen = api.limits.slots();
+    const whileOpen = api.circuits.slots();
     api.advance(1_000);
-    const probeDue = api.limits.slots();
+    const probeDue = api.circuits.slots();
     const probing = api.send(probe.promise);
-    const probeOut = api.limits.slots();
+    const probeOut = api.circuits.slots();
     probe.resolve(ok());
     await probing;
 
     expect([before, whileOpen, probeDue, probeOut]).toEqual([Infinity, 0, 1, 0]);
-    expect(api.limits.slots()).toBe(Infinity);
+    expect(api.circuits.slots()).toBe(Infinity);
   });
 
-  test("a configuration nobody used for minutes promises nothing during another's outage", async () => {
+  test("a configuration not used for minutes is not open to sends during another's outage", async () => {
     const api = setUp();
     await api.send(ok(), { connection: other });
     api.advance(5 * 60_000 - 1);
     await api.open();
-    const remembered = [api.limits.available(), api.limits.slots()];
+    const remembered = [api.circuits.available(), api.circuits.slots()];
 
     api.advance(1);
 
     expect(remembered).toEqual([0, Infinity]);
-    expect([api.limits.available(), api.limits.slots()]).toEqual([999, 0]);
+    expect([api.circuits.available(), api.circuits.slots()]).toEqual([999, 0]);
   });
 
   test("one that is used again counts again", async () => {
@@ -324,15 +323,15 @@ describe("how many sends make sense", () => {
 
     await api.send(ok(), { connection: other });
 
-    expect([api.limits.available(), api.limits.slots()]).toEqual([0, Infinity]);
+    expect([api.circuits.available(), api.circuits.slots()]).toEqual([0, Infinity]);
   });
 
-  test("an open circuit and a throttled one are not forgotten, however long nobody sends", async () => {
+  test("an open circuit and a throttled one are not forgotten, however long they are not used", async () => {
     const api = setUp();
     const wait = 15 * 60_000;
     await api.open();
     api.advance(10 * 60_000);
-    const open = api.limits.slots();
+    const open = api.circuits.slots();
     const throttled = failure({ errorClass: "throttled", httpStatus: 429, retryAfterMs: wait });
 
     await api.send(ok());
@@ -340,50 +339,50 @@ describe("how many sends make sense", () => {
     api.advance(10 * 60_000);
 
     expect(open).toBe(1);
-    expect([api.limits.available(), api.limits.slots()]).toEqual([5 * 60_000, 0]);
+    expect([api.circuits.available(), api.circuits.slots()]).toEqual([5 * 60_000, 0]);
   });
 });
 
 describe("a wait that concerns all replicas", () => {
-  test("is told when the API asks for it, and for nothing else", async () => {
+  test("is announced when the API asks for it, and for nothing else", async () => {
     const api = setUp();
 
     await api.send(failure({ errorClass: "throttled", httpStatus: 429, retryAfterMs: 7_000 }));
     api.advance(7_000);
     await api.send(serverError());
 
-    expect(api.told).toEqual([[connection.baseUrl, 7_000]]);
+    expect(api.announced).toEqual([[connection.baseUrl, 7_000]]);
   });
 
-  test("holds our sends when another one was asked", async () => {
+  test("stops our sends when another one was asked", async () => {
     const api = setUp();
 
-    api.limits.hold(connection, 7_000);
+    api.circuits.startWait(connection, 7_000);
     const refused = await api.send(ok());
 
     expect(refused).toMatchObject({
       kind: "failed",
       failure: { errorClass: "throttled", delivery: "not_sent", countsAsAttempt: false },
     });
-    expect([api.limits.available(), api.limits.slots()]).toEqual([7_000, 0]);
-    expect(api.told).toEqual([]);
+    expect([api.circuits.available(), api.circuits.slots()]).toEqual([7_000, 0]);
+    expect(api.announced).toEqual([]);
   });
 });
 
 describe("what stops the sending", () => {
   test("nothing, an open circuit, the probe on its way, nothing again", async () => {
     const api = setUp();
-    const seen: unknown[] = [api.limits.findObstacle(null)];
+    const seen: unknown[] = [api.circuits.findObstacle(null)];
 
     await api.open();
-    seen.push(api.limits.findObstacle(null));
+    seen.push(api.circuits.findObstacle(null));
     api.advance(1_000);
     const probe = Promise.withResolvers<ApiResult>();
     const probing = api.send(probe.promise);
-    seen.push(api.limits.findObstacle(null));
+    seen.push(api.circuits.findObstacle(null));
     probe.resolve(ok());
     await probing;
-    seen.push(api.limits.findObstacle(null));
+    seen.push(api.circuits.findObstacle(null));
 
     expect(seen).toEqual([
       null,
@@ -393,12 +392,12 @@ describe("what stops the sending", () => {
     ]);
   });
 
-  test("told in our own words: the API spoke of one account, and may have quoted its name", async () => {
+  test("is said in our own words: the API's answer was about one account, and may have quoted its name", async () => {
     const api = setUp();
     const message = "create answered 401: no token for Toko Mawar";
 
     await api.send(failure({ errorClass: "unauthorized", httpStatus: 401, message }));
-    const unmarked = api.limits.findObstacle(null)?.reason;
+    const unmarked = api.circuits.findObstacle(null)?.reason;
     const ofOthers = await api.send(ok());
     api.advance(1_000);
     const ownWords = "create answered 401; check the token";
@@ -406,19 +405,19 @@ describe("what stops the sending", () => {
 
     expect(unmarked).toBe("the API answered 401");
     expect(JSON.stringify(ofOthers)).not.toContain("Mawar");
-    expect(api.limits.findObstacle(null)?.reason).toBe(ownWords);
+    expect(api.circuits.findObstacle(null)?.reason).toBe(ownWords);
   });
 
-  test("a refused token, until it is taken", async () => {
+  test("a refused token, until one is accepted", async () => {
     const api = setUp();
 
     await api.send(failure({ errorClass: "unauthorized", message: "401" }));
-    const refused = api.limits.findObstacle(null);
+    const refused = api.circuits.findObstacle(null);
     api.advance(1_000);
     await api.send(ok());
 
     expect(refused).toEqual({ by: "unauthorized", reason: "401", sinceMs: 5_000, untilMs: 6_000 });
-    expect(api.limits.findObstacle(null)).toBeNull();
+    expect(api.circuits.findObstacle(null)).toBeNull();
   });
 
   test("since it began, through probes that fail; anew when it becomes another", async () => {
@@ -427,14 +426,14 @@ describe("what stops the sending", () => {
     await api.open();
     api.advance(1_000);
     await api.send(serverError());
-    const same = api.limits.findObstacle(null);
+    const same = api.circuits.findObstacle(null);
     api.advance(2_000);
     await api.send(failure({ errorClass: "unauthorized" }));
-    const other = api.limits.findObstacle(null);
+    const other = api.circuits.findObstacle(null);
     api.advance(4_000);
     await api.send(ok());
     await api.open();
-    const again = api.limits.findObstacle(null);
+    const again = api.circuits.findObstacle(null);
 
     expect([same, other, again]).toMatchObject([
       { by: "circuit_open", sinceMs: 5_000, untilMs: 8_000 },
@@ -443,15 +442,15 @@ describe("what stops the sending", () => {
     ]);
   });
 
-  test("a wait that the API asked for, or another replica was told", async () => {
+  test("a wait that the API asked us or another replica for", async () => {
     const api = setUp();
 
-    api.limits.hold(connection, 3_000);
-    const held = api.limits.findObstacle(null);
+    api.circuits.startWait(connection, 3_000);
+    const held = api.circuits.findObstacle(null);
     api.advance(3_000);
 
     expect(held).toMatchObject({ by: "retry_after", sinceMs: 5_000, untilMs: 8_000 });
-    expect(api.limits.findObstacle(null)).toBeNull();
+    expect(api.circuits.findObstacle(null)).toBeNull();
   });
 
   test("an open circuit that is not probed is no stop any more a minute after its time", async () => {
@@ -459,13 +458,13 @@ describe("what stops the sending", () => {
 
     await api.open();
     api.advance(61_000);
-    const before = api.limits.findObstacle(null);
+    const before = api.circuits.findObstacle(null);
     api.advance(1);
 
     expect(before).toMatchObject({ by: "circuit_open" });
-    expect(api.limits.findObstacle(null)).toBeNull();
+    expect(api.circuits.findObstacle(null)).toBeNull();
     // The next send is a probe all the same.
-    expect(api.limits.slots()).toBe(1);
+    expect(api.circuits.slots()).toBe(1);
   });
 
   test("the default connection, whatever others do; another one only where nothing else is open to sends", async () => {
@@ -473,16 +472,16 @@ describe("what stops the sending", () => {
     const other = { ...connection, configId: "other" };
 
     await api.send(failure({ errorClass: "unauthorized" }), { connection: other });
-    const otherAlone = [api.limits.findObstacle(null), api.limits.findCommonObstacle()];
+    const otherAlone = [api.circuits.findObstacle(null), api.circuits.findCommonObstacle()];
     await api.send(ok());
-    const defaultSends = [api.limits.findObstacle(null), api.limits.findCommonObstacle()];
+    const defaultSends = [api.circuits.findObstacle(null), api.circuits.findCommonObstacle()];
     await api.open();
     api.advance(1_000);
     await api.send(ok(), { connection: other });
     const otherSends = [
-      api.limits.findObstacle(null),
-      api.limits.findObstacle("other"),
-      api.limits.findCommonObstacle(),
+      api.circuits.findObstacle(null),
+      api.circuits.findObstacle("other"),
+      api.circuits.findCommonObstacle(),
     ];
 
     expect(otherAlone).toMatchObject([null, { by: "unauthorized" }]);
@@ -495,9 +494,9 @@ function setUp() {
   let now = 5_000;
   const states: string[] = [];
   const reasons: string[] = [];
-  const told: [baseUrl: string, forMs: number][] = [];
-  const limits = createLimits({
-    onHold: (baseUrl, forMs) => told.push([baseUrl, forMs]),
+  const announced: [baseUrl: string, forMs: number][] = [];
+  const circuits = createConnectionCircuits({
+    onWaitAsked: (baseUrl, forMs) => announced.push([baseUrl, forMs]),
     backoffMinMs: 1_000,
     backoffMaxMs: 10_000,
     now: () => now,
@@ -512,10 +511,10 @@ function setUp() {
   });
 
   const api = {
-    limits,
+    circuits,
     states,
     reasons,
-    told,
+    announced,
     sent: 0,
     advance(ms: number) {
       now += ms;
@@ -524,7 +523,7 @@ function setUp() {
       result: ApiResult | Promise<ApiResult>,
       options: { key?: string; connection?: ApiConnection } = {},
     ) {
-      return limits.guard(options.connection ?? connection, {
+      return circuits.guard(options.connection ?? connection, {
         idempotencyKey: options.key ?? "key",
         run: async () => {
           api.sent += 1;

@@ -1,9 +1,10 @@
-/** What `sync` tells about an account, in the shape of the library's results, from the journal and the account's row. Pure. */
+/** What `sync` reports of an account, in the shape of the library's results, from the journal and the account's row. Pure. */
 import type { AccountState } from "../console/api.ts";
 import type { SentRow, SentRows } from "../customer-command/command.ts";
 import type { ReceivedId, ReceivedIds } from "../customer-command/match-ids.ts";
-import type { PicDetail, ProcessingResult, TierDetail, UpdatedRecord } from "../library/results.ts";
-import type { CountByEntity, Entity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";
+import { type IdReport, toProcessingResult, toRowsRecord } from "../library/processing-result.ts";
+import type { CustomerRecord, ProcessingResult } from "../library/results.ts";
+import type { CountByEntity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";
 
 /** An attempt that came to an outcome. */
 export interface FinishedAttempt {
@@ -36,7 +37,7 @@ export interface FollowedAccount {
 }
 
 /** As `sync` prints it; where this process did the send, with `customerData` and `response` beside it. */
-export interface SyncResult {
+export interface SyncReport {
   /** The API has what was sent; `processingResult` tells whether all ids stand, too. */
   readonly success: boolean;
   readonly accountId: string;
@@ -52,10 +53,10 @@ export interface SyncResult {
 }
 
 /** What became of an account, by its attempt; without one it rests as its row says. */
-export function resultOf(
+export function reportOf(
   account: FollowedAccount,
   attempt: FinishedAttempt | undefined,
-): SyncResult {
+): SyncReport {
   const outcome = attempt?.outcome ?? (account.state === "parked" ? "parked" : "retry");
   const isAccepted = outcome === "synced" || outcome === "partial" || outcome === "unchanged";
   const error = attempt?.error ?? account.error ?? FALLBACK_ERRORS[outcome];
@@ -71,12 +72,12 @@ export function resultOf(
     ...(error === null ? {} : { error }),
     ...(outcome === "retry" && account.dueAt !== null ? { nextAttemptAt: account.dueAt } : {}),
     warnings: attempt?.warnings ?? 0,
-    processingResult: toProcessingResult(attempt, error),
+    processingResult: toProcessingResult(toIdReport(attempt, error)),
   };
 }
 
-/** Somebody waited, and it did not come to its end. The request stands, and a daemon goes on with it. */
-export function unfinishedResult(account: FollowedAccount): SyncResult {
+/** It did not come to its end while the command waited. The request stands, and a daemon goes on with it. */
+export function unfinishedReport(account: FollowedAccount): SyncReport {
   const state = account.hasChanges || account.state === null ? "not folded yet" : account.state;
   const why = account.error === null ? "" : ` (${account.error})`;
   const error = `Not finished in time; it is ${state}${why}. The request stays: a running daemon goes on with it.`;
@@ -88,7 +89,7 @@ export function unfinishedResult(account: FollowedAccount): SyncResult {
     httpStatus: null,
     error,
     warnings: 0,
-    processingResult: toProcessingResult(undefined, error),
+    processingResult: toProcessingResult(toIdReport(undefined, error)),
   };
 }
 
@@ -102,61 +103,43 @@ const FALLBACK_ERRORS: Readonly<Record<OutcomeName, string | null>> = {
   parked: "Set aside.",
 };
 
-function toProcessingResult(
-  attempt: FinishedAttempt | undefined,
-  error: string | null,
-): ProcessingResult {
-  const updatedRecords = attempt === undefined ? [] : toUpdatedRecords(attempt);
-  const errors = error === null ? [] : [error];
-  return {
-    success: errors.length === 0,
-    updatedRecords,
-    errors,
-    summary: {
-      totalUpdated: updatedRecords.filter((record) => record.success).length,
-      totalErrors: errors.length,
-    },
-  };
-}
-
 /** The journal knows which ids came and how many rows failed, not which of them: details name the ids. */
-function toUpdatedRecords(attempt: FinishedAttempt): UpdatedRecord[] {
-  const { sent, received, updated } = attempt;
-  if (sent === null || received === null || updated === null) return [];
+function toIdReport(attempt: FinishedAttempt | undefined, error: string | null): IdReport {
+  const errors = error === null ? [] : [error];
+  if (attempt === undefined) return { errors, records: [], failedUpdates: [] };
+  const { sent, received, updated, failed } = attempt;
+  if (sent === null || received === null || updated === null)
+    return { errors, records: [], failedUpdates: [] };
 
   const section = (
-    type: "tier" | "crew",
-    entity: Entity,
+    entity: "tier" | "pic",
     rows: readonly SentRow[],
     ids: readonly ReceivedId[],
-    toRow: (id: string) => Pick<TierDetail, "tierId"> | Pick<PicDetail, "picId">,
-  ): UpdatedRecord[] => {
-    if (rows.length === 0) return [];
-    const failedCount = attempt.failed?.[entity] ?? 0;
+  ) => {
     const idOf = new Map(ids.map((row) => [row.id, row.externalId]));
-    return [
-      {
-        success: failedCount === 0,
-        type,
-        updatedCount: updated[entity],
-        failedCount,
-        details: rows.map((row) => {
-          const uuidBe = idOf.get(row.id) ?? row.externalId;
-          return { success: uuidBe !== null, ...toRow(row.id), uuidBe };
-        }),
-      },
-    ];
+    return toRowsRecord(
+      entity,
+      rows.map((row) => {
+        const uuidBe = idOf.get(row.id) ?? row.externalId;
+        return { id: row.id, uuidBe, success: uuidBe !== null };
+      }),
+      { updated: updated[entity], failed: failed?.[entity] ?? 0 },
+    );
   };
-
-  return [
-    {
-      success: updated.account > 0 && (attempt.failed?.account ?? 0) === 0,
-      type: "customer",
-      accountId: attempt.accountId,
-      uuidBe: received.customer ?? received.branch ?? sent.externalId,
-      updatedAt: attempt.finishedAt,
-    },
-    ...section("tier", "tier", sent.tiers, received.tiers, (tierId) => ({ tierId })),
-    ...section("crew", "pic", sent.pics, received.pics, (picId) => ({ picId })),
-  ];
+  const customer: CustomerRecord = {
+    success: updated.account > 0 && (failed?.account ?? 0) === 0,
+    type: "customer",
+    accountId: attempt.accountId,
+    uuidBe: received.customer ?? received.branch ?? sent.externalId,
+    updatedAt: attempt.finishedAt,
+  };
+  return {
+    errors,
+    records: [
+      customer,
+      ...section("tier", sent.tiers, received.tiers),
+      ...section("pic", sent.pics, received.pics),
+    ],
+    failedUpdates: [],
+  };
 }

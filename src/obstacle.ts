@@ -9,11 +9,11 @@ export const STOPPED_BY = [
   "configuration",
   /** The queue cannot be worked on: the database, or our schema, is not there. */
   "queue_trouble",
-  /** The API does not answer as it should: the circuit breaker is open. */
+  /** The API does not answer as it should: the circuit is open. */
   "circuit_open",
   /** The API asked all daemons to wait. */
   "retry_after",
-  /** It was told to leave: it finishes what is under way, and takes nothing more. */
+  /** The daemon is stopping: it finishes what is under way, and claims nothing more. */
   "draining",
 ] as const;
 

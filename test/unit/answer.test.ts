@@ -1,6 +1,8 @@
+/** The body of a 2xx in all its forms: which ids it gives, what it refuses, and what is no answer. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { errorMessages, readAnswer } from "../../src/customer-api/schema.ts";
+import { readAnswer } from "../../src/customer-api/answer.ts";
+import { errorMessages } from "../../src/customer-api/error-messages.ts";
 
 const BODY = {
   customer: { data: { id: "ext-customer-123" } },
@@ -40,7 +42,7 @@ describe("an answer in all its forms", () => {
     expect(idsOf(answer?.crew)).toEqual(["ext-crew-202", "ext-crew-303"]);
   });
 
-  test("sections that are not there are told from empty ones", () => {
+  test("sections that are missing are distinguished from empty ones", () => {
     const answer = readAnswer({ customer_id: 7, tier: { data: [] } });
 
     expect(answer?.tier).toEqual({ present: true, items: [], failed: 0, errors: [] });
@@ -116,7 +118,7 @@ describe("what failed within an answer", () => {
     expect(answer?.tier).toMatchObject({ present: true, failed, errors });
   });
 
-  test("a section longer than any account could make it names nobody", () => {
+  test("a section longer than any account could make it is read without items", () => {
     const items = Array.from({ length: 10_001 }, (_, index) => ({ id: index }));
 
     const tier = readAnswer({ tier: items })?.tier;
@@ -163,59 +165,6 @@ describe("what is no answer", () => {
     [{ data: { data: { data: BODY } } }],
   ])("%j", (json) => {
     expect(readAnswer(json)).toBeNull();
-  });
-});
-
-describe("the messages of an error body", () => {
-  test.each<[string, unknown, string[]]>([
-    ["a text", { error: "not found" }, ["not found"]],
-    ["a list of texts", { error: ["a", "b"] }, ["a", "b"]],
-    ["a list of objects", { errors: [{ field: "x", message: "a" }, { message: "b" }] }, ["a", "b"]],
-    ["an object", { error: { message: "a", status: 422, data: null } }, ["a"]],
-    [
-      "an object that holds the original body",
-      { error: { message: "a", status: 422, data: { errors: ["b"] } } },
-      ["a", "b"],
-    ],
-    ["a message with a message", { message: { message: "a" } }, ["a"]],
-    ["deeper still", { error: { message: { message: { message: "a" } } } }, ["a"]],
-    ["a message and errors", { message: "invalid", errors: ["a"] }, ["invalid", "a"]],
-    ["the same one twice", { message: "a", error: "a" }, ["a"]],
-    [
-      "lists by field",
-      { message: "invalid", errors: { email: ["is taken"] } },
-      ["invalid", "is taken"],
-    ],
-    [
-      "of a token endpoint",
-      { error: "invalid_client", error_description: "unknown" },
-      ["invalid_client", "unknown"],
-    ],
-    [
-      "problem+json",
-      { type: "about:blank", title: "Conflict", detail: "taken" },
-      ["taken", "Conflict"],
-    ],
-    ["a bare text", "Bad  gateway\r\n", ["Bad gateway"]],
-    ["wrapped", { data: { error: "a" } }, ["a"]],
-    ["no message but values", { errors: [{ code: "E7", value: "Budi" }] }, []],
-    ["a text below data", { data: "token" }, []],
-    ["lists of data", { data: { names: ["Budi"] }, names: ["Budi"] }, []],
-    ["blank", { error: " " }, []],
-    ["nothing", null, []],
-  ])("%s", (_, json, messages) => {
-    expect(errorMessages(json)).toEqual(messages);
-  });
-
-  test("are bounded in number, length and depth", () => {
-    let deep: unknown = "bottom";
-    for (let depth = 0; depth < 100_000; depth++) deep = { message: deep };
-
-    expect(
-      errorMessages({ errors: Array.from({ length: 1000 }, (_, index) => `e${index}`) }),
-    ).toHaveLength(20);
-    expect(errorMessages("x".repeat(1_000_000))[0]).toHaveLength(5000);
-    expect(errorMessages(deep)).toEqual([]);
   });
 });
 
