@@ -360,7 +360,7 @@ async function lookUntilResting(doorbell: Doorbell): Promise<{ found: number }> 
     const waitMs = await doorbell.afterLook(hasFound);
     if (isLast) return { found };
     isLast = waitMs === 0;
-    await sleep(2); // Other people's transactions end in real time.
+    await sleep(2); // The transactions of other test files end in real time.
   }
 }
 

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { loadAccounts } from "../../src/account/load.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { createEngine, createFakeApi } from "../support/engine.ts";
+import { createEngine } from "../support/engine.ts";
+import { createFakeApi } from "../support/fake-api.ts";
 import {
   createDatabase as createTestDatabase,
   type TestDatabase,

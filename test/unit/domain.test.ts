@@ -10,12 +10,12 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   // What is a change.
   [
     "columns that are sent are changes",
-    "test/db/capture.test.ts",
+    "test/db/capture-changes.test.ts",
     "exactly the payload columns of %s",
   ],
   [
     "ids and audit columns are none",
-    "test/db/capture.test.ts",
+    "test/db/capture-changes.test.ts",
     "a save that rewrites everything with the same data is none",
   ],
   [
@@ -84,7 +84,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   ],
   [
     "key and body stay the same over every repeat",
-    "test/db/sync-account.test.ts",
+    "test/db/sync/lookup.test.ts",
     "goes out again under the same key and body",
   ],
 
@@ -94,7 +94,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
     "test/unit/match-ids-properties.test.ts",
     "gives no row an id that was given out for another",
   ],
-  ["every write names the user", "test/db/sync-account.test.ts", "says who it was for"],
+  ["every write names the user", "test/db/sync/sync-account.test.ts", "says who it was for"],
 
   // Validation.
   ["the table of rules", "test/unit/validation-table.test.ts", "%s, %s: %s"],
