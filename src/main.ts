@@ -24,7 +24,8 @@ if (nodeProblem !== null) {
   process.exit(2);
 }
 
-const { isForJson, runCommandLine } = await import("./cli/command-line.ts");
+const { runCommandLine } = await import("./cli/command-line.ts");
+const { isForJson } = await import("./cli/given-arguments.ts");
 const { reportError } = await import("./cli/output.ts");
 const json = isForJson(process.argv, process.env);
 

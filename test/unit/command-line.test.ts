@@ -1,7 +1,8 @@
 /** What the command line refuses, before anything is connected to. */
 import { CommanderError } from "commander";
 import { expect, test } from "vitest";
-import { isForJson, runCommandLine } from "../../src/cli/command-line.ts";
+import { runCommandLine } from "../../src/cli/command-line.ts";
+import { isForJson } from "../../src/cli/given-arguments.ts";
 import { describeError } from "../../src/cli/output.ts";
 
 test.each([
