@@ -26,7 +26,7 @@ if (nodeProblem !== null) {
 
 const { runCommandLine } = await import("./cli/command-line.ts");
 const { isForJson } = await import("./cli/given-arguments.ts");
-const { reportError } = await import("./cli/output.ts");
+const { reportError } = await import("./cli/error-report.ts");
 const json = isForJson(process.argv, process.env);
 
 process.on("uncaughtException", (error) => {

@@ -4,6 +4,7 @@ import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, isStopped, WAITS_FOR } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
+import { capitalized } from "./wording.ts";
 
 export interface AccountFacts {
   /** In the form of the source table. */
@@ -87,7 +88,7 @@ function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Ad
   const { line, remedy } = describeSending(sending);
   return needsDaemon(sending)
     ? {
-        says: `${toSentence(WAITS_FOR[sending.obstacle.by])}, so nothing is sent by itself. Start one, or send this account alone:`,
+        says: `${capitalized(WAITS_FOR[sending.obstacle.by])}, so nothing is sent by itself. Start one, or send this account alone:`,
         commands: ["account-sync start", callOn("sync", id)],
       }
     : { says: remedy === null ? line : `${line} ${remedy}`, commands: [] };
@@ -98,10 +99,6 @@ function needsDaemon(sending: Sending): boolean {
   if (!isStopped(sending)) return false;
   const { by } = sending.obstacle;
   return by === "no_daemon" || by === "draining" || by === "no_answer";
-}
-
-function toSentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Sending): Advice {

@@ -3,11 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Parts } from "../parts.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine, printText, printWarning, toDuration } from "./output.ts";
+import { printJson, printLine, printText, printWarning } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
+import { counted, toDuration } from "./wording.ts";
 
 const LOOK_EVERY_MS = 500;
-/** A line per look would be a thousand lines for a million accounts. */
+/** A line per look would be thousands of lines for a million accounts. */
 const LINE_EVERY_MS = 5_000;
 /** A daemon looks at least every SYNC_SWEEP_INTERVAL_MS, five seconds by default. */
 const STILL_AFTER_MS = 15_000;
@@ -32,7 +33,7 @@ export async function backfill(
   });
 }
 
-/** Until nothing is left in the lane. What was parked on the way is not in it any more; `status` shows it. */
+/** Until the lane is empty. Parked accounts have left it; `status` shows them. */
 async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
   const startedAt = performance.now();
   const progress = json ? jsonProgress() : process.stdout.isTTY === true ? bar() : lines();
@@ -63,15 +64,15 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
   progress.end(performance.now() - startedAt);
 }
 
-interface Look {
-  /** Markers that are not accounts yet: their number is not known. */
+interface Remaining {
+  /** Markers not expanded into accounts yet: how many accounts is not known. */
   readonly unfolded: number;
   readonly pending: number;
   readonly most: number;
 }
 
 interface Progress {
-  show(look: Look): void;
+  show(remaining: Remaining): void;
   end(durationMs: number): void;
 }
 

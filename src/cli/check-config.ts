@@ -3,7 +3,8 @@ import { isSecret, knownNames, readSettings, unknownSettings } from "../config.t
 import { readConnectionUrl } from "../db/connection-url.ts";
 import { type Environment, isUnset } from "../environment.ts";
 import { describeUnknownSetting } from "../unknown-settings.ts";
-import { counted, printJson, printLine, printText, toTable } from "./output.ts";
+import { printJson, printLine, printText, toTable } from "./output.ts";
+import { counted } from "./wording.ts";
 
 export function checkConfig(
   environment: Environment,

@@ -105,7 +105,7 @@ function createCommandLine(
     )
     .option("--timeout <seconds>", "how long to wait", wholeNumber(1, 86_400), 150)
     .action(
-      run(async (ids: string[], options: SyncOptions) => {
+      run(async (ids: string[], options: SyncCommandOptions) => {
         const { sync } = await import("./sync.ts");
         return await sync(config(), ids.map(accountId), {
           userId: options.user ?? null,
@@ -228,7 +228,7 @@ function createCommandLine(
   return program;
 }
 
-interface SyncOptions {
+interface SyncCommandOptions {
   readonly user?: string;
   readonly config?: string;
   readonly force: boolean;

@@ -15,7 +15,8 @@ import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { toApiFindings } from "./api-findings.ts";
 import { locateDatabase } from "./connect.ts";
-import { counted, printJson, printLine, printText } from "./output.ts";
+import { printJson, printLine, printText } from "./output.ts";
+import { counted } from "./wording.ts";
 
 const API_TIMEOUT_MS = 10_000;
 

@@ -5,8 +5,9 @@ import { findDrift } from "../capture/drift.ts";
 import { type Drifted, reconcileNow, type Walk } from "../capture/reconcile.ts";
 import type { Config } from "../config.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine, toDuration } from "./output.ts";
+import { printJson, printLine } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
+import { counted, toDuration } from "./wording.ts";
 
 const REASONS: Readonly<Record<Drift, string>> = {
   changed: "holds other data than were accepted last",

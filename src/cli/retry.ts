@@ -6,8 +6,9 @@ import { callForPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine } from "./output.ts";
+import { printJson, printLine } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
+import { counted } from "./wording.ts";
 
 export async function retry(
   config: Config,

@@ -2,8 +2,8 @@
 import { CommanderError } from "commander";
 import { expect, test } from "vitest";
 import { runCommandLine } from "../../src/cli/command-line.ts";
+import { describeError } from "../../src/cli/error-report.ts";
 import { isForJson } from "../../src/cli/given-arguments.ts";
-import { describeError } from "../../src/cli/output.ts";
 
 test.each([
   ["an unknown command", ["statu"], "unknown command 'statu'"],
