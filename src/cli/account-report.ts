@@ -1,4 +1,4 @@
-/** What `status` tells about one account: its state, what to do about it, and its history. */
+/** One account as `status` shows it: its state, what to do about it, and its history. */
 import { callOn } from "../call-on.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { callForPerson, forPerson } from "../invocation.ts";
@@ -65,7 +65,7 @@ async function readParent(parts: Parts, id: string): Promise<ParentFacts> {
   };
 }
 
-/** The account's row in the source table; null when there is none, or can be none. */
+/** The account's row in the source table; null when there is none, or the id cannot be a key of that table. */
 async function readSource(
   { db, source }: Parts,
   id: string,
@@ -81,8 +81,8 @@ function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[
     facts.push(["why", [account.error_class, forPerson(account.error)].filter(Boolean).join(": ")]);
   const warnings = account.history[0]?.warnings ?? 0;
   if (warnings > 0) {
-    const tells = isThere ? `: ${callForPerson(callOn("preview", id))} tells them` : "";
-    facts.push(["warnings", `${warnings} at the last try${tells}`]);
+    const howToSee = isThere ? `: ${callForPerson(callOn("preview", id))} lists them` : "";
+    facts.push(["warnings", `${warnings} at the last try${howToSee}`]);
   }
   if (account.attempts > 0) facts.push(["failed tries", String(account.attempts)]);
   if (account.due_at !== null) {

@@ -1,4 +1,4 @@
-/** What `doctor` reports about a test of the credentials: one sentence about the problem, one about the solution. Pure. */
+/** The findings of `doctor` about the API, from one try of the credentials. Pure. */
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { CHECK_TOKEN_SETTINGS } from "../customer-api/failure.ts";
 import type { Trial } from "../customer-api/trial.ts";
@@ -46,7 +46,7 @@ export function toApiFindings(
       const isRefused = errorClass === "unauthorized" || errorClass === "rejected";
       return [
         {
-          // The message ends with what the remedy says.
+          // The message ends with the text of the remedy.
           problem: `${capitalized(message.replace(`; ${CHECK_TOKEN_SETTINGS}`, ""))}.`,
           remedy: isRefused ? `${capitalized(CHECK_TOKEN_SETTINGS)}.` : WAIT_FOR_THE_API,
         },

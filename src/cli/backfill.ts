@@ -1,4 +1,4 @@
-/** `backfill`: marks accounts in the slow lane, and shows how they get through if asked to. */
+/** `backfill`: marks accounts in the slow lane; with `--wait` shows the progress until the lane is empty. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Parts } from "../parts.ts";
@@ -22,8 +22,8 @@ export async function backfill(
   return await withParts(config, { json }, async ({ parts }) => {
     await parts.queue.mark(which);
     if (!json) {
-      const who = which === "all" ? "Every account" : "Every account that lacks an id";
-      printLine(`${who} is marked; a running daemon sends them when nothing else is due.`);
+      const marked = which === "all" ? "Every account" : "Every account that lacks an id";
+      printLine(`${marked} is marked; a running daemon sends them when nothing else is due.`);
     } else if (!waits) {
       printJson({ marked: which });
     }
@@ -77,14 +77,14 @@ interface Progress {
 }
 
 function lines(): Progress {
-  let saidAt = Number.NEGATIVE_INFINITY;
+  let printedAt = Number.NEGATIVE_INFINITY;
   return {
     show({ unfolded, pending }) {
-      if (performance.now() - saidAt < LINE_EVERY_MS) return;
-      saidAt = performance.now();
+      if (performance.now() - printedAt < LINE_EVERY_MS) return;
+      printedAt = performance.now();
       printLine(`${counted(pending, "account")} to go${unfolded > 0 ? ", still counting" : ""}`);
     },
-    end: sayDone,
+    end: printDone,
   };
 }
 
@@ -99,12 +99,12 @@ function bar(): Progress {
     },
     end(durationMs) {
       process.stdout.write("\r\x1b[K");
-      sayDone(durationMs);
+      printDone(durationMs);
     },
   };
 }
 
-function sayDone(durationMs: number): void {
+function printDone(durationMs: number): void {
   printText(
     `All through after ${toDuration(durationMs)}; \`account-sync status\` shows what was parked.`,
   );

@@ -61,10 +61,10 @@ const HIDDEN = "(hidden)";
 
 function toShown(name: string, value: unknown): unknown {
   if (typeof value !== "string") return isSecret(name) ? HIDDEN : value;
-  // The place, without user, password and parameters.
+  // Host, port and database, without user, password and parameters.
   if (name.endsWith("DATABASE_URL")) return readConnectionUrl(value).connection.place;
   if (isSecret(name)) return HIDDEN;
-  // What follows the path may be a key.
+  // The query may hold a key.
   if (name.endsWith("_PATH")) return value.replace(/\?.*$/, "?…");
   if (!name.endsWith("_URL")) return value;
   const url = URL.parse(value);

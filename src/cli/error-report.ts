@@ -1,10 +1,10 @@
-/** How an error that ended a command is told: what went wrong, what to do, and the exit code. */
+/** How an error that ended a command is reported: what went wrong, what to do, and the exit code. */
 import { CommanderError } from "commander";
 import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import { toLoggedError } from "../ops/log.ts";
 
-/** Says on stderr what went wrong and what to do. Returns the exit code. */
+/** Prints to stderr what went wrong and what to do. Returns the exit code. */
 export function reportError(error: unknown, json: boolean): number {
   const { message, hint, exitCode, details } = describeError(error);
   const lines = json
@@ -31,7 +31,7 @@ export function describeError(error: unknown): ErrorReport {
   }
   if (error instanceof CommanderError) {
     return {
-      // Its suggestion is on a line of its own.
+      // Commander puts its suggestion on a line of its own.
       message: error.message.replace(/^error: /, "").replace("\n(", " ("),
       hint: "`account-sync --help` lists the commands, `account-sync help <command>` shows what one takes.",
       exitCode: 2,
@@ -42,7 +42,7 @@ export function describeError(error: unknown): ErrorReport {
     message: "Something happened that was not foreseen.",
     hint: "Nothing that was captured is lost. If it happens again, report it with the lines above.",
     exitCode: 1,
-    // By allow-list: the message of an error that is not ours may quote a row, a body, or a URL with its password.
+    // Only fields of an allow-list: the message of a foreign error may quote a row, a body, or a URL with its password.
     details: toLoggedError(error),
   };
 }

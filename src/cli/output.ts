@@ -1,12 +1,12 @@
 /** What commands print: text for people, JSON for programs, results on stdout and everything else on stderr. */
 import { forPerson } from "../invocation.ts";
 
-/** For people, without any change: the line may contain data. */
+/** For people, unchanged: the line may contain data. */
 export function printLine(line = ""): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** For people, a text of ours, with its calls in a form that can be pasted (see invocation.ts). */
+/** For people, a text of the program, with its calls in a form that can be pasted (see invocation.ts). */
 export function printText(text: string): void {
   printLine(forPerson(text));
 }
@@ -16,7 +16,7 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-/** For what should be known and does not stop the command. */
+/** On stderr; the command goes on. */
 export function printWarning(warning: string, json: boolean): void {
   process.stderr.write(
     `${json ? JSON.stringify({ warning }) : forPerson(`warning: ${warning}`)}\n`,

@@ -1,4 +1,4 @@
-/** What `status` tells about the queue: whether it is sent, what is pending, and why accounts are kept back. */
+/** The queue as `status` shows it: whether accounts are sent, how many are pending, and why some are kept back. */
 import type { AccountStatus } from "../console/api.ts";
 import { forPerson } from "../invocation.ts";
 import type { PendingState } from "../ops/labels.ts";
@@ -69,7 +69,7 @@ interface ProblemCount {
   readonly count: number;
 }
 
-/** What is parked waits for a person, and what is blocked for another account: neither is on its way. */
+/** A parked account waits for a person, a blocked one for another account: neither is on its way. */
 function describePending(byState: Readonly<Record<PendingState, number>>, oldest: number): string {
   const { parked, blocked, ...moving } = byState;
   const onTheirWay = Object.values(moving).reduce((sum, count) => sum + count, 0);
@@ -101,7 +101,7 @@ interface Unfolded {
   readonly markers: number;
 }
 
-/** A number beyond this says no more than the number itself, and takes a walk over the table. */
+/** Counting further would walk over the table, and a higher number says no more than this one. */
 const CHANGES_COUNTED = 100_000;
 
 function describeUnfolded({ changes, markers }: Unfolded): string[] {
@@ -130,7 +130,7 @@ function describeState(
   if (ofState.length === 0) return meaning;
   const classes = ofState.map(({ errorClass, count }) => `${errorClass} ${count}`).join(", ");
   const isUnknown = ofState.some(({ errorClass }) => errorClass === "unknown_outcome");
-  // Said first: a retry without a look can make a second customer.
+  // The caution comes first: a retry without a lookup can create a second customer.
   const caution = isUnknown
     ? "a create may have happened, so look it up at the API before you retry; "
     : "";

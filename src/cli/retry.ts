@@ -1,5 +1,4 @@
-/** `retry`: puts parked accounts back. */
-
+/** `retry`: puts parked accounts back into the queue. */
 import { callOn } from "../call-on.ts";
 import type { Config } from "../config.ts";
 import { callForPerson } from "../invocation.ts";
@@ -43,7 +42,7 @@ export async function retry(
     const left = ids.length - retried;
     const others =
       left > 0 ? ` ${left} that you named ${left === 1 ? "was" : "were"} not parked.` : "";
-    // Not "due at once": a create that may still be under way is waited for.
+    // Not "due at once": a create that may still be under way at the API is waited for.
     const [id] = ids;
     const call =
       ids.length === 1 && id !== undefined ? callOn("status", id) : "account-sync status <id>";

@@ -1,4 +1,4 @@
-/** The history of the requests that the sandbox received, each with its times, and what was counted of them. */
+/** The history of the requests that the sandbox received, each with its times, and their counts. */
 import type { FastifyRequest } from "fastify";
 
 export type SandboxOperation = "token" | "create" | "update" | "delete" | "lookup";

@@ -205,7 +205,7 @@ async function answerPiece(
     }
     if (piece.kind === "copy") throw new Error(COPY_NEEDS_PSQL);
     const result = await session.query(piece.text);
-    // An array where the server saw several statements in what is one here (with standard_conforming_strings off).
+    // An array where the server saw several statements in one of the prompt's (with standard_conforming_strings off).
     for (const one of [result].flat()) printResult(one);
     return "done";
   } catch (error) {

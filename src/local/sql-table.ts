@@ -4,7 +4,7 @@ import type { SqlRows } from "./sql-session.ts";
 /** A column is aligned up to this width. A longer value is printed whole, and moves the rest of its row alone. */
 const ALIGNED_WIDTH = 200;
 
-/** Line by line: all of them together may be longer than a string can be. `show` makes each cell fit for where it is printed. */
+/** Line by line: together they may be longer than a string can be. `show` makes each cell fit for the output. */
 export function* toTable(
   {
     fields,
