@@ -8,7 +8,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect } from "vitest";
-import { type Sandbox, type SandboxFault, startSandbox } from "../../src/local/sandbox.ts";
+import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import {
   type ApplicationPlan,
   PASSWORD_CANARY,

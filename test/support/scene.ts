@@ -3,7 +3,8 @@
  * database.
  * Several scenes may be played at the same time.
  */
-import { type Sandbox, type SandboxRequest, startSandbox } from "../../src/local/sandbox.ts";
+import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
+import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import { eventually } from "./eventually.ts";
 import { createDatabase, type TestDatabase } from "./postgres.ts";
 import { type RunningProcess, startProcess } from "./process.ts";

@@ -3,7 +3,7 @@
  * its time, each part on a course of its own, so that faults of different parts meet. What goes wrong with the API has its request: the
  * n-th one meets the n-th fault of a tape, however fast the machine is.
  */
-import type { SandboxFault } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import type { Random } from "./random.ts";
 
 export interface PlannedFault {
