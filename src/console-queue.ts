@@ -1,11 +1,14 @@
 /** The queue as the console sees it, from the first moment: until the daemon is connected each question fails. */
 import type { AccountStatus, ConsoleQueue, HistoryRow } from "./console/api.ts";
-import { findSending, type Parts } from "./parts.ts";
 import type { Asker } from "./queue/sending.ts";
+import { findSending, type Wiring } from "./wiring.ts";
 
-export function consoleQueueOn(parts: () => Parts | null, asker: () => Asker | null): ConsoleQueue {
+export function consoleQueueOn(
+  wiring: () => Wiring | null,
+  asker: () => Asker | null,
+): ConsoleQueue {
   const opened = () => {
-    const now = parts();
+    const now = wiring();
     if (now === null) throw new Error("not connected yet");
     return now;
   };

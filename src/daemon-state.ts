@@ -6,16 +6,16 @@ import type { Monitor } from "./checks/monitor.ts";
 import { errorCode } from "./db/database.ts";
 import type { Obstacle } from "./obstacle.ts";
 import type { Health } from "./ops/observe.ts";
-import type { Parts } from "./parts.ts";
 import type { LoopTrouble } from "./queue/loop.ts";
 import type { Asker } from "./queue/sending.ts";
+import type { Wiring } from "./wiring.ts";
 
 export class DaemonState {
   readonly #replicaId: number;
   readonly #health: () => Health;
   #phase: "starting" | "ready" | "draining" = "starting";
   #drainingSinceMs = 0;
-  #parts: Parts | null = null;
+  #wiring: Wiring | null = null;
   #monitor: Pick<Monitor, "reasons"> | null = null;
   #trouble: () => LoopTrouble | null = () => null;
 
@@ -25,12 +25,12 @@ export class DaemonState {
   }
 
   /** null until the daemon is connected. */
-  get parts(): Parts | null {
-    return this.#parts;
+  get wiring(): Wiring | null {
+    return this.#wiring;
   }
 
-  connected(parts: Parts): void {
-    this.#parts = parts;
+  connected(wiring: Wiring): void {
+    this.#wiring = wiring;
   }
 
   monitored(monitor: Pick<Monitor, "reasons">): void {
@@ -54,7 +54,7 @@ export class DaemonState {
       return [this.#phase === "starting" ? "starting: not migrated and connected yet" : "draining"];
     const trouble = this.#trouble();
     const isRefused =
-      this.#parts !== null && findDefaultObstacle(this.#parts, trouble)?.by === "unauthorized";
+      this.#wiring !== null && findDefaultObstacle(this.#wiring, trouble)?.by === "unauthorized";
     return [
       ...(this.#health().listener === "down"
         ? ["the listener is not connected to the database"]
@@ -72,9 +72,9 @@ export class DaemonState {
       const sinceMs = this.#drainingSinceMs;
       return { by: "draining", reason: "it was told to leave", sinceMs, untilMs: null };
     }
-    if (this.#parts === null) return null;
+    if (this.#wiring === null) return null;
     return (
-      findDefaultObstacle(this.#parts, this.#trouble()) ?? this.#parts.api.findCommonObstacle()
+      findDefaultObstacle(this.#wiring, this.#trouble()) ?? this.#wiring.api.findCommonObstacle()
     );
   }
 
@@ -98,7 +98,7 @@ const REFUSED =
  * deployment's doing, and makes no daemon unready.
  */
 function findDefaultObstacle(
-  { connections, api }: Pick<Parts, "connections" | "api">,
+  { connections, api }: Pick<Wiring, "connections" | "api">,
   trouble: LoopTrouble | null,
 ): Obstacle | null {
   if (trouble !== null) {

@@ -33,12 +33,12 @@ import type { Log } from "./ops/log.ts";
 import type { Metrics } from "./ops/metrics.ts";
 import { createMetrics } from "./ops/metrics.ts";
 import { createObserve, type Observe } from "./ops/observe.ts";
-import { openParts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { FoldLoop } from "./queue/fold-loop.ts";
 import { Liveness, newReplicaId } from "./queue/liveness.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { version } from "./version.ts";
+import { openWiring, requireConnection } from "./wiring.ts";
 
 export interface Daemon {
   readonly url: string;
@@ -68,8 +68,8 @@ export async function startDaemon(
   const metrics = createMetrics({
     version,
     queueStatus: async () => {
-      if (state.parts === null) throw new Error("not connected yet");
-      return await state.parts.inspector.status();
+      if (state.wiring === null) throw new Error("not connected yet");
+      return await state.wiring.inspector.status();
     },
   });
   const observe = createObserve({ log, metrics });
@@ -85,11 +85,11 @@ export async function startDaemon(
     const pooling = await requireSession(direct.url, direct.setting);
     await migrateOrExplain(config, databaseUrl, observe);
 
-    const parts = await openParts(config, databaseUrl, observe, replicaId);
-    const { clock, db, queue } = parts;
-    state.connected(parts);
-    started.defer(() => parts.close());
-    await requireConnection(parts.connections);
+    const wiring = await openWiring(config, databaseUrl, observe, replicaId);
+    const { clock, db, queue } = wiring;
+    state.connected(wiring);
+    started.defer(() => wiring.close());
+    await requireConnection(wiring.connections);
     const monitor = new Monitor({
       context: checkContextOn(config, databaseUrl, db),
       onChecked: (name, findings) => observe.checked(name, findings),
@@ -112,10 +112,10 @@ export async function startDaemon(
     const dispatcher = new Dispatcher({
       clock,
       due: queue,
-      run: parts.sync,
+      run: wiring.sync,
       capacity: {
-        availableInMs: () => Math.max(parts.api.available(), parts.connections.available()),
-        slots: () => Math.min(parts.api.slots(), parts.connections.slots()),
+        availableInMs: () => Math.max(wiring.api.available(), wiring.connections.available()),
+        slots: () => Math.min(wiring.api.slots(), wiring.connections.slots()),
       },
       onMoreDue: () => queue.ring(),
       observe,
@@ -151,7 +151,7 @@ export async function startDaemon(
     const listener = new Listener({
       connection: directConnection("listener"),
       observe,
-      isPossibleId: parts.source.isPossibleId,
+      isPossibleId: wiring.source.isPossibleId,
       onWake: () => {
         doorbell.heard();
         foldLoop.wake();
@@ -183,7 +183,7 @@ export async function startDaemon(
     const reconcile = new Reconcile({
       clock,
       db,
-      findDrift: (known) => findDrift(db, known, parts.mapping),
+      findDrift: (known) => findDrift(db, known, wiring.mapping),
       intervalMs: config.sync.reconcileIntervalMs,
       mark: (accountIds) => queue.markAccounts(accountIds),
       onStep: (results) => observe.reconciled(results),
@@ -192,15 +192,15 @@ export async function startDaemon(
     });
     started.defer(() => reconcile.stop());
     reconcile.start();
-    started.defer(startHousekeeping(parts, observe, config.sync.historyRetentionDays));
+    started.defer(startHousekeeping(wiring, observe, config.sync.historyRetentionDays));
     if (config.sync.backfillOnStart) await queue.mark("unqueued");
-    else void reportUnqueued(parts, observe);
+    else void reportUnqueued(wiring, observe);
 
-    if (parts.source.missing.length > 0) {
+    if (wiring.source.missing.length > 0) {
       observe.info(
         "Optional tables that this database does not have: what they would hold is sent empty",
         {
-          tables: parts.source.missing,
+          tables: wiring.source.missing,
         },
       );
     }
@@ -238,7 +238,7 @@ async function startHttp(
   const readiness = () => state.readiness();
   const routes = {
     queue: consoleQueueOn(
-      () => state.parts,
+      () => state.wiring,
       () => state.asker(),
     ),
     process: {

@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "db/",
     "operator-error.ts",
     "ops/",
-    "parts.ts",
+    "wiring.ts",
     "queue/",
     "sync/",
     "version.ts",
@@ -109,7 +109,7 @@ const imports = files.flatMap(importsOf);
 const local = imports.filter((one) => one.isLocal);
 
 test("the imports are found", () => {
-  expect(local.map(toText)).toContain("daemon.ts → parts.ts");
+  expect(local.map(toText)).toContain("daemon.ts → wiring.ts");
   expect(local.length).toBeGreaterThan(50);
 });
 
@@ -207,6 +207,24 @@ test("a query that writes is run by the part in whose folder it lies", () => {
 
   expect(writing.size).toBeGreaterThan(20);
   expect(strangers).toEqual([]);
+});
+
+test("no two types have one name", () => {
+  const homes = Map.groupBy(
+    files.flatMap((file) =>
+      [
+        ...readFileSync(src + file, "utf8").matchAll(
+          /^(?:export )?(?:interface|type|class) (\w+)/gm,
+        ),
+      ].map(([, name = ""]) => ({ name, file })),
+    ),
+    ({ name }) => name,
+  );
+  const shared = [...homes]
+    .filter(([, places]) => places.length > 1)
+    .map(([name, places]) => `${name}: ${places.map(({ file }) => file).join(", ")}`);
+
+  expect(shared).toEqual([]);
 });
 
 test("imports make no circle", () => {

@@ -1,18 +1,23 @@
 /** One account as `status` shows it: its state, what to do about it, and its history. */
+import { canonicalId } from "../account/canonical-ids.ts";
 import { callOn } from "../call-on.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { callForPerson, forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
-import { findSending, type Parts } from "../parts.ts";
+import { findSending, type Wiring } from "../wiring.ts";
 import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
 import { printJson, toTable } from "./output.ts";
 import type { FollowedAccount } from "./sync-report.ts";
 
 /** Lines to print; none with `json`, which prints its own. */
-export async function describeAccount(parts: Parts, id: string, json: boolean): Promise<string[]> {
-  const account = await parts.inspector.account<AccountStatus, HistoryRow>(id);
-  const facts = await readFacts(parts, id, account);
-  const advice = adviseOn(facts, await findSending(parts));
+export async function describeAccount(
+  wiring: Wiring,
+  id: string,
+  json: boolean,
+): Promise<string[]> {
+  const account = await wiring.inspector.account<AccountStatus, HistoryRow>(id);
+  const facts = await readFacts(wiring, id, account);
+  const advice = adviseOn(facts, await findSending(wiring));
   if (account === null) {
     throw new OperatorError(`The queue does not know account ${id}.`, {
       hint: `${advice.says} ${advice.commands.map((call) => `\`${call}\``).join(" or ")}`.trim(),
@@ -34,29 +39,28 @@ export async function describeAccount(parts: Parts, id: string, json: boolean): 
 }
 
 async function readFacts(
-  parts: Parts,
+  wiring: Wiring,
   id: string,
   account: AccountDetail | null,
 ): Promise<AccountFacts> {
-  const { db } = parts;
-  const [canonical] = await db.run<{ accountId: string }>("canonical_ids", [[id]]);
-  const accountId = canonical?.accountId ?? id;
+  const { db } = wiring;
+  const accountId = await canonicalId(db, id);
   const [followed] = await db.run<FollowedAccount>("follow_accounts", [[accountId]]);
   const [waiting] = await db.run<{ parentId: string | null }>("waits_for", [accountId]);
   return {
     id: accountId,
     state: account?.state ?? null,
     errorClass: account?.error_class ?? null,
-    isThere: (await readSource(parts, accountId)) !== null,
+    isThere: (await readSource(wiring, accountId)) !== null,
     hasChanges: followed?.hasChanges ?? false,
     wasSynced: account !== null && account.last_synced_at !== null,
-    parent: waiting?.parentId ? await readParent(parts, waiting.parentId) : null,
+    parent: waiting?.parentId ? await readParent(wiring, waiting.parentId) : null,
   };
 }
 
-async function readParent(parts: Parts, id: string): Promise<ParentFacts> {
-  const source = await readSource(parts, id);
-  const [followed] = await parts.db.run<FollowedAccount>("follow_accounts", [[id]]);
+async function readParent(wiring: Wiring, id: string): Promise<ParentFacts> {
+  const source = await readSource(wiring, id);
+  const [followed] = await wiring.db.run<FollowedAccount>("follow_accounts", [[id]]);
   return {
     id,
     state: followed?.state ?? null,
@@ -67,7 +71,7 @@ async function readParent(parts: Parts, id: string): Promise<ParentFacts> {
 
 /** The account's row in the source table; null when there is none, or the id cannot be a key of that table. */
 async function readSource(
-  { db, source }: Parts,
+  { db, source }: Wiring,
   id: string,
 ): Promise<{ readonly externalId: string | null } | null> {
   if (!source.isPossibleId(id)) return null;

@@ -1,8 +1,8 @@
 /** `backfill`: marks accounts in the slow lane; with `--wait` shows the progress until the lane is empty. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
-import type { Parts } from "../parts.ts";
-import { withParts } from "./connect.ts";
+import type { Wiring } from "../wiring.ts";
+import { withWiring } from "./connect.ts";
 import { printJson, printLine, printText, printWarning } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
 import { counted, toDuration } from "./wording.ts";
@@ -19,22 +19,22 @@ export async function backfill(
   how: { readonly which: "all" | "missing"; readonly waits: boolean; readonly json: boolean },
 ): Promise<number> {
   const { which, waits, json } = how;
-  return await withParts(config, { json }, async ({ parts }) => {
-    await parts.queue.mark(which);
+  return await withWiring(config, { json }, async ({ wiring }) => {
+    await wiring.queue.mark(which);
     if (!json) {
       const marked = which === "all" ? "Every account" : "Every account that lacks an id";
       printLine(`${marked} is marked; a running daemon sends them when nothing else is due.`);
     } else if (!waits) {
       printJson({ marked: which });
     }
-    await warnOfObstacle(parts, json);
-    if (waits) await waitForBackfill(parts, json);
+    await warnOfObstacle(wiring, json);
+    if (waits) await waitForBackfill(wiring, json);
     return 0;
   });
 }
 
 /** Until the lane is empty. Parked accounts have left it; `status` shows them. */
-async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
+async function waitForBackfill(wiring: Wiring, json: boolean): Promise<void> {
   const startedAt = performance.now();
   const progress = json ? jsonProgress() : process.stdout.isTTY === true ? bar() : lines();
   let most = 0;
@@ -42,7 +42,7 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
   let movedAt = startedAt;
 
   for (;;) {
-    const { unfolded, pending } = await parts.inspector.backfill();
+    const { unfolded, pending } = await wiring.inspector.backfill();
     const now = performance.now();
     most = Math.max(most, pending);
     progress.show({ unfolded, pending, most });
@@ -52,7 +52,7 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
     if (current !== last) movedAt = now;
     last = current;
     if (now - movedAt > STILL_AFTER_MS) {
-      await warnOfObstacle(parts, json);
+      await warnOfObstacle(wiring, json);
       printWarning(
         `nothing has moved for ${toDuration(now - movedAt)}; \`account-sync status\` shows the queue. Ctrl-C ends this command; the accounts stay marked.`,
         json,

@@ -5,18 +5,18 @@ import { forPerson } from "../invocation.ts";
 import { createLog } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { createObserve, type Observe } from "../ops/observe.ts";
-import { openParts, type Parts, requireMigrated } from "../parts.ts";
 import { version } from "../version.ts";
+import { openWiring, requireMigrated, type Wiring } from "../wiring.ts";
 
 export interface Connected {
-  readonly parts: Parts;
+  readonly wiring: Wiring;
   /** With the sandbox's settings where it is the API to send to. */
   readonly config: Config;
   readonly observe: Observe;
 }
 
 /** Runs `work` on a migrated database. @throws OperatorError */
-export async function withParts<T>(
+export async function withWiring<T>(
   config: Config,
   { json, sends = false }: { readonly json: boolean; readonly sends?: boolean },
   work: (connected: Connected) => Promise<T>,
@@ -24,12 +24,12 @@ export async function withParts<T>(
   const located = await locateDatabase(config, { sends });
   const observe = createCommandObserve(located.config, json);
   try {
-    const parts = await openParts(located.config, located.databaseUrl, observe);
+    const wiring = await openWiring(located.config, located.databaseUrl, observe);
     try {
-      await requireMigrated(parts);
-      return await work({ parts, config: located.config, observe });
+      await requireMigrated(wiring);
+      return await work({ wiring, config: located.config, observe });
     } finally {
-      await parts.close();
+      await wiring.close();
     }
   } catch (error) {
     throw explained(error, located.databaseUrl);

@@ -1,5 +1,5 @@
 /** Follows accounts to the end of a sync that was asked for, by the journal and their rows: whichever process does the work. */
-import type { Parts } from "../parts.ts";
+import type { Wiring } from "../wiring.ts";
 import {
   type FinishedAttempt,
   type FollowedAccount,
@@ -12,7 +12,7 @@ import {
  * Follows accounts to the end of the sync that is about to be requested: the first attempt younger than now that speaks for the
  * generation the request was folded into, or for a later one.
  */
-export async function followAccounts({ db }: Pick<Parts, "db">, accountIds: readonly string[]) {
+export async function followAccounts({ db }: Pick<Wiring, "db">, accountIds: readonly string[]) {
   const [last] = await db.run<{ attemptId: string }>("last_attempt");
   const pending = new Set(accountIds);
   const wanted = new Map<string, bigint>();

@@ -1,4 +1,5 @@
 /** `preview`: the command that would be sent for an account, and what keeps it from being sent. Sends and writes nothing. */
+import { canonicalId } from "../account/canonical-ids.ts";
 import type { Config } from "../config.ts";
 import type { Difference, LastAccepted } from "../customer-command/difference.ts";
 import { fieldsOf } from "../customer-command/field-paths.ts";
@@ -7,9 +8,9 @@ import { type Preview, previewCommand } from "../customer-command/preview.ts";
 import type { Recommendation } from "../customer-command/recommendations.ts";
 import type { ValidationFinding } from "../customer-command/validate.ts";
 import { OperatorError } from "../operator-error.ts";
-import type { Parts } from "../parts.ts";
 import { type Loaded, loadForSync } from "../sync/load-for-sync.ts";
-import { withParts } from "./connect.ts";
+import type { Wiring } from "../wiring.ts";
+import { withWiring } from "./connect.ts";
 import { printJson, printLine, toTable } from "./output.ts";
 
 interface AccountPreview extends Preview {
@@ -23,8 +24,8 @@ export async function preview(
   id: string,
   { json }: { readonly json: boolean },
 ): Promise<number> {
-  const previewed = await withParts(config, { json }, ({ parts }) =>
-    previewAccount(parts, id, config.language),
+  const previewed = await withWiring(config, { json }, ({ wiring }) =>
+    previewAccount(wiring, id, config.language),
   );
   if (json) printJson(previewed);
   else for (const line of describe(previewed)) printLine(line);
@@ -32,12 +33,11 @@ export async function preview(
 }
 
 async function previewAccount(
-  { db, mapping }: Parts,
+  { db, mapping }: Wiring,
   id: string,
   language: Language,
 ): Promise<AccountPreview> {
-  const [canonical] = await db.run<{ accountId: string }>("canonical_ids", [[id]]);
-  const accountId = canonical?.accountId ?? id;
+  const accountId = await canonicalId(db, id);
   const [loaded] = await loadForSync(db, [accountId]);
   const account = loaded?.account ?? null;
   if (loaded !== undefined && loaded.tooLarge !== null) {

@@ -2,18 +2,18 @@
 import type { AccountStatus } from "../console/api.ts";
 import { forPerson } from "../invocation.ts";
 import type { PendingState } from "../ops/labels.ts";
-import { findSending, type Parts } from "../parts.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, meaningOf, toSendingJson } from "../queue/sending-words.ts";
 import { countSomeUnqueued } from "../queue/unqueued.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
+import { findSending, type Wiring } from "../wiring.ts";
 import { printJson, toTable } from "./output.ts";
 import { counted, toDuration, toShortened } from "./wording.ts";
 
 /** Lines to print; none with `json`, which prints its own. */
-export async function describeQueue(parts: Parts, json: boolean): Promise<string[]> {
-  const { db, inspector } = parts;
-  const sending = await findSending(parts);
+export async function describeQueue(wiring: Wiring, json: boolean): Promise<string[]> {
+  const { db, inspector } = wiring;
+  const sending = await findSending(wiring);
   const { byState, oldestPendingSeconds } = await inspector.status();
   const problems = await db.run<ProblemCount>("count_problems");
   const [unfolded] = await db.run<Unfolded>("count_unfolded", [CHANGES_COUNTED]);
@@ -140,7 +140,7 @@ function describeState(
 const PARKED_SHOWN = 10;
 const WHY_SHOWN_MAX = 240;
 
-async function listParked(inspector: Parts["inspector"]): Promise<string[]> {
+async function listParked(inspector: Wiring["inspector"]): Promise<string[]> {
   const { accounts, nextCursor } = await inspector.accounts<AccountStatus>({
     state: "parked",
     cursor: null,

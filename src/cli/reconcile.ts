@@ -2,7 +2,7 @@
 import { type Drift, findDrift } from "../capture/drift.ts";
 import { type Drifted, reconcileNow, type Walk } from "../capture/reconcile.ts";
 import type { Config } from "../config.ts";
-import { withParts } from "./connect.ts";
+import { withWiring } from "./connect.ts";
 import { printJson, printLine } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
 import { counted, toDuration } from "./wording.ts";
@@ -17,19 +17,19 @@ export async function reconcile(
   config: Config,
   { dryRun, json }: { readonly dryRun: boolean; readonly json: boolean },
 ): Promise<number> {
-  return await withParts(config, { json }, async ({ parts }) => {
+  return await withWiring(config, { json }, async ({ wiring }) => {
     const walk = await reconcileNow(
       {
-        clock: parts.clock,
-        db: parts.db,
-        findDrift: (known) => findDrift(parts.db, known, parts.mapping),
-        mark: (accountIds) => parts.queue.markAccounts(accountIds),
+        clock: wiring.clock,
+        db: wiring.db,
+        findDrift: (known) => findDrift(wiring.db, known, wiring.mapping),
+        mark: (accountIds) => wiring.queue.markAccounts(accountIds),
       },
       { dryRun, onDrifted: (drifted) => printDrifted(drifted, json) },
     );
     if (json) printJson({ ...walk, marked: dryRun ? 0 : sumOf(walk) });
     else printLine(describe(walk, dryRun));
-    if (!dryRun && sumOf(walk) > 0) await warnOfObstacle(parts, json);
+    if (!dryRun && sumOf(walk) > 0) await warnOfObstacle(wiring, json);
     return 0;
   });
 }

@@ -4,7 +4,7 @@ import type { Config } from "../config.ts";
 import { callForPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
-import { withParts } from "./connect.ts";
+import { withWiring } from "./connect.ts";
 import { printJson, printLine } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
 import { counted } from "./wording.ts";
@@ -30,9 +30,9 @@ export async function retry(
     );
   }
 
-  const retried = await withParts(config, { json }, async ({ parts }) => {
-    const count = await parts.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass });
-    if (count > 0) await warnOfObstacle(parts, json);
+  const retried = await withWiring(config, { json }, async ({ wiring }) => {
+    const count = await wiring.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass });
+    if (count > 0) await warnOfObstacle(wiring, json);
     return count;
   });
 

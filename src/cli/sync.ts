@@ -4,12 +4,14 @@
  * The request is durable, so the process that claims an account first does the work: a dispatcher of our own that sees these accounts
  * only, or a running daemon. Which of them it was makes no difference: the results are read from the history.
  */
+
 import { setTimeout as sleep } from "node:timers/promises";
+import { canonicalIds } from "../account/canonical-ids.ts";
 import type { Config } from "../config.ts";
 import { onShutdownSignals } from "../ops/signals.ts";
-import { requireConnection } from "../parts.ts";
 import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
-import { type Connected, withParts } from "./connect.ts";
+import { requireConnection } from "../wiring.ts";
+import { type Connected, withWiring } from "./connect.ts";
 import { followAccounts } from "./follow.ts";
 import { printJson } from "./output.ts";
 import type { SyncReport } from "./sync-report.ts";
@@ -35,7 +37,7 @@ export async function sync(config: Config, ids: readonly string[], how: SyncHow)
     second: () => how.leave(1),
   });
   try {
-    const results = await withParts(config, { json: how.json, sends: true }, (connected) =>
+    const results = await withWiring(config, { json: how.json, sends: true }, (connected) =>
       syncAll(connected, ids, how, asked.signal),
     );
     return results.every((result) => result.success && result.processingResult.success) ? 0 : 1;
@@ -50,13 +52,12 @@ async function syncAll(
   how: SyncHow,
   asked: AbortSignal,
 ): Promise<readonly SyncReport[]> {
-  const { parts, config } = connected;
-  if (how.configId === null) await requireConnection(parts.connections);
+  const { wiring, config } = connected;
+  if (how.configId === null) await requireConnection(wiring.connections);
 
-  const canonical = await parts.db.run<{ accountId: string }>("canonical_ids", [ids]);
-  const accountIds = [...new Set(canonical.map((row) => row.accountId))];
-  const follow = await followAccounts(parts, accountIds);
-  await parts.queue.request(accountIds, how);
+  const accountIds = [...new Set(await canonicalIds(wiring.db, ids))];
+  const follow = await followAccounts(wiring, accountIds);
+  await wiring.queue.request(accountIds, how);
 
   const results: SyncReport[] = [];
   const exchanges = new Map<string, Exchanged>();
@@ -90,13 +91,13 @@ interface Exchanged {
 
 /** Its source of due accounts are these accounts only; everything else is left to the daemon. */
 function createDispatcher(
-  { parts, config, observe }: Connected,
+  { wiring, config, observe }: Connected,
   pending: ReadonlySet<string>,
   exchanges: Map<string, Exchanged>,
 ): Dispatcher {
-  const { queue } = parts;
+  const { queue } = wiring;
   return new Dispatcher({
-    clock: parts.clock,
+    clock: wiring.clock,
     due: {
       leaseMs: queue.leaseMs,
       silenceMs: queue.silenceMs,
@@ -110,7 +111,7 @@ function createDispatcher(
       release: (claims) => queue.release(claims),
     },
     run: (claim, lease) =>
-      parts.sync(claim, lease, {
+      wiring.sync(claim, lease, {
         onResult: (send, result) =>
           exchanges.set(claim.accountId, {
             customerData: send.operation === "delete" ? null : JSON.parse(send.body),

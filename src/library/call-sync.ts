@@ -11,7 +11,7 @@ import type { Taken } from "../queue/queue.ts";
 import type { Conclusion } from "../sync/conclusion.ts";
 import type { Send } from "../sync/journal.ts";
 import type { Outcome } from "../sync/outcome.ts";
-import type { SyncCaller } from "../sync/wiring.ts";
+import type { SyncCaller } from "../sync/sync-wiring.ts";
 import { completedBy } from "./complete-account.ts";
 
 /** What a call came to: as far as it got. */

@@ -11,11 +11,11 @@
  */
 import type { Account } from "../account/account.ts";
 import type { Observe } from "../ops/observe.ts";
-import type { Parts } from "../parts.ts";
 import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Taken } from "../queue/queue.ts";
 import type { Outcome } from "../sync/outcome.ts";
+import type { Wiring } from "../wiring.ts";
 import { type CallResult, CallSync, NOTHING_DONE } from "./call-sync.ts";
 
 export interface Call {
@@ -25,7 +25,7 @@ export interface Call {
 }
 
 export interface CallsOptions {
-  readonly parts: Parts;
+  readonly wiring: Wiring;
   readonly observe: Observe;
   /** Calls that are worked on at the same time. */
   readonly concurrency: number;
@@ -99,10 +99,10 @@ export class Calls {
   }
 
   #createDispatcher(): Dispatcher {
-    const { parts, observe, concurrency } = this.#options;
-    const { queue } = parts;
+    const { wiring, observe, concurrency } = this.#options;
+    const { queue } = wiring;
     return new Dispatcher({
-      clock: parts.clock,
+      clock: wiring.clock,
       due: {
         leaseMs: queue.leaseMs,
         silenceMs: queue.silenceMs,
@@ -130,7 +130,7 @@ export class Calls {
     }
     // While the database is in trouble, no call's turn comes.
     if (this.#dispatcher?.trouble != null) this.#startWaiting([...this.#waiting.keys()]);
-    const taken = await this.#options.parts.queue.take(ids, limit);
+    const taken = await this.#options.wiring.queue.take(ids, limit);
     for (const own of taken) {
       const [first, ...others] = this.#waiting.get(own.accountId) ?? [];
       this.#waiting.delete(own.accountId);
@@ -146,13 +146,13 @@ export class Calls {
 
   /** Another process has these accounts, and the time of these calls runs from now. That of a call behind another call does not. */
   #startWaiting(ids: readonly string[]): void {
-    const { parts, waitMs } = this.#options;
-    const until = parts.clock.now() + waitMs;
+    const { wiring, waitMs } = this.#options;
+    const until = wiring.clock.now() + waitMs;
     for (const waiting of ids.flatMap((id) => this.#waiting.get(id) ?? [])) waiting.until ??= until;
   }
 
   #giveUpLate(): void {
-    const now = this.#options.parts.clock.now();
+    const now = this.#options.wiring.clock.now();
     const isLate = ({ until }: Waiting) => until !== null && until <= now;
     for (const [id, line] of this.#waiting) {
       const late = line.filter(isLate);
@@ -170,12 +170,12 @@ export class Calls {
     this.#running.delete(claim.accountId);
     if (running === undefined) return null;
 
-    const { parts, writeWithinMs } = this.#options;
-    const { clock, mapping } = parts;
+    const { wiring, writeWithinMs } = this.#options;
+    const { clock, mapping } = wiring;
     const { call, taken } = running;
     const sync = new CallSync({ clock, mapping, writeWithinMs, lease, given: call.account, taken });
     try {
-      const outcome = await parts.sync(claim, lease, sync);
+      const outcome = await wiring.sync(claim, lease, sync);
       // An earlier send was finished instead.
       if (outcome !== null && !sync.isConcluded && running.finishedFirst < FIRST_AT_MOST)
         this.#wait({ ...running, until: null, finishedFirst: running.finishedFirst + 1 });

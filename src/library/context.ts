@@ -1,11 +1,11 @@
 /** What the functions of the library share. Types only. */
 import type { Language } from "../customer-command/messages.ts";
-import type { Parts } from "../parts.ts";
+import type { Wiring } from "../wiring.ts";
 import type { Calls } from "./calls.ts";
 import type { Prepare } from "./prepare.ts";
 
 export interface LibraryContext {
-  readonly parts: Parts;
+  readonly wiring: Wiring;
   readonly calls: Calls;
   readonly prepare: Prepare;
   /** Of the messages about a customer's data. */

@@ -13,10 +13,10 @@ import type { ValidationResult } from "./results.ts";
 
 /** Also of an account that is not in the tables, and without the database: what is handed in can be looked at all the same. */
 export async function debugCustomer(
-  { parts, prepare, language }: LibraryContext,
+  { wiring, prepare, language }: LibraryContext,
   accountData: AccountData,
 ): Promise<DebugResult> {
-  const { db, mapping } = parts;
+  const { db, mapping } = wiring;
   const parsed = parseAccountData(accountData);
   if (!parsed.isShaped) return notValid(language, toValidation(parsed.errors), null);
 
@@ -30,20 +30,20 @@ export async function debugCustomer(
 
 /** @throws TypeError naming each field that has no shape to make a command of */
 export function transformCustomer(
-  { parts }: LibraryContext,
+  { wiring }: LibraryContext,
   accountData: AccountData,
 ): CustomerCommand {
   const parsed = parseAccountData(accountData);
   if (!parsed.isShaped) throw new TypeError(toSentence(parsed.errors));
-  return toCommand(parsed.account, parts.mapping).command;
+  return toCommand(parsed.account, wiring.mapping).command;
 }
 
 export function validateCustomer(
-  { parts, language }: LibraryContext,
+  { wiring, language }: LibraryContext,
   accountData: AccountData,
 ): ValidationResult {
   const parsed = parseAccountData(accountData);
   if (!parsed.isShaped) return toValidation(parsed.errors);
-  const { command } = toCommand(parsed.account, parts.mapping);
+  const { command } = toCommand(parsed.account, wiring.mapping);
   return validateCommand(command, toValidationContext(parsed.account, language));
 }

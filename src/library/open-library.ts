@@ -9,8 +9,8 @@ import { OperatorError } from "../operator-error.ts";
 import { createLog, type Log } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { createObserve } from "../ops/observe.ts";
-import { openParts, requireMigrated } from "../parts.ts";
 import { version } from "../version.ts";
+import { openWiring, requireMigrated } from "../wiring.ts";
 import type { AccountData } from "./account-data.ts";
 import { Calls } from "./calls.ts";
 import type { LibraryContext } from "./context.ts";
@@ -32,7 +32,7 @@ export async function openAccountSync(
   environment: Environment,
 ): Promise<AccountSync> {
   const context = await openContext(options, environment);
-  const { parts, calls } = context;
+  const { wiring, calls } = context;
   let closed: Promise<void> | null = null;
 
   async function syncCustomerToExternalApi(
@@ -61,9 +61,9 @@ export async function openAccountSync(
       processResponse(context, response, accountData, userId),
     retryFailedUpdates: (processingResult, accountData, userId = null) =>
       retryFailedUpdates(context, processingResult, accountData, userId),
-    getAvailableBackendConfigs: () => parts.connections.list(),
+    getAvailableBackendConfigs: () => wiring.connections.list(),
     close(): Promise<void> {
-      closed ??= calls.close().then(() => parts.close());
+      closed ??= calls.close().then(() => wiring.close());
       return closed;
     },
   };
@@ -93,18 +93,18 @@ async function openContext(
     });
   }
 
-  const parts = await openParts(config, database, observe).catch((error: unknown) => {
+  const wiring = await openWiring(config, database, observe).catch((error: unknown) => {
     throw typeof database === "string" ? explained(error, database) : error;
   });
-  await requireMigrated(parts).catch(async (error: unknown) => {
-    await parts.close();
+  await requireMigrated(wiring).catch(async (error: unknown) => {
+    await wiring.close();
     throw error;
   });
   return {
-    parts,
-    prepare: createPrepare(parts),
+    wiring,
+    prepare: createPrepare(wiring),
     calls: new Calls({
-      parts,
+      wiring,
       observe,
       concurrency: config.sync.concurrency,
       waitMs: options.waitMs ?? 2 * config.api.timeoutMs,

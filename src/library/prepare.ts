@@ -4,10 +4,11 @@
  */
 
 import type { Account } from "../account/account.ts";
+import { canonicalIds } from "../account/canonical-ids.ts";
 import { loadAccounts } from "../account/load.ts";
 import { batched } from "../db/batched.ts";
-import type { Parts } from "../parts.ts";
 import { findIdOwners } from "../sync/adopt.ts";
+import type { Wiring } from "../wiring.ts";
 import { completedBy } from "./complete-account.ts";
 import { receivedOf } from "./failed-updates.ts";
 import type { GivenAccount } from "./parse-account-data.ts";
@@ -39,14 +40,15 @@ export type Prepare = (
   how: { readonly kind: "adopting"; readonly userId: string } | { readonly kind: "reading" },
 ) => Promise<Prepared>;
 
-export function createPrepare({ db }: Pick<Parts, "db">): Prepare {
+export function createPrepare({ db }: Pick<Wiring, "db">): Prepare {
   const read = batched(BATCH_MAX, async (batch: readonly GivenAccount[]) => {
-    const canonical = await db.run<{ accountId: string }>("canonical_ids", [
+    const ids = await canonicalIds(
+      db,
       batch.map(({ account }) => account.id),
-    ]);
+    );
     const given = (await lookUpReferences(db, batch)).map((account, position) => ({
       ...account,
-      id: canonical[position]?.accountId ?? account.id,
+      id: ids[position] ?? account.id,
     }));
     const loaded = await loadAccounts(
       db,

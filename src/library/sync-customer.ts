@@ -58,11 +58,11 @@ export interface Ready {
 
 /** The command as it would be sent now, or why there is none. */
 export async function makeReady(
-  { parts, prepare, language, userOf }: LibraryContext,
+  { wiring, prepare, language, userOf }: LibraryContext,
   accountData: AccountData,
   userId: string | null,
 ): Promise<Ready | Extract<SyncResult, { success: false }>> {
-  const { mapping } = parts;
+  const { mapping } = wiring;
   const parsed = parseAccountData(accountData);
   if (!parsed.isShaped) return notValid(language, toValidation(parsed.errors), null);
   try {
@@ -83,19 +83,19 @@ export async function makeReady(
 }
 
 /** Why nothing can be sent to this configuration; null when it can, and where only the sync will tell. */
-async function reasonAgainst({ parts }: LibraryContext, configId: string): Promise<string | null> {
-  const connection = await parts.connections.of(configId).catch(() => null);
+async function reasonAgainst({ wiring }: LibraryContext, configId: string): Promise<string | null> {
+  const connection = await wiring.connections.of(configId).catch(() => null);
   return connection !== null && "error" in connection ? connection.error : null;
 }
 
 /** The same attempt, under the account that the caller named for the history. */
 async function noteInHistory(
-  { parts }: LibraryContext,
+  { wiring }: LibraryContext,
   accountId: string,
   { outcome }: CallResult,
   result: SyncResult,
 ): Promise<void> {
-  await recordUnsent(parts.db, [
+  await recordUnsent(wiring.db, [
     {
       accountId,
       generation: "0",

@@ -22,7 +22,7 @@ import { readRow, writeIds } from "./write-ids.ts";
 
 /** Never rejects. */
 export async function updateId(
-  { parts, userOf }: LibraryContext,
+  { wiring, userOf }: LibraryContext,
   type: "customer" | "tier" | "crew",
   id: string | number,
   { uuid_be, updated_by, replace = false }: IdUpdate,
@@ -37,10 +37,10 @@ export async function updateId(
   });
   if (uuidBe === "" || uuidBe.length > 255) return end("uuid_be must have 1 to 255 characters");
   try {
-    const row = await readRow(parts.db, type, String(id));
+    const row = await readRow(wiring.db, type, String(id));
     if (row === null) return end("there is no such row");
 
-    const rows = await writeIds(parts.db, {
+    const rows = await writeIds(wiring.db, {
       sent: row.sent,
       received: receivedOf([{ type, id: String(id), uuidBe }]),
       userId: userOf(updated_by),
@@ -67,7 +67,7 @@ export async function processResponse(
 
   const { command, sent } = ready;
   const received = matchIds(answer, command, sent, {
-    referenceField: context.parts.mapping.referenceField,
+    referenceField: context.wiring.mapping.referenceField,
     answers: "the command",
   });
   return await write(context, sent, received, userId);
@@ -82,7 +82,7 @@ export async function retryFailedUpdates(
 ): Promise<ProcessingResult> {
   const failed = failedUpdatesOf(processingResult);
   const received = receivedOf(failed);
-  const { db } = context.parts;
+  const { db } = context.wiring;
   try {
     const [loaded] = await loadAccounts(db, [await canonicalId(db, String(id))]);
     const account = loaded?.account ?? null;
@@ -107,12 +107,17 @@ export async function retryFailedUpdates(
 }
 
 async function write(
-  { parts, userOf }: LibraryContext,
+  { wiring, userOf }: LibraryContext,
   sent: SentRows,
   received: ReceivedIds,
   userId: string | null,
 ): Promise<ProcessingResult> {
-  const rows = await writeIds(parts.db, { sent, received, userId: userOf(userId), replace: false });
+  const rows = await writeIds(wiring.db, {
+    sent,
+    received,
+    userId: userOf(userId),
+    replace: false,
+  });
   if ("error" in rows) return nothingWritten(rows.error, toFailedUpdates(sent, received));
   const isAboutCustomer = received.customer !== null || received.branch !== null;
   const report = reportWritten({ sent, received, rows, isAboutCustomer }, new Date().toISOString());

@@ -17,11 +17,12 @@ import { failedUnforeseen } from "./endings.ts";
 import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
 import { loadForSync } from "./load-for-sync.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
+import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
 import { settleAll } from "./settle.ts";
 import { beginSync, end, settleEnded } from "./step.ts";
 import { syncAccount } from "./sync-account.ts";
-import type { ParentState, SyncCaller, SyncPolicy, SyncWiring } from "./wiring.ts";
+import type { ParentState, SyncCaller, SyncWiring } from "./sync-wiring.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;

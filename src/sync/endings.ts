@@ -1,4 +1,5 @@
 /** The ways in which a sync ends without ids to write back: what each means for the account. Pure. */
+
 import type { Account } from "../account/account.ts";
 import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
@@ -7,7 +8,7 @@ import type { Claim } from "../queue/queue.ts";
 import type { Ending, SettlingAttempt } from "./conclusion.ts";
 import type { Attempt, UnsettledAttempt } from "./journal.ts";
 import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
-import type { SyncPolicy } from "./wiring.ts";
+import type { SyncPolicy } from "./policy.ts";
 
 /** Tries at ids that did not come or cannot be written, and at unforeseen errors, before the account is parked. */
 export const INCOMPLETE_TRIES = 5;

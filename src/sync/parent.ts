@@ -2,7 +2,7 @@
 import type { Account } from "../account/account.ts";
 import { callOn } from "../call-on.ts";
 import { end, type Step, type SyncContext } from "./step.ts";
-import type { ParentState } from "./wiring.ts";
+import type { ParentState } from "./sync-wiring.ts";
 
 /** null when the account has no parent, or one with an external id. */
 export async function waitForParent(

@@ -3,6 +3,7 @@
  *
  *     turn ─▶ journal the send ─▶ request ─▶ match ids ─▶ journal the answer
  */
+
 import type { ApiResult } from "../customer-api/customer-api.ts";
 import type { CustomerCommand } from "../customer-command/command.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
@@ -15,8 +16,8 @@ import {
   removed,
 } from "./endings.ts";
 import type { Attempt, Send } from "./journal.ts";
+import type { SyncPolicy } from "./policy.ts";
 import { end, type LastStep, LEASE_LOST, type SendStep, type SyncContext } from "./step.ts";
-import type { SyncPolicy } from "./wiring.ts";
 
 /** Resolves with what is left to do: write ids back, or end. */
 export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {

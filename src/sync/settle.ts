@@ -2,12 +2,13 @@
  * Ends syncs: in one transaction the ids are written back, the attempts finished and the accounts settled, for all accounts that came
  * to their end together. Fenced by the lease: an account that another worker has taken over is not changed.
  */
+
 import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
 import { type Database, isContention, isOutage, type Transaction } from "../db/database.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Accepted, Conclusion } from "./conclusion.ts";
-import { finishAttempts } from "./journal.ts";
+import { finishAttempts } from "./finish-attempts.ts";
 import type { Outcome, RowResult } from "./outcome.ts";
 import { decide } from "./settlement.ts";
 import { wakeOthers } from "./wake-children.ts";

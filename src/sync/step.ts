@@ -6,7 +6,7 @@ import type { Claim } from "../queue/queue.ts";
 import { type Ending, type SettlingAttempt, toEnded } from "./conclusion.ts";
 import type { Send } from "./journal.ts";
 import type { Outcome } from "./outcome.ts";
-import type { SyncCaller, SyncWiring } from "./wiring.ts";
+import type { SyncCaller, SyncWiring } from "./sync-wiring.ts";
 
 export interface SyncContext {
   readonly wiring: SyncWiring;

@@ -2,6 +2,7 @@
  * The queue and the sync without the daemon: on a real database, with an API that the test writes. Everything falls due at once
  * unless a test says otherwise, and a round is run by hand.
  */
+
 import { afterAll, expect } from "vitest";
 import { describeSource } from "../../src/account/source.ts";
 import { systemClock } from "../../src/clock.ts";
@@ -12,8 +13,8 @@ import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
 import { createSync, type SyncOptions } from "../../src/sync/create-sync.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
+import type { SyncPolicy } from "../../src/sync/policy.ts";
 import { createRateLimit } from "../../src/sync/rate-limit.ts";
-import type { SyncPolicy } from "../../src/sync/wiring.ts";
 import { heldLease } from "./leases.ts";
 import {
   createDatabase as createTestDatabase,

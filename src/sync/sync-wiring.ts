@@ -1,9 +1,9 @@
 /** What the sync of one account is handed: its parts, the rules it decides by, and who asked for it. Types only. */
+
 import type { Account } from "../account/account.ts";
 import type { Clock } from "../clock.ts";
 import type { ApiConnection, ApiResult, CustomerApi } from "../customer-api/customer-api.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
-import type { Language } from "../customer-command/messages.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
@@ -12,6 +12,7 @@ import type { Conclusion } from "./conclusion.ts";
 import type { Answered, Attempt, Send } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
 import type { Outcome } from "./outcome.ts";
+import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 /** What takes a signal waits for a database that is away until the signal is aborted; then it rejects with the outage. */
@@ -45,26 +46,6 @@ export interface SyncWiring {
 }
 
 export type ParentState = "on its way" | "parked" | "not asked for" | "missing";
-
-export interface SyncPolicy {
-  /** What to do with a create whose answer never came. */
-  readonly unknownOutcome: "park" | "resend" | "lookup";
-  /** A send that is journaled is written to the network within this, its token included, or not at all. */
-  readonly beginWithinMs: number;
-  /** How long after its journaling a create may be under way: nothing is sent beside it, and "not there" proves nothing. */
-  readonly applyingMaxMs: number;
-  /** Tries on errors that may pass; 0 never gives up. */
-  readonly maxAttempts: number;
-  /** `updated_by` when the request names no user. */
-  readonly defaultUserId: string;
-  /** Of the messages about a customer's data. */
-  readonly language: Language;
-  readonly delayAfter: (attempts: number) => number;
-  /** What becomes of the customer of an account that was removed. */
-  readonly onAccountDelete: "ignore" | "delete";
-  /** How long a blocked account sleeps when its parent does not wake it. */
-  readonly blockedRecheckMs: number;
-}
 
 /** What a caller that waits for one sync brings along and is told. An account that the daemon claims has none. */
 export interface SyncCaller {

@@ -28,7 +28,7 @@ import { createSync, type Sync } from "./sync/create-sync.ts";
 import { createRateLimit } from "./sync/rate-limit.ts";
 import { version } from "./version.ts";
 
-export interface Parts {
+export interface Wiring {
   readonly clock: Clock;
   readonly db: Database;
   readonly source: Source;
@@ -48,12 +48,12 @@ const RELAXED_CONNECTIONS = 3;
  * @param database where it is; or a caller's pool, which is not closed
  * @param replicaId the daemon's number; null for a command or a library
  */
-export async function openParts(
+export async function openWiring(
   config: Config,
   database: string | ConnectionPool,
   observe: Observe,
   replicaId: number | null = null,
-): Promise<Parts> {
+): Promise<Wiring> {
   const { db, relaxedDb } =
     typeof database === "string"
       ? await openDatabases(config, database, observe)
@@ -179,7 +179,7 @@ function databasesOn(pool: ConnectionPool): Databases {
  * @param asker the daemon that asks; null for a command
  */
 export async function findSending(
-  { db, connections }: Pick<Parts, "db" | "connections">,
+  { db, connections }: Pick<Wiring, "db" | "connections">,
   asker: Asker | null = null,
 ): Promise<Sending> {
   return await readSending(db, await connections.defaultBaseUrl(), asker);
@@ -196,7 +196,7 @@ export async function requireConnection(connections: Connections): Promise<void>
 }
 
 /** @throws OperatorError with what to do */
-export async function requireMigrated({ db }: Pick<Parts, "db">): Promise<void> {
+export async function requireMigrated({ db }: Pick<Wiring, "db">): Promise<void> {
   const diagnosis = diagnoseSchemaVersion(await readSchemaVersion(db));
   if (diagnosis !== null) throw OperatorError.of(diagnosis);
 }
