@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { migrate } from "../../src/db/migrate.ts";
 import type { AccountSync, ProcessingResult, SyncedResult } from "../../src/index.ts";
 import { createAccountSync } from "../../src/index.ts";
 import { startSandbox } from "../../src/local/sandbox.ts";
@@ -16,8 +15,7 @@ import { createProduct, type Product } from "../support/product.ts";
 let product: Product;
 
 beforeEach(async () => {
-  product = await createProduct();
-  await migrate({ url: product.database.url, info: () => {} });
+  product = await createProduct({ database: { migrated: true } });
 });
 
 describe("a call", () => {
@@ -378,8 +376,7 @@ describe("a call that does not succeed", () => {
   });
 
   test("because the database is away says so, before anything is sent", async () => {
-    const database = await createDatabase();
-    await migrate({ url: database.url, info: () => {} });
+    const database = await createDatabase({ migrated: true });
     const library = await openLibrary({ database, sandbox: product.sandbox }, { waitMs: 500 });
     const id = await insertAccount(database);
     const data = await accountDataOf(database, id);

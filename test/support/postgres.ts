@@ -8,11 +8,20 @@
 import { createHash, randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, afterEach, inject } from "vitest";
-import { createSourceTables, type SourceTablesOptions } from "../../src/local/source-tables.ts";
+import { migrate } from "../../src/db/migrate.ts";
+import {
+  createSourceTables,
+  insertSampleAccounts,
+  type SourceTablesOptions,
+} from "../../src/local/source-tables.ts";
 
 export interface TestDatabaseOptions extends SourceTablesOptions {
   /** False for an empty database. Default true. */
   readonly sourceTables?: boolean;
+  /** With the three sample accounts, older than the first migrate where that is asked for too. Default false. */
+  readonly sampleAccounts?: boolean;
+  /** With schema `account_sync` and its triggers, as a superuser's `migrate` leaves them. Default false. */
+  readonly migrated?: boolean;
   /** The server's encoding of the database, such as LATIN1. Needs PostgreSQL 15. */
   readonly encoding?: string;
 }
@@ -145,8 +154,9 @@ async function buildTemplate(
     if (options.sourceTables ?? true) {
       await createSourceTables(inside, options);
     }
-    // The place for account-sync's own migrations: an option `migrated`, part of the shape hash by itself.
+    if (options.sampleAccounts ?? false) await insertSampleAccounts(inside);
   });
+  if (options.migrated ?? false) await migrate({ url: toDatabaseUrl(unfinished), info: () => {} });
 
   await client.query(`alter database ${unfinished} rename to ${name}`);
 }
