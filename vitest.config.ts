@@ -16,7 +16,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/*.test.ts"] },
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts", "test/*.test.ts"],
+          // Pure code leaves nothing behind, so one process runs file after file: half the processor time of a new one for each.
+          isolate: false,
+        },
       },
       {
         extends: true,
