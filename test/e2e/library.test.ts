@@ -537,10 +537,11 @@ describe("ids that could not be written", () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
     const data = await accountDataOf(product.database, id);
-    product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+    product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
     const calling = syncCustomerToExternalApi(data);
     await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
     await product.database.query("alter table account_sync.attempt rename to away");
+    product.sandbox.clearFaults();
 
     const result = (await calling) as SyncedResult;
     await product.database.query("alter table account_sync.away rename to attempt");
@@ -737,12 +738,14 @@ test("to close it finishes what is under way, gives up what waits, and may be sa
   const library = await openLibrary(product);
   const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
   const data = await accountDataOf(product.database, id);
-  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+  product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const underWay = library.syncCustomerToExternalApi(data);
   const waiting = library.syncCustomerToExternalApi(data);
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
 
-  await Promise.all([library.close(), library.close()]);
+  const closing = Promise.all([library.close(), library.close()]);
+  product.sandbox.clearFaults();
+  await closing;
 
   expect(await underWay).toMatchObject({ success: true, processingResult: { success: true } });
   expect(await waiting).toMatchObject({ success: false, error: expect.stringMatching(/closed/) });
