@@ -3,7 +3,7 @@
  * drifted in the slow lane. It needs no trigger to have fired: after a restore, or with triggers that were disabled, this is what finds
  * the difference.
  *
- *     resting ──the interval has passed, and nobody walks──▶ walking ──step by step, with rests between──▶ finished
+ *     resting ──the interval has passed, and no replica walks──▶ walking ──step by step, with rests between──▶ finished
  *
  * The walk is a row in the database: one replica walks at a time, and another one goes on where a dead one was. Steps are small and rest
  * four times as long as they worked, so a million accounts cost a fifth of one connection for a while, and never delay a live edit.
@@ -19,8 +19,8 @@ export interface ReconcileOptions {
   readonly findDrift: (known: readonly KnownAccount[]) => Promise<readonly (Drift | null)[]>;
   /** 0: never. */
   readonly intervalMs: number;
-  /** Accounts were marked. */
-  readonly ring: () => Promise<void>;
+  /** Marks these accounts in the slow lane. */
+  readonly mark: (accountIds: readonly string[]) => Promise<void>;
   readonly onStep: (results: readonly (Drift | null)[]) => void;
   readonly onWalked: (walk: Walk) => void;
   readonly onTrouble: (error: unknown) => void;
@@ -91,7 +91,7 @@ export class Reconcile {
       for (let after: string | null = begun.watermark; after !== null; ) {
         const begunAt = clock.now();
         const step = await lookAtStep(this.#options, after);
-        await mark(this.#options, step.drifted.filter(isForTheTimer));
+        await markAll(this.#options, step.drifted.filter(isForTheTimer));
         onStep(step.results);
         tally.add(step);
         const [moved] = await db.run("advance_reconciliation", [step.last ?? "", TURN_MS, token]);
@@ -108,15 +108,15 @@ export class Reconcile {
   }
 }
 
-/** At a person's word: all of it, now. With `dryRun` nothing is marked. */
+/** On request: all of it, now. With `dryRun` nothing is marked. */
 export async function reconcileNow(
-  options: Pick<ReconcileOptions, "clock" | "db" | "findDrift" | "ring">,
+  options: Pick<ReconcileOptions, "clock" | "db" | "findDrift" | "mark">,
   how: { readonly dryRun: boolean; readonly onDrifted: (drifted: Drifted) => void },
 ): Promise<Walk> {
   const tally = createTally(options.clock);
   for (let after: string | null = ""; after !== null; ) {
-    const step: Step = await lookAtStep(options, after);
-    if (!how.dryRun) await mark(options, step.drifted);
+    const step: WalkStep = await lookAtStep(options, after);
+    if (!how.dryRun) await markAll(options, step.drifted);
     for (const drifted of step.drifted) how.onDrifted(drifted);
     tally.add(step);
     after = step.last;
@@ -124,7 +124,7 @@ export async function reconcileNow(
   return tally.result();
 }
 
-interface Step {
+interface WalkStep {
   readonly results: readonly (Drift | null)[];
   readonly drifted: readonly Drifted[];
   /** null: there are no more. */
@@ -134,7 +134,7 @@ interface Step {
 async function lookAtStep(
   { db, findDrift }: Pick<ReconcileOptions, "db" | "findDrift">,
   after: string,
-): Promise<Step> {
+): Promise<WalkStep> {
   const known = await db.run<KnownAccount>("known_accounts", [after, STEP_ACCOUNTS]);
   const results = known.length === 0 ? [] : await findDrift(known);
   return {
@@ -147,14 +147,11 @@ async function lookAtStep(
   };
 }
 
-/** What is pending by now is coalesced: nothing is sent twice for having been marked. */
-async function mark(
-  { db, ring }: Pick<ReconcileOptions, "db" | "ring">,
+async function markAll(
+  { mark }: Pick<ReconcileOptions, "mark">,
   drifted: readonly Drifted[],
 ): Promise<void> {
-  if (drifted.length === 0) return;
-  await db.run("mark_accounts", [drifted.map(({ accountId }) => accountId)]);
-  await ring();
+  if (drifted.length > 0) await mark(drifted.map(({ accountId }) => accountId));
 }
 
 function isForTheTimer({ drift }: Drifted): boolean {
@@ -166,7 +163,7 @@ function createTally(clock: Pick<Clock, "now">) {
   const drifted = { changed: 0, ids_missing: 0, customer_missing: 0 };
   let lookedAt = 0;
   return {
-    add(step: Step): void {
+    add(step: WalkStep): void {
       lookedAt += step.results.length;
       for (const { drift } of step.drifted) drifted[drift] += 1;
     },

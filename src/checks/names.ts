@@ -1,7 +1,7 @@
-/** The checks by name, and what a finding of each one means. Pure: metrics and logs know the names, too. */
+/** The checks by name, and what a finding of each one means. Pure, as metrics and logs use the names, too. */
 
 /**
- * `stops`: the product would do harm, do nothing, or lose changes unseen: a start refuses, and /readyz says 503 for as long as it lasts.
+ * `stops`: account-sync would do harm, do nothing, or lose changes unnoticed: a start refuses, and /readyz answers 503 for as long as it lasts.
  * `fails`: something is broken that costs time, not changes: `doctor` fails, a start goes on.
  * `warns`: worth knowing; nothing fails for it.
  */
@@ -29,10 +29,3 @@ export const CHECK_EFFECTS = {
 } as const satisfies Readonly<Record<string, CheckEffect>>;
 
 export type CheckName = keyof typeof CHECK_EFFECTS;
-
-export interface Finding {
-  /** One sentence: what is wrong, on what. The same words as long as it is the same finding. */
-  readonly problem: string;
-  /** One sentence: what to do. */
-  readonly remedy: string;
-}

@@ -1,12 +1,12 @@
 /**
- * The capture: every trigger there, switched on, and doing what migrate would make it do for the tables as they stand now. The
- * functions that say what that is are compared with the files they come from.
+ * The capture triggers: each is present and enabled, and its function is the one that migrate would make for the tables as they are now.
+ * The functions that migrate makes them with are compared with the files of this version.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { errorCode } from "../db/database.ts";
 import { sqlDirectory } from "../db/queries.ts";
-import type { Grounds } from "./check.ts";
-import type { Finding } from "./names.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import type { CheckContext } from "./check.ts";
 
 interface PlannedTrigger {
   readonly table: string;
@@ -20,7 +20,7 @@ interface PlannedTrigger {
 
 const MIGRATE = "Run `account-sync migrate`, which puts it right.";
 
-export async function lookAtTriggers({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtTriggers({ db }: CheckContext): Promise<Diagnosis[]> {
   const changed = await findChangedFunctions(db);
   if (changed.length > 0) return changed;
 
@@ -33,20 +33,20 @@ export async function lookAtTriggers({ db }: Grounds): Promise<Finding[]> {
   ];
 }
 
-const notInstalled: Finding = {
+const notInstalled: Diagnosis = {
   problem: "There are no capture triggers yet: no change is captured.",
   remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
 };
 
-const switchedOffForAll: Finding = {
+const switchedOffForAll: Diagnosis = {
   problem:
     "session_replication_role is replica by default here, so that no trigger fires and no change is captured.",
   remedy:
     "Set session_replication_role back to origin for the database or the server, then run `account-sync backfill`.",
 };
 
-/** null: migrate has not been here, so that there is no plan. */
-async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[] | null> {
+/** null: migrate has not run yet, so there is no plan. */
+async function readTriggers(db: CheckContext["db"]): Promise<PlannedTrigger[] | null> {
   try {
     return await db.run<PlannedTrigger>("check_triggers");
   } catch (error) {
@@ -56,7 +56,7 @@ async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[] | null>
   }
 }
 
-function findWrong(planned: PlannedTrigger): Finding[] {
+function findWrong(planned: PlannedTrigger): Diagnosis[] {
   const { table, trigger } = planned;
   const disabled = planned.disabledOn.map(({ table: where, onlyReplicas }) => ({
     problem: `Trigger ${trigger} on ${where} is ${onlyReplicas ? "enabled for replication only" : "disabled"}: changes of ${where} go unnoticed.`,
@@ -84,13 +84,13 @@ function findWrong(planned: PlannedTrigger): Finding[] {
     ...disabled,
     ...uncopied,
     {
-      problem: `Function account_sync.${planned.function} is not what migrate would make for public.${table} as it stands: somebody replaced it, or columns came or went since.`,
+      problem: `Function account_sync.${planned.function} is not what migrate would make for public.${table} as it stands: it was replaced by hand, or columns were added or removed since.`,
       remedy: MIGRATE,
     },
   ];
 }
 
-async function findChangedFunctions(db: Grounds["db"]): Promise<Finding[]> {
+async function findChangedFunctions(db: CheckContext["db"]): Promise<Diagnosis[]> {
   const rows = await db.run<{ name: string; bodies: readonly string[] }>("check_functions");
   if (rows.length === 0) return [];
 
@@ -107,7 +107,7 @@ async function findChangedFunctions(db: Grounds["db"]): Promise<Finding[]> {
   ];
 }
 
-/** Name → bodies; a name may stand for several signatures. What a later file makes anew counts. */
+/** Name → bodies; several functions may have one name. The last file that makes a function counts. */
 function readShippedFunctions(): Map<string, string[]> {
   const files = [
     ...readdirSync(`${sqlDirectory}migrations`)

@@ -3,7 +3,7 @@
  * nightly backup by the owner of the tables would fail from the installation of account-sync on.
  */
 import type pg from "pg";
-import { quoted } from "./installation.ts";
+import { quoted } from "./identifier.ts";
 import { sqlOf } from "./queries.ts";
 
 /** An owner of captured tables that can read all of them, but not all of schema account_sync. */
@@ -28,7 +28,7 @@ export async function grantDump(client: pg.Client): Promise<readonly string[]> {
   );
 }
 
-/** Ready to be pasted. */
+/** Statements that can be pasted. */
 export function dumpGrants(role: string): string {
   const name = quoted(role);
   return [

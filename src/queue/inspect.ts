@@ -1,8 +1,9 @@
 /** Reads the queue for people: counts, states, histories. Writes nothing. */
 import type { Queryable } from "../db/database.ts";
-import type { PendingState, QueueStatus } from "../ops/metrics.ts";
+import type { PendingState } from "../ops/labels.ts";
+import type { QueueStatus } from "../ops/queue-gauges.ts";
 
-/** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often somebody asks. */
+/** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often it is asked for. */
 const COUNTING_SHARE = 20;
 /** Accounts that one page looks at for those in its state: some milliseconds. */
 const EXAMINED_MAX = 10_000;
@@ -50,7 +51,7 @@ export function createInspector(db: Queryable, now: () => number = () => perform
       }
 
       const examinedMax = page.state === null ? page.limit : EXAMINED_MAX;
-      const rows = await db.run<Step<Row>>("list_accounts", [
+      const rows = await db.run<ExaminedRow<Row>>("list_accounts", [
         page.state,
         page.cursor,
         page.limit,
@@ -109,7 +110,7 @@ export function createInspector(db: Queryable, now: () => number = () => perform
   }
 }
 
-type Step<Row> = { readonly lastExamined: string | null; readonly examined: number } & (
+type ExaminedRow<Row> = { readonly lastExamined: string | null; readonly examined: number } & (
   | Row
   | { readonly account_id: null }
 );

@@ -9,8 +9,8 @@ import {
   type Obstacle,
   type StoppedBy,
   WAIT_ASKED_FOR,
-} from "./obstacle.ts";
-import { LOCK_CLASS, SILENCE_MAX_MS } from "./presence.ts";
+} from "../obstacle.ts";
+import { LOCK_CLASS, SILENCE_MAX_MS } from "./liveness.ts";
 
 export interface Sending {
   /** The database's time, in the zone of its session, as are all others here. */

@@ -1,6 +1,6 @@
 /** The named results of a sync. Everything that can be foreseen is a value here; exceptions are for bugs. */
 
-/** Why something failed; decides what happens next (see docs/architecture.md, "Error classes"). */
+/** Why something failed; decides what happens next (docs/reference/errors.md). */
 export const ERROR_CLASSES = [
   "validation",
   "rejected",
@@ -72,4 +72,15 @@ export interface Outcome {
   readonly isExpected?: boolean;
   /** What became of each id that came; only where an answer was accepted. */
   readonly rows?: readonly RowResult[];
+}
+
+/** Error texts end up in rows, logs and tables: so many characters say enough. */
+const ERROR_TEXT_MAX = 1_000;
+
+/** PostgreSQL stores no NUL, no half of a surrogate pair in JSON, and no `…` in every encoding. */
+export function boundedText(text: string): string {
+  const storable = text.replaceAll("\0", "");
+  return (
+    storable.length <= ERROR_TEXT_MAX ? storable : `${storable.slice(0, ERROR_TEXT_MAX - 3)}...`
+  ).toWellFormed();
 }

@@ -1,7 +1,6 @@
 /** Transactions always end, killed connections cost nobody else anything, and an outage is told from a statement that is wrong. */
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { systemClock } from "../../src/clock.ts";
 import {
   connectionOptions,
   createDatabase,
@@ -12,7 +11,6 @@ import {
   isOutage,
 } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { patiently } from "../../src/db/patience.ts";
 import { OWN_SETTINGS, RELIED_ON } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -38,13 +36,17 @@ beforeEach(async () => {
 
 afterAll(() => db.close());
 
-function connect(synchronousCommit: "on" | "off", pooled = false, url = database.url): Database {
+function connect(
+  synchronousCommit: "on" | "off",
+  settingsPerTransaction = false,
+  url = database.url,
+): Database {
   return createDatabase({
     url,
     applicationName: "account-sync test",
     max: 3,
     synchronousCommit,
-    pooled,
+    settingsPerTransaction,
     onError: (error) => connectionErrors.push(error),
   });
 }
@@ -182,12 +184,12 @@ test.each([
   ["off", true, ["on", "0", "0", "on"]],
 ] as const)(
   "with synchronous commit %s, behind a pooler %s, a session has %j",
-  async (commit, pooled, settings) => {
+  async (commit, settingsPerTransaction, settings) => {
     const client = new pg.Client(
       connectionOptions({
         url: database.url,
         applicationName: "account-sync test",
-        pooled,
+        settingsPerTransaction,
         synchronousCommit: commit,
       }),
     );
@@ -249,7 +251,9 @@ describe("what a URL says", () => {
     const url = new URL(database.url);
     url.search = query;
     const options = { applicationName: "account-sync test", synchronousCommit: "off" } as const;
-    const client = new pg.Client(connectionOptions({ ...options, url: url.href, pooled: false }));
+    const client = new pg.Client(
+      connectionOptions({ ...options, url: url.href, settingsPerTransaction: false }),
+    );
     await client.connect();
     const { rows } = await client.query<{ name: string; setting: string }>(
       "select name, setting from pg_settings where name = any($1)",
@@ -295,7 +299,7 @@ describe("what a URL says", () => {
     const { options } = connectionOptions({
       url: database.url,
       applicationName: "account-sync test",
-      pooled: false,
+      settingsPerTransaction: false,
       synchronousCommit: "on",
     });
     const client = new pg.Client({
@@ -357,55 +361,4 @@ test("others in the way are told from a value that is impossible", () => {
     true,
     false,
   ]);
-});
-
-describe("patience", () => {
-  const outage = () => Object.assign(new Error("x"), { code: "57P03" });
-
-  test("repeats through an outage until it is over, and tells of it", async () => {
-    let calls = 0;
-    const troubles: unknown[] = [];
-
-    const result = await patiently(
-      {
-        clock: systemClock,
-        signal: new AbortController().signal,
-        onTrouble: (error) => troubles.push(error),
-      },
-      async () => {
-        calls += 1;
-        if (calls < 3) throw outage();
-        return "back";
-      },
-    );
-
-    expect(result).toBe("back");
-    expect(troubles).toHaveLength(2);
-  });
-
-  test("ends at once for an error that will not pass", async () => {
-    let calls = 0;
-
-    const failing = patiently(
-      { clock: systemClock, signal: new AbortController().signal, onTrouble: () => {} },
-      async () => {
-        calls += 1;
-        throw new RangeError("not so");
-      },
-    );
-
-    await expect(failing).rejects.toThrow(RangeError);
-    expect(calls).toBe(1);
-  });
-
-  test("ends with the outage's error when it is told to leave", async () => {
-    const leaving = new AbortController();
-
-    const failing = patiently(
-      { clock: systemClock, signal: leaving.signal, onTrouble: () => leaving.abort() },
-      () => Promise.reject(outage()),
-    );
-
-    await expect(failing).rejects.toMatchObject({ code: "57P03" });
-  });
 });

@@ -3,8 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { describe, expect, test } from "vitest";
-import { latestMigration, migrate, uninstall } from "../../src/db/migrate.ts";
+import { migrate, uninstall } from "../../src/db/migrate.ts";
 import { sqlDirectory } from "../../src/db/queries.ts";
+import { latestMigration } from "../../src/db/schema-version.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
@@ -146,7 +147,7 @@ describe("beside the application", () => {
         const startedAt = performance.now();
         await database.query("update m_account set phone_no = '08' where name = 'busy'");
         writes.push(performance.now() - startedAt);
-        await sleep(5); // An application at its own pace, not a lock storm.
+        await sleep(5); // The pace of an application. Locks are waited for in the real time of the server.
       }
       expect({ isWaiting, isInstalled }).toEqual({ isWaiting: true, isInstalled: false });
 
@@ -350,7 +351,7 @@ describe("ordinary roles", () => {
           ),
         ).toHaveLength(1),
       );
-      await sleep(300); // Three times its statement_timeout.
+      await sleep(300); // The statement_timeout of the server runs in real time: three times as long.
       await open.query("commit");
 
       await expect(installing).resolves.toHaveLength(2);

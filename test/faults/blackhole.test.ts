@@ -140,7 +140,7 @@ async function createParts(environment: Readonly<Record<string, string>> = {}) {
 }
 
 const PATIENT = {
-  // So long that a takeover before its end is the presence's work, wherever the sessions end.
+  // So long that a takeover before its end is the work of liveness, wherever the sessions end.
   SYNC_LEASE_MS: "15000",
   // So long that a request is given up for the silence, and not for its own time.
   CUSTOMER_API_TIMEOUT_MS: "60000",

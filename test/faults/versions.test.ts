@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { latestMigration } from "../../src/db/migrate.ts";
+import { latestMigration } from "../../src/db/schema-version.ts";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { version as thisVersion } from "../../src/version.ts";
 import { insertAccount, insertAccounts } from "../support/accounts.ts";

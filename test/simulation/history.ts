@@ -125,7 +125,7 @@ class History {
 
   ring(from: Replica): void {
     for (const replica of this.#replicas)
-      if (replica !== from && this.tape.chance(0.5)) replica.dispatcher.wake();
+      if (replica !== from && this.tape.chance(0.5)) replica.wake();
   }
 
   async play(): Promise<void> {
@@ -211,23 +211,21 @@ class History {
       can(0.2, () => this.#retryBlindly());
     }
     for (const replica of running) {
-      can(0.25, () => replica.dispatcher.wake());
+      can(0.25, () => replica.wake());
       can(0.1, () => void replica.keepHouse());
       can(this.#rates.replica * 0.25, () => this.stop(replica));
       can(this.#rates.replica * 0.25, () => replica.kill());
       if (!replica.isDraining)
         can(this.#rates.replica * 0.1, () => replica.drain(this.tape.pick([20_000, 500])));
     }
-    for (const gone of this.#replicas.filter(
-      ({ isRunning, hasPresence }) => hasPresence && !isRunning,
-    ))
-      can(1, () => gone.losePresence());
+    for (const gone of this.#replicas.filter(({ isRunning, hasLock }) => hasLock && !isRunning))
+      can(1, () => gone.loseLock());
     for (const replica of running) {
-      if (!replica.hasPresence) can(1, () => replica.announce());
+      if (!replica.hasLock) can(1, () => replica.announce());
       // A backend that is terminated; the process lives on.
-      else can(this.#rates.database * 0.5, () => replica.losePresence());
+      else can(this.#rates.database * 0.5, () => replica.loseLock());
     }
-    if (this.#replicas.some(({ hasPresence }) => !hasPresence))
+    if (this.#replicas.some(({ hasLock }) => !hasLock))
       for (const replica of running) can(0.4, () => void replica.lookForTheDead());
     const alive = this.#replicas.filter(({ isAlive }) => isAlive).length;
     if (alive === 0 || (alive < 3 && this.#replicasLeft > 0))
@@ -409,7 +407,7 @@ class History {
       }
     }
     await this.#queueOfPeople().retry({ ids: null, errorClass: null });
-    for (const replica of this.#replicas) if (replica.isAlive) replica.dispatcher.wake();
+    for (const replica of this.#replicas) if (replica.isAlive) replica.wake();
   }
 }
 

@@ -1,13 +1,16 @@
-/** The dispatcher's loop over a queue in memory: when it claims, how much, and when it stops. */
-import { setTimeout as sleep } from "node:timers/promises";
+/**
+ * The dispatcher and the fold loop over a queue in memory: when it claims, how much, and when it stops. Its clock is played: what a test waits for
+ * without letting time pass happens at once.
+ */
 import { afterEach, expect, test } from "vitest";
-import { systemClock } from "../../src/clock.ts";
 import type { Observe } from "../../src/ops/observe.ts";
-import { Dispatcher, type DispatcherOptions } from "../../src/queue/dispatcher.ts";
+import { type Capacity, Dispatcher, UNLIMITED } from "../../src/queue/dispatcher.ts";
+import { FoldLoop } from "../../src/queue/fold-loop.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import type { Claim, Queue } from "../../src/queue/queue.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import { eventually } from "../support/eventually.ts";
+import { createPlayedClock, type PlayedClock } from "../support/played-clock.ts";
 
 const SYNCED: Outcome = {
   name: "synced",
@@ -22,14 +25,20 @@ const SYNCED: Outcome = {
 const scenes: Scene[] = [];
 
 afterEach(async () => {
-  for (const { dispatcher, runs } of scenes.splice(0)) {
+  for (const { dispatcher, foldLoop, runs } of scenes.splice(0)) {
     for (const run of runs) run.end();
+    await foldLoop.stop();
     await dispatcher.stop(0);
   }
 });
 
 interface Scene {
+  readonly clock: PlayedClock;
   readonly dispatcher: Dispatcher;
+  readonly foldLoop: FoldLoop;
+  start(): void;
+  /** As a notification does. */
+  wake(): void;
   /** What the dispatcher sees; to be replaced in part. */
   readonly queue: Partial<Queue>;
   /** Account ids by the time they fall due (monotonic), as the tables would hold them. */
@@ -50,12 +59,16 @@ interface Run {
 }
 
 function setUp(
-  options: Partial<DispatcherOptions> & {
+  options: {
+    readonly capacity?: Partial<Capacity>;
+    readonly concurrency?: number;
+    readonly sweepIntervalMs?: number;
     readonly leaseMs?: number;
     /** Runs end as soon as they have begun. */
     readonly endsAtOnce?: boolean;
   } = {},
 ): Scene {
+  const clock = createPlayedClock();
   const due = new Map<string, number>();
   const changes: string[] = [];
   const runs: Run[] = [];
@@ -78,7 +91,7 @@ function setUp(
       events.push("fold");
       failOnce(failures.fold);
       const folded = changes.splice(0);
-      for (const id of folded) due.set(id, performance.now());
+      for (const id of folded) due.set(id, clock.now());
       return { changes: folded.length, accounts: folded.length, markers: 0 };
     },
     expand: async () => false,
@@ -86,14 +99,14 @@ function setUp(
       events.push(`claim ${limit}`);
       failOnce(failures.claim);
       const ids = [...due]
-        .filter(([, at]) => at <= performance.now())
+        .filter(([, at]) => at <= clock.now())
         .map(([id]) => id)
         .slice(0, limit);
       for (const id of ids) due.delete(id);
       return ids.map(toClaim);
     },
     async nextDueInMs() {
-      return due.size === 0 ? null : Math.min(...due.values()) - performance.now();
+      return due.size === 0 ? null : Math.min(...due.values()) - clock.now();
     },
     async renew(claims) {
       events.push("renew");
@@ -106,26 +119,47 @@ function setUp(
   };
 
   const dispatcher = new Dispatcher({
-    clock: systemClock,
-    queue: queue as Queue,
+    clock,
+    due: queue as Queue,
     run: (claim, lease) => {
       const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
       runs.push({ claim, lease, end: (outcome = SYNCED) => resolve(outcome), fail: reject });
       if (options.endsAtOnce === true) resolve(SYNCED);
       return promise;
     },
-    doorbell: { afterLook: async () => 10_000 },
-    ring: async () => {
+    capacity: { ...UNLIMITED, ...options.capacity },
+    onMoreDue: async () => {
       events.push("ring");
     },
-    availableInMs: () => 0,
-    slots: () => Number.POSITIVE_INFINITY,
     observe: observeInto(events),
-    concurrency: 3,
-    sweepIntervalMs: 10_000,
-    ...options,
+    concurrency: options.concurrency ?? 3,
+    sweepIntervalMs: options.sweepIntervalMs ?? 10_000,
   });
-  const scene = { dispatcher, queue, due, changes, runs, events, failures, lost };
+  const foldLoop = new FoldLoop({
+    clock,
+    queue: queue as Queue,
+    doorbell: { afterLook: async () => 10_000 },
+    onDue: () => dispatcher.wake(),
+    observe: observeInto(events),
+    sweepIntervalMs: options.sweepIntervalMs ?? 10_000,
+  });
+  const scene: Scene = {
+    clock,
+    dispatcher,
+    foldLoop,
+    start() {
+      dispatcher.start();
+      foldLoop.start();
+    },
+    wake: () => foldLoop.wake(),
+    queue,
+    due,
+    changes,
+    runs,
+    events,
+    failures,
+    lost,
+  };
   scenes.push(scene);
   return scene;
 }
@@ -164,7 +198,7 @@ const outage = () => Object.assign(new Error("x"), { code: "57P03" });
 test("never runs more than it may at a time, and gets through everything", async () => {
   const scene = setUp();
   makeDue(scene, 20);
-  scene.dispatcher.start();
+  scene.start();
 
   let most = 0;
   for (let ended = 0; ended < 20; ended += 1) {
@@ -183,7 +217,7 @@ test("never runs more than it may at a time, and gets through everything", async
 test("a slot that becomes free is filled at once", async () => {
   const scene = setUp({ concurrency: 1 });
   makeDue(scene, 2);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
   scene.runs[0]?.end();
@@ -194,7 +228,7 @@ test("a slot that becomes free is filled at once", async () => {
 test("tells the other replicas when there is more than it can take, and not all the time", async () => {
   const scene = setUp({ endsAtOnce: true, concurrency: 1 });
   makeDue(scene, 30);
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(30));
 
@@ -203,31 +237,35 @@ test("tells the other replicas when there is more than it can take, and not all 
 
 test("comes back for an account when it falls due", async () => {
   const scene = setUp({ endsAtOnce: true });
-  scene.due.set("later", performance.now() + 150);
-  scene.dispatcher.start();
+  scene.due.set("later", scene.clock.now() + 150);
+  scene.start();
 
-  await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 1_000 });
+  await scene.clock.pass(149);
+  expect(scene.runs).toHaveLength(0);
+  await scene.clock.pass(1);
+  expect(scene.runs).toHaveLength(1);
 });
 
 test("an account that is due again after its run is not kept waiting for the sweep", async () => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
-  scene.due.set("account-0", performance.now() + 50);
+  scene.due.set("account-0", scene.clock.now() + 50);
   scene.runs[0]?.end();
+  await scene.clock.pass(50);
 
-  await eventually(() => expect(scene.runs).toHaveLength(2), { timeoutMs: 1_000 });
+  expect(scene.runs).toHaveLength(2);
 });
 
 test("a wake folds what has changed and runs it", async () => {
   const scene = setUp({ endsAtOnce: true });
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("claim 3"));
 
   scene.changes.push("changed");
-  scene.dispatcher.wake();
+  scene.wake();
 
   await eventually(() => expect(scene.runs[0]?.claim.accountId).toBe("changed"), {
     timeoutMs: 500,
@@ -236,23 +274,22 @@ test("a wake folds what has changed and runs it", async () => {
 
 test("a wake claims what somebody else made due, also when nothing has changed", async () => {
   const scene = setUp({ endsAtOnce: true });
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("claim 3"));
 
   makeDue(scene, 1);
-  scene.dispatcher.wake();
+  scene.wake();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
 });
 
 test("rests when there is nothing to do", async () => {
   const scene = setUp();
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("claim 3"));
   const before = scene.events.length;
 
-  // That nothing happens can only be waited for.
-  await sleep(200);
+  await scene.clock.pass(200);
 
   expect(scene.events.length).toBeLessThanOrEqual(before + 1);
 });
@@ -260,10 +297,10 @@ test("rests when there is nothing to do", async () => {
 test("does not spin while a due account cannot be claimed", async () => {
   const scene = setUp();
   Object.assign(scene.queue, { nextDueInMs: async () => -5_000 });
-  scene.dispatcher.start();
+  scene.start();
 
-  // Long enough for thousands of turns of a loop that spins.
-  await sleep(300);
+  // A millisecond at a time: a loop that spins makes thousands of turns meanwhile.
+  for (let ms = 0; ms < 300; ms += 1) await scene.clock.pass(1);
 
   const claims = scene.events.filter((event) => event.startsWith("claim"));
   expect(claims.length).toBeGreaterThan(2);
@@ -271,35 +308,34 @@ test("does not spin while a due account cannot be claimed", async () => {
 });
 
 test("claims nothing while the API is not available, and goes on when it is", async () => {
-  let availableAt = Number.POSITIVE_INFINITY;
+  let isAvailable = false;
   const scene = setUp({
     endsAtOnce: true,
-    availableInMs: () => Math.min(50, Math.max(0, availableAt - performance.now())),
+    capacity: { availableInMs: () => (isAvailable ? 0 : 50) },
   });
   makeDue(scene, 2);
-  scene.dispatcher.start();
+  scene.start();
   scene.changes.push("changed");
-  scene.dispatcher.wake();
-  // That nothing is claimed can only be waited for.
-  await sleep(150);
+  scene.wake();
+  await scene.clock.pass(150);
   const whileAway = scene.events.filter((event) => event.startsWith("claim"));
   const folded = scene.changes.length;
 
-  availableAt = performance.now();
+  isAvailable = true;
+  await scene.clock.pass(50);
 
-  await eventually(() => expect(scene.runs).toHaveLength(3), { timeoutMs: 1_000 });
+  expect(scene.runs).toHaveLength(3);
   expect(whileAway).toEqual([]);
   expect(folded).toBe(0);
 });
 
 test("lets one probe go ahead after an outage, and claims no more until it is back", async () => {
   let slots = 1;
-  const scene = setUp({ slots: () => slots });
+  const scene = setUp({ capacity: { slots: () => slots } });
   makeDue(scene, 3);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
-  // That nothing more is claimed can only be waited for.
-  await sleep(100);
+  await scene.clock.pass(100);
   const claims = scene.events.filter((event) => event.startsWith("claim"));
 
   slots = Number.POSITIVE_INFINITY;
@@ -312,7 +348,7 @@ test("lets one probe go ahead after an outage, and claims no more until it is ba
 test("stops by finishing what is in flight, and claims nothing more", async () => {
   const scene = setUp();
   makeDue(scene, 10);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(3));
 
   const stopped = scene.dispatcher.stop(5_000);
@@ -327,12 +363,14 @@ test("stops by finishing what is in flight, and claims nothing more", async () =
 test("aborts what does not end within the deadline", async () => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   const [run] = scene.runs;
   run?.lease.signal.addEventListener("abort", () => run.end(null));
 
-  await scene.dispatcher.stop(50);
+  const stopped = scene.dispatcher.stop(50);
+  await scene.clock.pass(50);
+  await stopped;
 
   expect(run?.lease.signal.reason).toMatchObject({ message: "the process is shutting down" });
   expect(run?.lease.leaving.aborted).toBe(true);
@@ -343,7 +381,7 @@ test("gives back what it claims in the moment of stopping", async () => {
   const scene = setUp();
   const { promise: claiming, resolve } = Promise.withResolvers<Claim[]>();
   Object.assign(scene.queue, { claim: () => claiming });
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("fold"));
 
   const stopped = scene.dispatcher.stop(5_000);
@@ -354,20 +392,19 @@ test("gives back what it claims in the moment of stopping", async () => {
   expect(scene.events).toContain("release late");
 });
 
-/** A busy machine lets this process wait for a tenth of a second, in which a lease of 150 ms rightly ended. */
-const LONG_LEASE_MS = 1_000;
+const LEASE_MS = 1_000;
 
 test("a lease that is renewed lets its run go on; a lost one aborts it", async () => {
-  const scene = setUp({ leaseMs: LONG_LEASE_MS });
+  const scene = setUp({ leaseMs: LEASE_MS });
   makeDue(scene, 2);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(2));
 
   scene.lost.add("account-1");
-  await eventually(() => expect(scene.runs[1]?.lease.signal.aborted).toBe(true));
-  await eventually(() =>
-    expect(scene.events.filter((event) => event === "renew").length).toBeGreaterThan(6),
-  );
+  await scene.clock.pass(LEASE_MS / 3);
+  expect(scene.runs[1]?.lease.signal.aborted).toBe(true);
+  await scene.clock.pass(2 * LEASE_MS);
+  expect(scene.events.filter((event) => event === "renew").length).toBeGreaterThan(6);
   scene.runs[1]?.end(null);
   await eventually(() => expect(scene.events).toContain("leaseLost"));
 
@@ -379,16 +416,15 @@ test("a lease that is renewed lets its run go on; a lost one aborts it", async (
 });
 
 test("a run whose lease could not be renewed in time is aborted before somebody else may have it", async () => {
-  const scene = setUp({ leaseMs: LONG_LEASE_MS });
+  const scene = setUp({ leaseMs: LEASE_MS });
   makeDue(scene, 1);
   scene.failures.renew.push(outage(), outage(), outage(), outage(), outage());
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
-  const claimedAt = performance.now();
 
-  await eventually(() => expect(scene.runs[0]?.lease.signal.aborted).toBe(true), { intervalMs: 2 });
+  await scene.clock.pass(LEASE_MS - 1);
 
-  expect(performance.now() - claimedAt).toBeLessThan(LONG_LEASE_MS);
+  expect(scene.runs[0]?.lease.signal.aborted).toBe(true);
   expect(scene.runs[0]?.lease.leaving.aborted).toBe(false);
   scene.runs[0]?.end(null);
 });
@@ -397,12 +433,12 @@ test("claims whose answer came too late are given back, not run", async () => {
   const scene = setUp({ leaseMs: 100 });
   Object.assign(scene.queue, {
     claim: async () => {
-      await sleep(120);
+      await scene.clock.pass(120);
       return scene.events.includes("release late") ? [] : [toClaim("late")];
     },
   });
 
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.events).toContain("release late"));
   expect(scene.runs).toEqual([]);
@@ -418,17 +454,17 @@ test("full slots do not make every look search for markers", async () => {
     },
   });
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
-  const startedAt = performance.now();
+  const startedAt = scene.clock.now();
   const before = searches;
   for (let look = 0; look < 40; look += 1) {
-    scene.dispatcher.wake();
+    scene.wake();
     // Ten looks within each sweep.
-    await sleep(6);
+    await scene.clock.pass(6);
   }
-  const sweeps = (performance.now() - startedAt) / 60;
+  const sweeps = (scene.clock.now() - startedAt) / 60;
 
   expect(searches - before).toBeGreaterThan(0);
   expect(searches - before).toBeLessThanOrEqual(Math.ceil(sweeps) + 1);
@@ -444,7 +480,7 @@ test("a marker that fails is told, and disturbs nobody", async () => {
     },
   });
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
   await eventually(() => expect(results).toEqual([]), { timeoutMs: 500 });
@@ -456,10 +492,10 @@ test("a marker that fails is told, and disturbs nobody", async () => {
 test("an account that is claimed again while its old run goes on is run after it, never beside it", async () => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   makeDue(scene, 1);
-  scene.dispatcher.wake();
+  scene.wake();
   scene.changes.push("other");
   await eventually(() => expect(scene.runs[0]?.lease.signal.aborted).toBe(true));
   const whileOld = scene.runs.filter(({ claim }) => claim.accountId === "account-0").length;
@@ -478,12 +514,13 @@ test("trouble is repeated with pauses until it is over", async () => {
   const scene = setUp({ endsAtOnce: true });
   makeDue(scene, 1);
   scene.failures.claim.push(outage(), outage(), outage());
-  const startedAt = performance.now();
-  scene.dispatcher.start();
+  scene.start();
 
-  await eventually(() => expect(scene.runs).toHaveLength(1));
+  await scene.clock.pass(300);
+  expect(scene.runs).toHaveLength(0);
+  await scene.clock.pass(400);
+  expect(scene.runs).toHaveLength(1);
 
-  expect(performance.now() - startedAt).toBeGreaterThan(300);
   expect(scene.events.filter((event) => event === "databaseTrouble")).toHaveLength(3);
   await eventually(() => expect(scene.events).toContain("databaseBack"));
 });
@@ -492,7 +529,7 @@ test("what is due is worked off also while nothing can be folded", async () => {
   const scene = setUp({ endsAtOnce: true });
   makeDue(scene, 1);
   scene.failures.fold.push(...Array.from({ length: 50 }, () => new Error("a bad change")));
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
 });
@@ -503,7 +540,7 @@ test.each([
 ])("a run that throws: %s", async (_, error, told, isReleased) => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
   scene.runs[0]?.fail(error);
