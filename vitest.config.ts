@@ -4,7 +4,9 @@ const soakMinutes = process.env["SOAK_MINUTES"];
 
 /**
  * unit: pure code, milliseconds, no I/O. db: a real PostgreSQL, one cloned database per file.
- * e2e: the real process or the wired daemon against a real HTTP server. faults: the fault matrix, on the same parts.
+ * e2e: the real process or the wired daemon against a real HTTP server.
+ * faults: on the same parts, what is killed, cut off, down, started twice or flooded, and the matrices of servers, certificates and
+ * installations, which need minutes and the npm registry: for `npm run check`, not for every `npm test`.
  * simulation: thousands of histories of queue and sync on a played clock (test/simulation/world.ts).
  * soak: only by `npm run test:soak`, for as long as it is told.
  */
@@ -16,7 +18,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/*.test.ts"] },
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts", "test/*.test.ts"],
+          // Pure code leaves nothing behind, so one process runs file after file: half the processor time of a new one for each.
+          isolate: false,
+        },
       },
       {
         extends: true,

@@ -7,7 +7,12 @@ import { migrate } from "../../src/db/migrate.ts";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { insertSampleAccounts } from "../../src/local/source-tables.ts";
 import { eventually } from "../support/eventually.ts";
-import { createDatabase, serverUrl, type TestDatabase } from "../support/postgres.ts";
+import {
+  createDatabase,
+  serverUrl,
+  type TestDatabase,
+  type TestDatabaseOptions,
+} from "../support/postgres.ts";
 import { type ProcessOptions, startProcess } from "../support/process.ts";
 import { apiEnvironment, createProduct } from "../support/product.ts";
 import { createRole, LEAST_GRANTS } from "../support/roles.ts";
@@ -22,20 +27,16 @@ let sandbox: Sandbox;
 
 beforeAll(async () => {
   sandbox = await startSandbox();
+  await openDatabase();
 });
 
-beforeEach(async () => {
-  database = await createDatabase();
-});
-
-afterEach(async () => {
-  await database.close();
-  await sandbox.reset();
-});
+afterEach(() => sandbox.reset());
 
 afterAll(() => sandbox.close());
 
 describe("migrate and uninstall", () => {
+  beforeEach(() => openDatabase());
+
   test("migrate says what it did, and the second time that there was nothing to do", async () => {
     const first = await run(["migrate"]);
     const second = await run(["migrate", "--json"]);
@@ -77,9 +78,9 @@ describe("migrate and uninstall", () => {
 });
 
 describe("sync", () => {
-  test("needs no daemon: the account reaches the API, its ids stand, the result is one line", async () => {
-    await prepare();
+  beforeEach(prepare);
 
+  test("needs no daemon: the account reaches the API, its ids stand, the result is one line", async () => {
     const { code, stdout } = await run(["sync", HEAD_OFFICE, "--user", "budi"]);
 
     expect(code).toBe(0);
@@ -121,7 +122,6 @@ describe("sync", () => {
   });
 
   test("is forced, and with --no-force leaves alone what is unchanged", async () => {
-    await prepare();
     await run(["sync", SHOP]);
 
     const forced = await run(["sync", SHOP]);
@@ -134,7 +134,6 @@ describe("sync", () => {
   });
 
   test("tells of each account what became of it, and fails when one did", async () => {
-    await prepare();
     await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
 
     const { code, stdout } = await run(["sync", HEAD_OFFICE, SHOP, NOBODY, "no id at all"]);
@@ -161,8 +160,6 @@ describe("sync", () => {
   });
 
   test("a branch whose head office is unknown to the API waits for it", async () => {
-    await prepare();
-
     const { code, stdout } = await run(["sync", BRANCH]);
 
     expect(code).toBe(1);
@@ -174,7 +171,6 @@ describe("sync", () => {
   });
 
   test("when the API is down, it says when the next attempt is", async () => {
-    await prepare();
     sandbox.setFaults({ always: { status: 503 } });
 
     const { code, stdout, stderr } = await run(["sync", SHOP]);
@@ -187,8 +183,6 @@ describe("sync", () => {
   });
 
   test("a refused token fails every account at once, instead of waiting for better times", async () => {
-    await prepare();
-
     const { code, stdout } = await run(["sync", HEAD_OFFICE, SHOP], {
       CUSTOMER_API_CLIENT_SECRET: "wrong-secret",
     });
@@ -222,7 +216,6 @@ describe("sync", () => {
   });
 
   test("gives up after its time, and the request stays", async () => {
-    await prepare();
     // Somebody else has the account, for longer than anybody waits.
     await database.query("select account_sync.request($1)", [SHOP]);
     await run(["sync", HEAD_OFFICE]);
@@ -242,7 +235,6 @@ describe("sync", () => {
   });
 
   test("told to leave, it finishes the request under way first", async () => {
-    await prepare();
     sandbox.setFaults({ always: { delayMs: 1_000 } });
     const running = startProcess({ args: ["sync", SHOP], env: environment() });
     await eventually(() => expect(sandbox.counts().byOperation.create).toBe(1));
@@ -255,9 +247,9 @@ describe("sync", () => {
 });
 
 describe("preview", () => {
-  test("shows the command and sends and writes nothing", async () => {
-    await prepare();
+  beforeEach(prepare);
 
+  test("shows the command and sends and writes nothing", async () => {
     const { code, stdout } = await run(["preview", HEAD_OFFICE.toUpperCase(), "--json"], {
       CUSTOMER_API_URL: "",
       CUSTOMER_API_CLIENT_ID: "",
@@ -289,7 +281,6 @@ describe("preview", () => {
   });
 
   test("tells whether the account differs from what was last accepted", async () => {
-    await prepare();
     await run(["sync", SHOP]);
 
     const same = await run(["preview", SHOP]);
@@ -304,7 +295,6 @@ describe("preview", () => {
   });
 
   test("says that it is not known what changed, when the history is gone", async () => {
-    await prepare();
     await run(["sync", SHOP]);
     await database.query("delete from account_sync.attempt");
     await database.query("update m_account set name = 'Warung Kopi Fajar' where id = $1", [SHOP]);
@@ -316,7 +306,6 @@ describe("preview", () => {
   });
 
   test("speaks Bahasa Indonesia about the data, and shows no whole personal number", async () => {
-    await prepare();
     await database.query(
       "update m_account set name = ' ', no_ktp = '3174012345678901' where id = $1",
       [SHOP],
@@ -338,7 +327,6 @@ describe("preview", () => {
     ["waits for its parent", BRANCH, `Its parent ${HEAD_OFFICE} has no external id yet`],
     ["does not exist", NOBODY, `There is no account ${NOBODY}`],
   ])("exits with 1 when the account %s", async (_why, id, message) => {
-    await prepare();
     await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
 
     const { code, stdout, stderr } = await run(["preview", id]);
@@ -349,8 +337,9 @@ describe("preview", () => {
 });
 
 describe("status, retry and backfill", () => {
+  beforeEach(prepare);
+
   test("a parked account is shown with its reason, put back, and shown again", async () => {
-    await prepare();
     await database.query("update m_account set name = ' ', email = '' where id = $1", [SHOP]);
     const synced = await run(["sync", SHOP]);
 
@@ -388,7 +377,6 @@ describe("status, retry and backfill", () => {
   });
 
   test("accounts are put back and marked also when it cannot be told whether a daemon sends", async () => {
-    await prepare();
     await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
     await run(["sync", SHOP]);
     await database.query("drop function account_sync.lock_holders");
@@ -426,7 +414,6 @@ describe("status, retry and backfill", () => {
   test.each(["-5", "--all", "--json", "--help", "$(echo x) y"])(
     "the command that is suggested for account %s reaches it",
     async (id) => {
-      await prepare();
       const args = execFileSync("sh", ["-c", `printf '%s\\0' ${callOn("status", id)}`], {
         encoding: "utf8",
       });
@@ -439,8 +426,6 @@ describe("status, retry and backfill", () => {
   );
 
   test("status does not call captured changes delivered while nobody has folded them", async () => {
-    await prepare();
-
     const before = await run(["status"]);
     await database.query("update m_account set name = 'Warung' where id = $1", [SHOP]);
     const after = await run(["status"]);
@@ -468,6 +453,8 @@ describe("status, retry and backfill", () => {
 });
 
 describe("start on a database of somebody", () => {
+  beforeEach(() => openDatabase());
+
   test("syncs, and ends with 0 when it is told to stop", async () => {
     const running = startProcess({
       args: ["start", "--json"],
@@ -518,6 +505,8 @@ test("the sandbox says how to send to it, and stops when it is told to", async (
 });
 
 describe("every mistake is one clear message with what to do", () => {
+  beforeEach(() => openDatabase());
+
   test.each([
     ["an unknown command", ["statu"], "Did you mean status?"],
     ["an option that takes a number", ["sync", "a", "--timeout", "soon"], "whole number from 1"],
@@ -641,8 +630,12 @@ test("every command explains itself, with an example", async () => {
 
 /** Three sample accounts that are older than the first migrate, so that nothing happens by itself. */
 async function prepare(): Promise<void> {
-  await insertSampleAccounts(database.pool);
-  await migrate({ url: database.url, info: () => {} });
+  await openDatabase({ sampleAccounts: true, migrated: true });
+}
+
+/** Dropped at the end of the file. */
+async function openDatabase(options: TestDatabaseOptions = {}): Promise<void> {
+  database = await createDatabase(options);
 }
 
 async function run(args: readonly string[], env: ProcessOptions["env"] = {}) {

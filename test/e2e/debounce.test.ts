@@ -70,11 +70,14 @@ test("a transaction that is rolled back sends nothing", async () => {
 test("an edit during a request is sent by a second one, and the ids of the first are kept", async () => {
   const product = await createProduct();
   const daemon = await product.start();
-  product.sandbox.setFaults({ next: [{ delayMs: 400 }] });
+  product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
 
   await product.database.query("update m_account set name = 'Edited' where id = $1", [id]);
+  // The account, its tier, its contact person, and the edit.
+  await eventually(async () => expect(await daemon.metric("changes_total")).toBe(4));
+  product.sandbox.clearFaults();
   await eventually(async () =>
     expect(await daemon.metric("runs_total", { outcome: "synced" })).toBe(2),
   );

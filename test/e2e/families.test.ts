@@ -7,7 +7,7 @@ import { createProduct } from "../support/product.ts";
 test("a child waits for its parent, and is sent with the parent's id as soon as that stands", async () => {
   const product = await createProduct();
   const daemon = await product.start();
-  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+  product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const parent = await insertAccount(product.database, { name: "Parent", tiers: 0, pics: 0 });
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
 
@@ -21,6 +21,7 @@ test("a child waits for its parent, and is sent with the parent's id as soon as 
     expect(await daemon.metric("runs_total", { outcome: "blocked" })).toBe(1),
   );
   const startedAt = performance.now();
+  product.sandbox.clearFaults();
   await eventually(async () =>
     expect((await externalIds(product.database, child)).account).not.toBeNull(),
   );

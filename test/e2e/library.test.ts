@@ -1,9 +1,7 @@
 /** The library: what applications call, on a real database and a real API, with and without a daemon beside it. */
-import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { migrate } from "../../src/db/migrate.ts";
-import type { AccountSync, ProcessingResult, SyncedResult } from "../../src/index.ts";
+import type { ProcessingResult, SyncedResult } from "../../src/index.ts";
 import { createAccountSync } from "../../src/index.ts";
 import { startSandbox } from "../../src/local/sandbox.ts";
 import { externalIds, insertAccount } from "../support/accounts.ts";
@@ -16,8 +14,7 @@ import { createProduct, type Product } from "../support/product.ts";
 let product: Product;
 
 beforeEach(async () => {
-  product = await createProduct();
-  await migrate({ url: product.database.url, info: () => {} });
+  product = await createProduct({ database: { migrated: true } });
 });
 
 describe("a call", () => {
@@ -378,8 +375,7 @@ describe("a call that does not succeed", () => {
   });
 
   test("because the database is away says so, before anything is sent", async () => {
-    const database = await createDatabase();
-    await migrate({ url: database.url, info: () => {} });
+    const database = await createDatabase({ migrated: true });
     const library = await openLibrary({ database, sandbox: product.sandbox }, { waitMs: 500 });
     const id = await insertAccount(database);
     const data = await accountDataOf(database, id);
@@ -541,10 +537,11 @@ describe("ids that could not be written", () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
     const data = await accountDataOf(product.database, id);
-    product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+    product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
     const calling = syncCustomerToExternalApi(data);
     await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
     await product.database.query("alter table account_sync.attempt rename to away");
+    product.sandbox.clearFaults();
 
     const result = (await calling) as SyncedResult;
     await product.database.query("alter table account_sync.away rename to attempt");
@@ -686,85 +683,6 @@ describe("a single id", () => {
 });
 
 describe("beside a daemon", () => {
-  test("five hundred accounts are synced by both at once: no account in both, no id wrong", async () => {
-    product.sandbox.setFaults({ always: { delayMs: 5 } });
-    const library = await openLibrary(product, { concurrency: 8 });
-    const ids: string[] = [];
-    for (let n = 0; n < 500; n += 1)
-      ids.push(
-        await insertAccount(product.database, { accountNo: `A-${n}`, tiers: n % 3, pics: n % 2 }),
-      );
-    const loaded = await Promise.all(ids.map((id) => accountDataOf(product.database, id)));
-
-    const [results] = await Promise.all([
-      Promise.all(loaded.map((data) => library.syncCustomerToExternalApi(data))),
-      product.start({ SYNC_BACKFILL_ON_START: "true" }),
-    ]);
-    await eventually(async () => expect(await isAtRest(product.database)).toBe(true), {
-      timeoutMs: 60_000,
-    });
-
-    expect(results.filter(({ success }) => !success)).toEqual([]);
-    const { byOperation, overlapping } = product.sandbox.counts();
-    expect(overlapping).toBe(0);
-    expect(byOperation.create).toBe(500);
-    expect(product.sandbox.customers()).toHaveLength(500);
-    expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
-    process.stdout.write(
-      `500 accounts by both: ${byOperation.create} creates, ${byOperation.update} updates, ${overlapping} overlapping\n`,
-    );
-  }, 120_000);
-
-  test("two callers, a daemon and an application, while sessions are killed at random: nothing overlaps, nothing is lost, nobody is there twice", async () => {
-    const { database, sandbox } = product;
-    await product.start();
-    sandbox.setFaults({ always: { delayMs: 20 } });
-    const libraries = [await openLibrary(product), await openLibrary(product)];
-    const ids: string[] = [];
-    for (let n = 0; n < 30; n += 1)
-      ids.push(await insertAccount(database, { accountNo: `A-${n}`, tiers: n % 3, pics: n % 2 }));
-    const anyone = () => ids[Math.floor(Math.random() * ids.length)] ?? "";
-    const until = performance.now() + 8_000;
-    const again = async (work: () => Promise<unknown>, pauseMs: number) => {
-      while (performance.now() < until) {
-        await work();
-        // Not waiting for anything: these come at any moment.
-        await sleep(Math.random() * pauseMs);
-      }
-    };
-    let succeeded = 0;
-    const call = async ({ syncCustomerToExternalApi }: AccountSync) => {
-      const data = await accountDataOf(database, anyone());
-      const name = Math.random() < 0.3 ? `Toko ${Math.random()}` : (data.name ?? null);
-      if ((await syncCustomerToExternalApi({ ...data, name })).success) succeeded += 1;
-    };
-
-    await Promise.all([
-      ...libraries.flatMap((library) => [
-        again(() => call(library), 1),
-        again(() => call(library), 1),
-      ]),
-      again(
-        () =>
-          database.query("update m_account set name = $2 where id = $1", [
-            anyone(),
-            `Baru ${Math.random()}`,
-          ]),
-        100,
-      ),
-      again(() => database.query(KILL_TWO_SESSIONS), 400),
-    ]);
-    sandbox.clearFaults();
-    await database.query("update m_account set email = 'end@example.com'");
-    await eventually(async () => expect(await isAtRest(database)).toBe(true), {
-      timeoutMs: 60_000,
-    });
-
-    expect(succeeded).toBeGreaterThan(0);
-    expect(sandbox.counts()).toMatchObject({ overlapping: 0, byOperation: { create: 30 } });
-    expect(await audit(database, sandbox)).toEqual(FLAWLESS);
-  }, 120_000);
-
   test("what was pending is delivered although the caller's data were older", async () => {
     const library = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
@@ -820,12 +738,14 @@ test("to close it finishes what is under way, gives up what waits, and may be sa
   const library = await openLibrary(product);
   const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
   const data = await accountDataOf(product.database, id);
-  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+  product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const underWay = library.syncCustomerToExternalApi(data);
   const waiting = library.syncCustomerToExternalApi(data);
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
 
-  await Promise.all([library.close(), library.close()]);
+  const closing = Promise.all([library.close(), library.close()]);
+  product.sandbox.clearFaults();
+  await closing;
 
   expect(await underWay).toMatchObject({ success: true, processingResult: { success: true } });
   expect(await waiting).toMatchObject({ success: false, error: expect.stringMatching(/closed/) });
@@ -915,11 +835,6 @@ async function everything(): Promise<unknown> {
     [...tables, ...ours].map((table) => product.database.query(`select * from ${table}`)),
   );
 }
-
-/** Ours, whoever's they are. */
-const KILL_TWO_SESSIONS = `
-  select pg_terminate_backend(pid) from pg_stat_activity
-  where datname = current_database() and application_name like 'account-sync%' order by random() limit 2`;
 
 async function stateOf(id: string): Promise<string | undefined> {
   const [row] = await product.database.query<{ state: string }>(

@@ -23,8 +23,7 @@ test("an account from before the first migrate is sent by the command that is na
 });
 
 test("an id that is nowhere is not told to sync", async () => {
-  const product = await createProduct();
-  await migrate({ url: product.database.url, info: () => {} });
+  const product = await createProduct({ database: { migrated: true } });
 
   for (const id of ["00000000-0000-4000-8000-000000000000", "no id at all"]) {
     const { code, stderr } = await run(product, ["status", id]);
@@ -35,8 +34,7 @@ test("an id that is nowhere is not told to sync", async () => {
 });
 
 test("captured while no daemon runs: start, or send it alone", async () => {
-  const product = await createProduct();
-  await migrate({ url: product.database.url, info: () => {} });
+  const product = await createProduct({ database: { migrated: true } });
   const id = await insertAccount(product.database);
 
   const steps = await followAdvice(product, id);

@@ -1,6 +1,6 @@
 /**
  * One PostgreSQL for the whole test run, shared by the projects that name this file: vitest runs a global setup once per
- * project, all in its main process, so the server is kept there and counted. Nothing in it is worth a flush to disk.
+ * project, all in its main process, so the server is kept there and counted. Nothing in it is worth a flush to disk, or a disk.
  *
  * SIGTERM skips the teardown; the server stops all the same, as it never outlives the process that started it.
  *
@@ -8,7 +8,8 @@
  * of PostgreSQL, or one that is still there afterwards, to look into the database of a test that failed.
  */
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -72,7 +73,8 @@ async function startServer(testRunId: string): Promise<TestServer> {
     return { url: given, stop: () => dropTemplates(given, testRunId) };
   }
 
-  const dataDir = await mkdtemp(join(tmpdir(), "account-sync-test-postgres-"));
+  await removeLeftovers();
+  const dataDir = await mkdtemp(join(await dataParent(), `${DATA_DIR_PREFIX}${process.pid}-`));
   const removeDataDir = () => rm(dataDir, { recursive: true, force: true });
   try {
     const server = await startEmbeddedPostgres({
@@ -89,6 +91,40 @@ async function startServer(testRunId: string): Promise<TestServer> {
   } catch (error) {
     await removeDataDir();
     throw error;
+  }
+}
+
+const DATA_DIR_PREFIX = "account-sync-test-postgres-";
+const MEMORY = "/dev/shm";
+/** `npm test` keeps up to 1 GiB of databases and write-ahead log. */
+const MEMORY_NEEDED_BYTES = 3 * 1024 ** 3;
+
+/** Memory where there is enough of it: most of what a new database costs is writing its three hundred files to a disk. */
+async function dataParent(): Promise<string> {
+  const free = await statfs(MEMORY).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => 0,
+  );
+  return free >= MEMORY_NEEDED_BYTES ? MEMORY : tmpdir();
+}
+
+/** Of runs that were killed: their servers have stopped, and what they left would stay in memory. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(MEMORY).catch(() => [])) {
+    if (!name.startsWith(DATA_DIR_PREFIX)) continue;
+    const owner = Number.parseInt(name.slice(DATA_DIR_PREFIX.length), 10);
+    const directory = join(MEMORY, name);
+    if (isAlive(owner) || existsSync(join(directory, "cluster/postmaster.pid"))) continue;
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

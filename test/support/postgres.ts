@@ -9,12 +9,18 @@ import { createHash, randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, afterEach, inject } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
-import { createSourceTables, type SourceTablesOptions } from "../../src/local/source-tables.ts";
+import {
+  createSourceTables,
+  insertSampleAccounts,
+  type SourceTablesOptions,
+} from "../../src/local/source-tables.ts";
 
 export interface TestDatabaseOptions extends SourceTablesOptions {
   /** False for an empty database. Default true. */
   readonly sourceTables?: boolean;
-  /** True where account-sync is installed. Default false. */
+  /** With the three sample accounts, older than the first migrate where that is asked for too. Default false. */
+  readonly sampleAccounts?: boolean;
+  /** With schema `account_sync` and its triggers, as a superuser's `migrate` leaves them. Default false. */
   readonly migrated?: boolean;
   /** The server's encoding of the database, such as LATIN1. Needs PostgreSQL 15. */
   readonly encoding?: string;
@@ -148,10 +154,9 @@ async function buildTemplate(
     if (options.sourceTables ?? true) {
       await createSourceTables(inside, options);
     }
+    if (options.sampleAccounts ?? false) await insertSampleAccounts(inside);
   });
-  if (options.migrated ?? false) {
-    await migrate({ url: toDatabaseUrl(unfinished), info: () => {} });
-  }
+  if (options.migrated ?? false) await migrate({ url: toDatabaseUrl(unfinished), info: () => {} });
 
   await client.query(`alter database ${unfinished} rename to ${name}`);
 }
