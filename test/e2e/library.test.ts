@@ -7,11 +7,12 @@ import type { AccountSync, ProcessingResult, SyncedResult } from "../../src/inde
 import { createAccountSync } from "../../src/index.ts";
 import { startSandbox } from "../../src/local/sandbox.ts";
 import { externalIds, insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { audit, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { accountDataOf, openLibrary } from "../support/library.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { FLAWLESS } from "../support/verdict.ts";
 
 let product: Product;
 

@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { cpus, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { RecordedEvidence, RecordedSpeed } from "../support/evidence.ts";
+import type { RecordedFault, RecordedSpeed } from "../support/evidence.ts";
 import { FAULTS } from "./faults.ts";
 
 const DOCUMENT = fileURLToPath(new URL("../../docs/guarantees.md", import.meta.url));
@@ -38,13 +38,13 @@ function runAndWrite(): number {
   }
 }
 
-function readEvidence(file: string): (RecordedEvidence | RecordedSpeed)[] {
+function readEvidence(file: string): (RecordedFault | RecordedSpeed)[] {
   if (!existsSync(file)) return [];
   const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
-  return lines.map((line) => JSON.parse(line) as RecordedEvidence | RecordedSpeed);
+  return lines.map((line) => JSON.parse(line) as RecordedFault | RecordedSpeed);
 }
 
-function writeTables(evidence: readonly (RecordedEvidence | RecordedSpeed)[]): number {
+function writeTables(evidence: readonly (RecordedFault | RecordedSpeed)[]): number {
   const byFault = Map.groupBy(
     evidence.filter((one) => "fault" in one),
     ({ fault }) => fault,
@@ -80,8 +80,8 @@ function writeTables(evidence: readonly (RecordedEvidence | RecordedSpeed)[]): n
 }
 
 /** Tries add up; of recoveries the longest counts. */
-function toFaultRow(fault: string, what: string, evidence: readonly RecordedEvidence[]): string {
-  const sum = (of: (one: RecordedEvidence) => number) =>
+function toFaultRow(fault: string, what: string, evidence: readonly RecordedFault[]): string {
+  const sum = (of: (one: RecordedFault) => number) =>
     evidence.reduce((total, one) => total + of(one), 0);
   const recoveries = evidence.map(({ recoveryMs }) => recoveryMs).filter((ms) => ms !== null);
   const recovery = recoveries.length === 0 ? "" : toSeconds(Math.max(...recoveries));

@@ -19,15 +19,12 @@ test.each([
   const seed = process.env["SEED"] ?? crypto.randomUUID().slice(0, 8);
   process.stdout.write(`SEED=${seed} (${policy})\n`);
 
-  const { violations, figures } = await converge({ seed, policy, stormMs: STORM_MS });
+  const { violations, verdicts, figures } = await converge({ seed, policy, stormMs: STORM_MS });
   process.stdout.write(`${JSON.stringify(figures, null, 1)}\n`);
 
   expect(violations, `SEED=${seed}`).toEqual(CONVERGED);
-  recordFault({
-    fault: "convergence",
+  recordFault("convergence", verdicts.stormy, {
     tries: Object.values(figures.faults).reduce((sum, count) => sum + count, 0),
-    lost: violations["I1 lost"].length,
-    twins: violations["I3 twins"].length,
     recoveryMs: figures.recoveryMs,
   });
 });

@@ -26,7 +26,7 @@ import { CASES, type Case } from "./restore-cases.ts";
 
 const tools = findServerTools();
 const missing = "no PostgreSQL server with pg_dump and pg_restore below /usr/lib/postgresql";
-// Where CI runs they are installed; a skip there would be a hole that nobody sees.
+// CI has them installed; a skip there would go unnoticed.
 const skips = tools === null && process.env["CI"] !== "true";
 if (skips) process.stderr.write(`restore.test.ts: skipping dump and restore: ${missing}\n`);
 

@@ -9,7 +9,7 @@ import { hiddenAccounts } from "./audit.ts";
 import type { Slot } from "./fleet.ts";
 import { type TestDatabase, withClient } from "./postgres.ts";
 
-/** Something was done to us: in this time a request may have been sent, and its answer lost. Monotonic milliseconds. */
+/** A fault of ours: a request may have been sent in this time, and its answer lost. Monotonic milliseconds. */
 export interface Disturbance {
   /** null: all of them. */
   readonly slot: number | null;
@@ -18,12 +18,12 @@ export interface Disturbance {
   to: number;
 }
 
-/** A replica that is silent for less is not taken for dead. */
+/** A replica that is silent for less does not count as dead. */
 const TAKE_OVER_MIN_MS = 3_000;
 
 /**
- * I2: requests for one account that were in work at once. Not those of a replica that was stopped in the middle of waiting for the
- * answer, and for so long that another one took over: nothing can call such a request back, and the guarantees say so.
+ * I2: requests for one account that were in work at once. `ofStopped` counts those of a replica that was stopped while it waited for the
+ * answer, for so long that another one took over: such a request cannot be called back, as the guarantees say.
  */
 export function overlaps(
   requests: readonly SandboxRequest[],
@@ -105,7 +105,7 @@ function watch<Findings>(
       await sleep(everyMs);
     }
   })();
-  // Told at the end; until then nobody waits for it.
+  // `end` rejects with it; until then nothing awaits the loop.
   loop.catch(() => {});
   return {
     async end() {
@@ -119,11 +119,11 @@ function watch<Findings>(
 export interface Waits {
   /** How long a session of the application waited at most for a lock that one of ours held, sampled. */
   longestMs: number;
-  /** By what ours was doing. */
+  /** Longest wait in milliseconds by what our session was doing. */
   readonly examples: Map<string, number>;
 }
 
-/** I6: who waits for us. Sessions of the application are told by their name. */
+/** I6: sessions of the application, known by their names, that wait for one of ours. */
 export function watchWaits(database: TestDatabase): Watch<Waits> {
   const findings: Waits = { longestMs: 0, examples: new Map() };
   return watch(100, findings, async () => {
@@ -169,7 +169,7 @@ export function watchVisibility(
   slots: readonly Slot[],
 ): Watch<Visibility> {
   const findings: Visibility = { looks: 0, scrapes: 0, hidden: new Set() };
-  // Since when so many are parked: a person's retry makes them fewer, and a scrape may be a little late to say so.
+  // Since when so many are parked: a retry makes them fewer, and a scrape may be a little late.
   const parkedSince = { count: -1, at: 0 };
   return watch(500, findings, async () => {
     for (const code of await hiddenAccounts(database, sandbox))
@@ -231,7 +231,7 @@ async function readPending(database: TestDatabase): Promise<Pending> {
   return row;
 }
 
-/** null where nobody answers. */
+/** null where the replica does not answer. */
 async function scrape({ url, state }: Slot): Promise<Map<string, number> | null> {
   if (url === null || state !== "running") return null;
   try {
@@ -251,7 +251,7 @@ export async function readMetrics(url: string): Promise<string> {
   return await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(3_000) })).text();
 }
 
-/** I8: everything that is kept about accounts, as text, row by row. Bodies of sends are kept until they are settled, and no longer. */
+/** I8: all rows of our schema, as text. Bodies of sends are kept until they are settled, and no longer. */
 export async function keptTexts(database: TestDatabase): Promise<string[]> {
   const tables = await database.query<{ name: string }>(
     "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'account_sync'::regnamespace and c.relkind in ('r', 'v')",
@@ -273,19 +273,26 @@ export function leaks(texts: readonly string[], canaries: readonly string[]): st
 }
 
 /**
- * I4: notes every change of an external id in the source tables, and by whom, with the application's own means: a trigger.
- * `replacedIds` are those where one of ours put another id in the place of one that stood there.
+ * Notes every change of an external id in the source tables, with the session that made it, and every removal of an account: by triggers,
+ * as an application could.
  */
-export async function witnessIds(database: TestDatabase): Promise<void> {
+export async function witnessChanges(database: TestDatabase): Promise<void> {
   await withClient(database.url, async (client: pg.Client) => {
     await client.query(`
       create schema witness;
       create table witness.id_change (source_table text, row_id text, old_id text, new_id text, by_whom text);
+      create table witness.removal (account_no text);
       create function witness.note() returns trigger language plpgsql as $$
       begin
         insert into witness.id_change values (tg_table_name, old.id::text, old.uuid_be, new.uuid_be, current_setting('application_name'));
         return null;
-      end $$;`);
+      end $$;
+      create function witness.note_removal() returns trigger language plpgsql as $$
+      begin
+        insert into witness.removal values (old.account_no);
+        return null;
+      end $$;
+      create trigger note_removal after delete on m_account for each row execute function witness.note_removal();`);
     for (const table of ["m_account", "m_account_package_tier", "m_account_pic"])
       await client.query(
         `create trigger note_id after update of uuid_be on ${table} for each row
@@ -294,9 +301,18 @@ export async function witnessIds(database: TestDatabase): Promise<void> {
   });
 }
 
+/** I4: changes by which one of our sessions put another id in the place of one that stood there. */
 export async function replacedIds(database: TestDatabase): Promise<string[]> {
   const rows = await database.query<{ text: string }>(
     "select w::text as text from witness.id_change w where by_whom like 'account-sync%' and old_id is not null",
   );
   return rows.map(({ text }) => text);
+}
+
+/** Numbers of the accounts that the application has removed. */
+export async function removedAccounts(database: TestDatabase): Promise<ReadonlySet<string>> {
+  const rows = await database.query<{ code: string }>(
+    "select distinct account_no as code from witness.removal",
+  );
+  return new Set(rows.map(({ code }) => code));
 }
