@@ -143,7 +143,7 @@ test("F23 answers that prove too little: no id by guess, what is proven is writt
   const cases = Object.entries(DISTORTIONS).flatMap(([name, distortion], kind) =>
     [1, 2].map((n) => ({ name, ...distortion, code: `D-${kind}-${n}` })),
   );
-  /** What stood on the rows when the distorted answer had been dealt with, before the next one came. */
+  /** The ids on the rows after the distorted answer was handled, before the next one came. */
   const seen = new Map<string, Awaited<ReturnType<typeof externalIds>>>();
   const ids = new Map<string, string>();
   front.rewrite = async (answer, request) => {
@@ -231,7 +231,7 @@ test("F23 the id of another row of the account is not given to a new one, and no
   await untilAtRest(product.database);
   const before = await Promise.all(ids.map((id) => externalIds(product.database, id)));
 
-  // To the update with a third tier: the first one's id for the third; once per account.
+  // The answer to the update with a third tier gives it the first one's id, once per account.
   const lied = new Set<string>();
   front.rewrite = (answer, request) => {
     if (request.path === "/oauth/token" || lied.has(request.path)) return answer;
@@ -398,7 +398,7 @@ test("F25 tiers and contact persons deleted or moved while the request is under 
     // The id that has no row any more is kept.
     expect(attempts[0]?.received).toContain(rowId);
   }
-  // The create, and an update or two for what the edits changed here and at the neighbour.
+  // The create, and one or two updates for the edits of this account and of its neighbour.
   for (const requests of Map.groupBy(product.requests(), ({ code }) => code).values())
     expect(requests.length).toBeLessThanOrEqual(3);
   expect(await countStates(product.database)).toEqual({ clean: accounts });

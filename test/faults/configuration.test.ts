@@ -35,7 +35,7 @@ test("F38 base_url and secret are edited: the next attempts go there with a toke
     await untilAtRest(product.database);
     expect(product.sandbox.counts().byOperation.token).toBe(1);
 
-    // In the middle of requests: those that are under way end where they began.
+    // During requests: those that are under way end at the old API.
     product.sandbox.setFaults({ always: { delayMs: 300 } });
     await insertMany(product, "B", 5);
     await eventually(() => expect(product.sandbox.counts().inWork).toBeGreaterThan(0));

@@ -35,7 +35,7 @@ test("F34 the disk is full between read and journal: no request without its row,
   if (disk !== null) disk.free();
   else await postgres.database.query("drop trigger full_disk on account_sync.attempt");
   const freeAt = performance.now();
-  // Where it had to write its log, the server has gone down for it.
+  // A server that could not write its log has shut down.
   await withClient(postgres.database.url, (client) => client.query("select 1")).catch(() =>
     postgres.server.restart(),
   );
@@ -258,7 +258,7 @@ async function betweenReadAndJournal(product: Product, fault: () => Promise<unkn
   await gate.end().catch(() => {});
 }
 
-/** The daemon lives, sends nothing, turns in no hot loop, and shows that something waits. */
+/** The daemon lives, sends nothing, has no hot loop, and shows that something waits. */
 async function sendsNothing(
   product: Product,
   daemon: RunningDaemon,
@@ -293,7 +293,7 @@ async function insertTogether(database: TestDatabase): Promise<void> {
   );
 }
 
-/** For sessions that begin from now on; ours are ended, so it holds for all of them. */
+/** For new sessions; ours are ended, so it holds for all of them. */
 async function setReadOnly(database: TestDatabase, value: "on" | "off"): Promise<void> {
   await withClient(database.url, async (client) => {
     await client.query("set default_transaction_read_only = off");

@@ -1,4 +1,4 @@
-/** Databases in encodings older than UTF-8: what we write there is either storable or made so, and one sentence says what cannot be. */
+/** Databases in encodings other than UTF-8: our text is stored or replaced, and where it cannot be, one sentence says so. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { sqlDirectory } from "../../src/db/queries.ts";

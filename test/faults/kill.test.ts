@@ -1,8 +1,8 @@
 /**
  * F1 to F6: the process is killed at every moment of a sync, and started again at once.
  *
- * The killed one is stopped at the exact moment first: before or after a statement by the gate between it and the database, during
- * the request by the API. Each moment is tried with a create, an update, and an update that adds a tier; and with both policies:
+ * The process is held at the exact moment first: before or after a statement by the gate between it and the database, during the
+ * request by the API. Each moment is tried with a create, an update, and an update that adds a tier; and with both policies:
  * `resend` at an API that honours keys, `park` at one that does not, where a second create would make a twin.
  */
 import { expect, test } from "vitest";
@@ -287,7 +287,7 @@ interface Try {
   readonly recoveryMs: number;
 }
 
-/** Kills a daemon at each of the moments in each of the cases; `assess` sees the next one through. */
+/** Kills a daemon at each of the moments in each of the cases; `assess` checks what the next one does. */
 async function play(
   moments: Readonly<Record<string, Moment>>,
   cases: readonly Case[],

@@ -21,7 +21,7 @@ afterEach(async () => {
 });
 
 test.each<[string, string, SandboxFault, number]>([
-  // The timeout is 1 s, so a "not there" is believed 2 s after the create.
+  // With a timeout of 1 s, "not found" counts from 2 s after the create on.
   ["F4", "between apply and answer", { on: "create", applied: true, hang: true }, 1],
   ["F3", "before the API had it", { on: "create", dropConnection: "before", delayMs: 300 }, 2],
   ["F3", "while the API was still at work on it", { on: "create", delayMs: 1_200 }, 1],

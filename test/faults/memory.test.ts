@@ -15,7 +15,7 @@ import { startProcess } from "../support/process.ts";
 const MANY = Number(process.env["MEMORY_ACCOUNTS"] ?? 1_000_000);
 const FEW = 1_000;
 
-/** What a scrape, a page or the status may take with everything pending; generous, as machines under test are busy. */
+/** How long a scrape, a page or the status may take with everything pending; generous, as machines under test are busy. */
 const ANSWER_MS_MAX = 2_500;
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -103,7 +103,7 @@ async function work(api: Api, requests: number): Promise<void> {
   api.setUp(false);
 }
 
-/** Everything a person or Prometheus looks at, again and again. Resolves with how often the queue was counted for it. */
+/** Reads the pages of the console and the metrics ten times. Resolves with how often the queue was counted for them. */
 async function look(url: string, database: TestDatabase): Promise<{ countings: number }> {
   const scansBefore = await fullScans(database);
   const took: Record<string, number> = {};

@@ -142,7 +142,7 @@ test.each(["refuses", "has gone silent"])(
       },
       { timeoutMs: 60_000 },
     );
-    // The question to the database is given two seconds.
+    // The query for it is given two seconds.
     expect(Math.max(...durations)).toBeLessThan(5_000);
     expect((await fetch(`${daemon.url}/healthz`)).status).toBe(200);
     expect((await fetch(`${daemon.url}/api/status`)).status).toBe(200);

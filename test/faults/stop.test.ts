@@ -197,7 +197,7 @@ test("F7 a second SIGTERM leaves at once, whatever the first one waits for", asy
   }
   recordSpeed({ what: "a second SIGTERM", ms: Math.max(...took), withinMs: 1_000 });
 
-  // What was under way is found again.
+  // The next daemon finds what was under way.
   const next = await scene.start({ CUSTOMER_API_UNKNOWN_OUTCOME: "resend" });
   await untilAtRest(scene.database);
   await recordWell(
@@ -223,7 +223,7 @@ const pausesUnder = (
   "M1 before the attempt": { stop: before("begin_sends"), requests: ["create 201"] },
   // Journaled by the sleeper, which notices before the first byte; sent by the other one, or on request.
   "M2 attempt committed": { stop: answerTo("journal_sends"), requests: ["create 201"] },
-  // On the wire. Sent again under its key, it overlaps until the sleeper wakes up and lets go: the one case where that can be. With
+  // Under way. Sent again under its key, it overlaps until the sleeper wakes up and aborts: the only case where that can happen. With
   // `park` no other process sends it again, and the sleeper waits for the answer and journals it.
   "M3 in flight":
     policy === "resend"

@@ -157,7 +157,7 @@ test("F40 two versions that start at the same moment on an empty database: the s
       ),
       old.exit.then(({ code }) => `left with ${code}`),
     ]);
-    // The older one came first, or it was told why it may not start.
+    // The older one came first, or it said why it may not start.
     if (outcome !== "works beside it")
       expect([...old.stdout, ...old.stderr].join("\n")).toContain(`version ${NEWER_SCHEMA}`);
     await insertAccounts(database, 20);
@@ -274,7 +274,6 @@ async function ready(daemon: RunningProcess): Promise<void> {
   await eventually(async () => expect(await readiness(daemon)).toBe(200));
 }
 
-/** No account is left waiting either: the judge would say so. */
 async function expectFlawless(): Promise<Verdict> {
   const verdict = await audit(database, sandbox);
   expect(verdict).toEqual(FLAWLESS);

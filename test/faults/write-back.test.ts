@@ -140,7 +140,7 @@ test("F28 triggers of the application touch the row, and a second row, on our wr
     await insertAccount(product.database, { accountNo: `A-${n}` });
   await untilAtRest(product.database);
   expect(product.requests()).toHaveLength(accounts);
-  // A save that changes nothing but what every save rewrites.
+  // A save that changes only columns that every save rewrites.
   await product.database.query("update m_account set updated_by = 'siti', name = name");
   await product.database.query("update m_account_pic set password = 'new', uuid_be = uuid_be");
   await product.database.query("update m_account set email = 'new@example.com'");

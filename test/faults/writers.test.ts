@@ -98,7 +98,7 @@ test("F30 whatever undoes a change, nothing of it is sent", async () => {
         client.query(`begin; ${edit}; update m_account set name = '' where account_no = 'A-1'`),
       ).rejects.toMatchObject({ code: "23514" });
       await client.query("rollback");
-      // A transaction that rang cannot be prepared.
+      // A transaction that has notified cannot be prepared.
       await client.query(`begin; ${edit}; prepare transaction 'never'`).then(
         () => client.query("rollback prepared 'never'"),
         () => client.query("rollback"),
@@ -153,7 +153,7 @@ test("F31 COPY of 100,000 accounts: all are captured at once and sent no faster 
   process.stdout.write(
     `COPY of ${total} accounts: ${Math.round(copyMs)} ms, folded after ${Math.round(foldedMs)} ms, at most ${mostWithin(times, 1_000)} requests in a second\n`,
   );
-  // A quarter of a second of late ones may come with the others (see test/e2e/pace.test.ts).
+  // Late requests of a quarter of a second may come together with the others (see test/e2e/pace.test.ts).
   expect(mostWithin(times, 1_000)).toBeLessThanOrEqual(rps * 1.25);
   expect(row?.known).toBe(total + 1);
   expect(row?.lost).toBe(0);

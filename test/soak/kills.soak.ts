@@ -109,7 +109,7 @@ async function killAgainAndAgain(
 ): Promise<void> {
   while (!isOver()) {
     const doomed = spawn(database, sandbox);
-    // One of four does not live to see its start completed.
+    // One of four is killed before its start is complete.
     const isShort = Math.random() < 0.25;
     if (!isShort) await doomed.waitForLine(/"msg":"started"/, 60_000);
     await killWithin(doomed, Math.random() * (isShort ? 800 : 2_000), tally);

@@ -317,14 +317,14 @@ function createApplication(database: TestDatabase, changes: ChangeCount) {
     },
   };
 
-  /** Resolves false when the writer had better stop: what follows builds on what has failed. */
+  /** Resolves false when the writer has to stop, as later transactions depend on one that failed. */
   async function runOne(
     client: pg.Client,
     { name, steps, ends, touches }: PlannedTransaction,
     writer: number,
   ): Promise<boolean> {
     application.count += 1;
-    // Counted before it is committed: by the time we know, a request may be out.
+    // Counted before the commit: its request may be sent before the commit is confirmed.
     if (ends === "commit") changes.add(touches);
     try {
       // A single statement commits by itself.
@@ -427,7 +427,7 @@ async function rage(
         from: performance.now(),
         to: Number.POSITIVE_INFINITY,
       };
-      // Of the API's faults the requests themselves tell.
+      // Faults of the API show in the requests themselves.
       if (fault.part !== "api") disturbances.push(disturbance);
       const isDone = await bringAbout(fault, place);
       disturbance.to = performance.now();
@@ -449,7 +449,7 @@ async function playOn({ database, sandbox }: Place): Promise<void> {
   );
 }
 
-/** How many faults of the tape a request has met. */
+/** How many faults of the tape have met a request. */
 async function playedOf(tape: readonly SandboxFault[], { url }: Sandbox): Promise<number> {
   const { next } = (await (await fetch(`${url}/sandbox/faults`)).json()) as {
     next: readonly SandboxFault[];
@@ -526,7 +526,7 @@ async function bringAbout(fault: Fault, { database, sandbox, fleet }: Place): Pr
   }
 }
 
-// After it.
+// After the storm.
 
 async function comeToRest(database: TestDatabase, sandbox: Sandbox): Promise<void> {
   await eventually(
@@ -542,7 +542,7 @@ async function comeToRest(database: TestDatabase, sandbox: Sandbox): Promise<voi
   );
 }
 
-/** Account numbers for which an id conflict was reported: the row keeps an id that the API gave it as another account's. */
+/** Account numbers for which an id conflict was reported: a row keeps the id that it was given as another account's. */
 async function toldOfConflicts(database: TestDatabase): Promise<string[]> {
   const rows = await database.query<{ code: string }>(
     "select distinct a.account_no as code from m_account a join account_sync.history h on h.account_id = a.id::text where h.error_class = 'id_conflict'",
@@ -622,7 +622,7 @@ async function countWaiting(database: TestDatabase): Promise<number> {
 
 /** As the error texts advise: look the customer up, set its id, clear ids of other customers, retry. */
 async function repair(database: TestDatabase, sandbox: Sandbox, fleet: Fleet): Promise<void> {
-  // Refused rows show one after another, and a child waits for its parent.
+  // The API reports refused rows one at a time, and a child waits for its parent.
   for (let round = 0; round < 5; round += 1) {
     const rows = await database.query<{ id: string; code: string; uuid: string | null }>(
       `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null

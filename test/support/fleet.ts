@@ -17,7 +17,7 @@ export interface Fleet {
   readonly slots: readonly Slot[];
   /** What went wrong without a fault: exits, drains without an end. */
   readonly surprises: readonly string[];
-  /** All that was ever printed. */
+  /** Everything that any of the processes has printed. */
   output(): string[];
   /**
    * These resolve false when nothing was done: the process is not running, or no other one is there to take over. On a machine that
@@ -40,7 +40,7 @@ export interface Slot {
   readonly index: number;
   readonly network: TcpProxy;
   process: RunningProcess;
-  /** null until it has said that it is started. */
+  /** null until the process has logged that it is started. */
   url: string | null;
   state: "starting" | "running" | "suspended" | "down";
 }
@@ -118,7 +118,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   }
 
   async function comeBack(slot: Slot, downMs: number): Promise<void> {
-    // The fault itself.
+    // The fault itself is a time.
     await sleep(downMs);
     start(slot);
   }

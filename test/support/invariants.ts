@@ -1,6 +1,6 @@
 /**
- * Invariants I2 and I5 to I8 from outside: from the API's history, from the database's own views, and from what our processes show.
- * I1 to I4 are in audit.ts.
+ * Invariants I2 and I5 to I8, judged from outside: from the API's history, the database's own views, and the output of our processes.
+ * I1 to I4 are in verdict.ts.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
@@ -55,8 +55,8 @@ export function overlaps(
 }
 
 /**
- * I5: no account gets more requests than it had changes, beside one and its retries. A retry is a request whose predecessor was not
- * answered with a success, or was when something was done to us, so that its answer may not have come to be written down.
+ * I5: an account gets at most one request per change, its retries, and one more. A retry is a request whose predecessor was not answered
+ * with a success, or was under way during a disturbance, so that its answer may not have been journaled.
  */
 export function needlessRequests(
   requests: readonly SandboxRequest[],
@@ -101,7 +101,7 @@ function watch<Findings>(
   const loop = (async () => {
     while (!isOver) {
       await look();
-      // A sample now and then is the point.
+      // The sampling interval.
       await sleep(everyMs);
     }
   })();
@@ -155,7 +155,7 @@ export async function deadlocks(database: TestDatabase): Promise<number> {
 export interface Visibility {
   looks: number;
   scrapes: number;
-  /** Accounts with an undelivered change that looked clean; replicas whose metrics kept silent. */
+  /** Accounts with an undelivered change that looked clean, and replicas whose metrics did not show one. */
   readonly hidden: Set<string>;
 }
 
@@ -184,7 +184,7 @@ export function watchVisibility(
     for (const [index, metrics] of scrapes.entries()) {
       if (metrics === null) continue;
       findings.scrapes += 1;
-      // It says itself that it does not know.
+      // The metrics say that they are stale.
       if ((metrics.get("queue_status_age_seconds") ?? 0) > 1) continue;
       const seconds = metrics.get("oldest_pending_seconds") ?? 0;
       const isSameOne = before.oldest !== null && before.oldest === after.oldest;

@@ -32,7 +32,7 @@ export interface DatabaseFault {
   readonly part: "database";
   readonly name: "terminate";
   readonly forMs: 0;
-  /** Of whose sessions, by what their application_name has behind the version. */
+  /** The sessions' role: what their application_name has after the version. */
   readonly role: "" | " listener" | " presence" | "any";
 }
 
@@ -94,7 +94,7 @@ export function planStorm(random: Random, options: StormOptions): Storm {
         part: "process",
         name,
         slot: own.int(0, slots - 1),
-        // Now and then stopped for longer than the others wait.
+        // Sometimes stopped for longer than the others wait before they take over.
         forMs: name === "stop" && own.chance(0.4) ? own.int(4_500, 7_000) : own.int(100, 1_500),
       };
     }),
