@@ -535,7 +535,11 @@ describe("ids that could not be written", () => {
       expect.any(String),
     ]);
     expect(product.requests()).toHaveLength(1);
-    expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
+    const because = "no daemon runs that would settle it";
+    const found = await audit(product.database, product.sandbox, [
+      { accounts: ["A-1"], are: "retrying", errorClass: "database", because },
+    ]);
+    expect(found).toEqual({ ...FLAWLESS, explained: { [`retrying: ${because}`]: 1 } });
   });
 
   test("none of them, where the database goes away after the API has answered", async () => {
