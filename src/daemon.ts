@@ -11,7 +11,9 @@ import { Doorbell } from "./capture/doorbell.ts";
 import { findDrift } from "./capture/drift.ts";
 import { Listener } from "./capture/listener.ts";
 import { Reconcile } from "./capture/reconcile.ts";
-import { findRefusal, Watch } from "./checks/watch.ts";
+import { checkContextOn, withCheckContext } from "./check-context.ts";
+import { Monitor } from "./checks/monitor.ts";
+import { findRefusal, mayFindRefusal } from "./checks/refusal.ts";
 import { type Config, directDatabase } from "./config.ts";
 import {
   type AccountStatus,
@@ -25,19 +27,20 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
-import { groundsOn, withGrounds } from "./grounds.ts";
-import { OperatorError } from "./operator-error.ts";
+import { type Obstacle, toKnownObstacle } from "./obstacle.ts";
+import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
 import type { Log } from "./ops/log.ts";
 import { createMetrics } from "./ops/metrics.ts";
 import { createObserve, type Observe } from "./ops/observe.ts";
 import { findSending, openParts, type Parts, requireConnection } from "./parts.ts";
 import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
-import { type Obstacle, toKnownObstacle } from "./queue/obstacle.ts";
+import { FoldLoop } from "./queue/fold-loop.ts";
+import type { LoopTrouble } from "./queue/loop.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
 import { newReplicaId, Presence } from "./queue/presence.ts";
 import type { Asker } from "./queue/sending.ts";
-import { wakeForgottenChildren } from "./sync/settle.ts";
+import { wakeForgottenChildren } from "./sync/wake-children.ts";
 import { version } from "./version.ts";
 
 export interface Daemon {
@@ -67,8 +70,8 @@ export async function startDaemon(
   { checkEveryMs }: Timing = {},
 ): Promise<Daemon> {
   let parts: Parts | null = null;
-  let watch: Watch | null = null;
-  let trouble: () => Dispatcher["trouble"] = () => null;
+  let watch: Monitor | null = null;
+  let trouble: () => LoopTrouble | null = () => null;
   let phase: "starting" | "ready" | "draining" = "starting";
   let drainingSinceMs: number | null = null;
   const replicaId = newReplicaId();
@@ -141,8 +144,8 @@ export async function startDaemon(
     parts = opened;
     started.defer(() => opened.close());
     await requireConnection(opened.connections);
-    const watching = new Watch({
-      grounds: groundsOn(config, databaseUrl, opened.db),
+    const watching = new Monitor({
+      context: checkContextOn(config, databaseUrl, opened.db),
       onChecked: (name, findings) => observe.checked(name, findings),
       onTrouble: (error) => observe.databaseTrouble({ doing: "checking the installation", error }),
       everyMs: checkEveryMs,
@@ -162,21 +165,30 @@ export async function startDaemon(
     });
     const dispatcher = new Dispatcher({
       clock: opened.clock,
-      queue: opened.queue,
+      due: opened.queue,
       run: opened.sync,
-      doorbell,
-      ring: () => opened.queue.ring(),
-      availableInMs: () => Math.max(opened.api.available(), opened.connections.available()),
-      slots: () => Math.min(opened.api.slots(), opened.connections.slots()),
+      capacity: {
+        availableInMs: () => Math.max(opened.api.available(), opened.connections.available()),
+        slots: () => Math.min(opened.api.slots(), opened.connections.slots()),
+      },
+      onMoreDue: () => opened.queue.ring(),
       observe,
       concurrency: config.sync.concurrency,
+      sweepIntervalMs: config.sync.sweepIntervalMs,
+    });
+    const foldLoop = new FoldLoop({
+      clock: opened.clock,
+      queue: opened.queue,
+      doorbell,
+      onDue: () => dispatcher.wake(),
+      observe,
       sweepIntervalMs: config.sync.sweepIntervalMs,
     });
     const directConnection = (role: string) =>
       connectionOptions({
         url: direct.url,
         applicationName: `account-sync ${version} ${role}`,
-        pooled: pooling !== "none",
+        settingsPerTransaction: pooling !== "none",
         synchronousCommit: "on",
       });
     const presence = new Presence({
@@ -196,7 +208,7 @@ export async function startDaemon(
       isPossibleId: opened.source.isPossibleId,
       onWake: () => {
         doorbell.heard();
-        dispatcher.wake();
+        foldLoop.wake();
       },
       onRequests: (notifications) => opened.queue.hear(notifications, replicaId),
     });
@@ -215,15 +227,20 @@ export async function startDaemon(
     notice.start();
     started.defer(() => listener.close());
     await listener.start();
-    started.defer(() => dispatcher.stop(config.sync.shutdownTimeoutMs));
+    started.defer(async () => {
+      // Not waited for: a fold that a silent database does not answer must not hold up the drain.
+      void foldLoop.stop();
+      await dispatcher.stop(config.sync.shutdownTimeoutMs);
+    });
     dispatcher.start();
-    trouble = () => dispatcher.trouble;
+    foldLoop.start();
+    trouble = () => foldLoop.trouble ?? dispatcher.trouble;
     const reconcile = new Reconcile({
       clock: opened.clock,
       db: opened.db,
       findDrift: (known) => findDrift(opened.db, known, opened.mapping),
       intervalMs: config.sync.reconcileIntervalMs,
-      ring: () => opened.queue.ring(),
+      mark: (accountIds) => opened.queue.markAccounts(accountIds),
       onStep: (results) => observe.reconciled(results),
       onWalked: (walk) => observe.walked(walk),
       onTrouble: (error) => observe.databaseTrouble({ doing: "looking for drift", error }),
@@ -283,7 +300,7 @@ const REFUSED =
 const DRAINING = "it was told to leave";
 
 /** What stops this daemon's sends; null for nothing. */
-function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | null {
+function findObstacle(parts: Parts, trouble: LoopTrouble | null): Obstacle | null {
   return findDefaultObstacle(parts, trouble) ?? parts.api.findCommonObstacle();
 }
 
@@ -293,7 +310,7 @@ function findObstacle(parts: Parts, trouble: Dispatcher["trouble"]): Obstacle | 
  */
 function findDefaultObstacle(
   { connections, api }: Pick<Parts, "connections" | "api">,
-  trouble: Dispatcher["trouble"],
+  trouble: LoopTrouble | null,
 ): Obstacle | null {
   if (trouble !== null) {
     const { error, sinceMs } = trouble;
@@ -309,10 +326,8 @@ async function findReasons(
   config: Config,
   databaseUrl: string,
 ): Promise<OperatorError | null> {
-  const code = errorCode(error instanceof OperatorError ? error.cause : error) ?? "";
-  // Class 42: rights, names, syntax that an old server does not know. 25006: read-only.
-  if (!/^(?:42...|25006)$/.test(code)) return null;
-  return await withGrounds(config, databaseUrl, findRefusal).catch(() => null);
+  if (!mayFindRefusal(error)) return null;
+  return await withCheckContext(config, databaseUrl, findRefusal).catch(() => null);
 }
 
 /**

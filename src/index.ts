@@ -17,7 +17,7 @@ import type { AccountSync, AccountSyncOptions } from "./library/contract.ts";
  */
 export async function createAccountSync(options: AccountSyncOptions = {}): Promise<AccountSync> {
   // Not at the top: an import that an old Node cannot link fails before refuse-old-node.ts can report the reason.
-  const { openAccountSync } = await import("./library/account-sync.ts");
+  const { openAccountSync } = await import("./library/open-library.ts");
   return await openAccountSync(options, process.env);
 }
 

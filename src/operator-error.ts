@@ -13,4 +13,18 @@ export class OperatorError extends Error {
     this.hint = options.hint;
     this.exitCode = options.exitCode ?? 1;
   }
+
+  static of(
+    { problem, remedy }: Diagnosis,
+    options: { exitCode?: 1 | 2; cause?: unknown } = {},
+  ): OperatorError {
+    return new OperatorError(problem, { ...options, hint: remedy });
+  }
+}
+
+/** What is wrong, in one sentence, and what to do about it, in another. */
+export interface Diagnosis {
+  /** What is wrong, on what. The same words for as long as the same thing is wrong. */
+  readonly problem: string;
+  readonly remedy: string;
 }

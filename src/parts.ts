@@ -5,7 +5,6 @@
  */
 
 import { apiConfigReader, describeSource, type Source } from "./account/source.ts";
-import { readSchemaVersion } from "./checks/server.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { withAsciiWords } from "./customer-api/ascii-words.ts";
@@ -17,16 +16,16 @@ import {
 import { type Connections, createConnections } from "./customer-api/connections.ts";
 import type { TransformOptions } from "./customer-command/transform.ts";
 import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
-import { latestMigration } from "./db/migrate.ts";
 import { isPooled } from "./db/pooling.ts";
+import { diagnoseSchemaVersion, readSchemaVersion } from "./db/schema-version.ts";
 import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
 import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
 import { type Asker, readSending, type Sending } from "./queue/sending.ts";
-import { createPace } from "./sync/pace.ts";
-import { createSync, type Sync } from "./sync/sync.ts";
+import { createSync, type Sync } from "./sync/create-sync.ts";
+import { createRateLimit } from "./sync/rate-limit.ts";
 import { version } from "./version.ts";
 
 export interface Parts {
@@ -42,8 +41,8 @@ export interface Parts {
   close(): Promise<void>;
 }
 
-/** Connections for folds, claims and renewals, beside those that write ids. */
-const RELAXED_CONNECTIONS = 2;
+/** One for the fold loop, one for claims, one for renewals, which must not wait for either. */
+const RELAXED_CONNECTIONS = 3;
 
 /**
  * @param database where it is; or somebody's pool, which stays his
@@ -80,7 +79,7 @@ export async function openParts(
           reason: error,
         }),
   );
-  const pace = createPace(db, config.api.maxRps);
+  const rateLimit = createRateLimit(db, config.api.maxRps);
   const client = createCustomerApi({
     timeoutMs: config.api.timeoutMs,
     userAgent: `account-sync/${version}`,
@@ -88,7 +87,7 @@ export async function openParts(
     limits: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },
     // We wait in any case; that the others do not know yet costs the API a few requests too many.
     onHold: (baseUrl, forMs) =>
-      void pace
+      void rateLimit
         .hold(baseUrl, forMs)
         .catch((error: unknown) =>
           observe.databaseTrouble({ doing: "telling the other daemons to wait", error }),
@@ -108,7 +107,7 @@ export async function openParts(
     connections,
     mapping,
     observe,
-    pace,
+    rateLimit,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
       beginWithinMs: tokenTimeoutMs,
@@ -147,21 +146,22 @@ interface Databases {
 }
 
 async function openDatabases(config: Config, url: string, observe: Observe): Promise<Databases> {
+  const relaxedMax = Math.min(RELAXED_CONNECTIONS, config.database.poolMax - 1);
   const options = {
     url,
     applicationName: `account-sync ${version}`,
-    pooled: await isPooled(url),
+    settingsPerTransaction: await isPooled(url),
     onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
   };
   return {
     db: createDatabase({
       ...options,
-      max: config.database.poolMax - RELAXED_CONNECTIONS,
+      max: config.database.poolMax - relaxedMax,
       synchronousCommit: "on",
     }),
     relaxedDb: createDatabase({
       ...options,
-      max: RELAXED_CONNECTIONS,
+      max: relaxedMax,
       synchronousCommit: "off",
     }),
   };
@@ -169,7 +169,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
 
 /** Its sessions are not set up as ours are, so every transaction is told what they would know. */
 function databasesOn(pool: ConnectionPool): Databases {
-  const db = { ...databaseOver(pool, { pooled: true }), close: async () => {} };
+  const db = { ...databaseOver(pool, { settingsPerTransaction: true }), close: async () => {} };
   return { db, relaxedDb: db };
 }
 
@@ -197,21 +197,6 @@ export async function requireConnection(connections: Connections): Promise<void>
 
 /** @throws OperatorError with what to do */
 export async function requireMigrated({ db }: Pick<Parts, "db">): Promise<void> {
-  const installed = await readSchemaVersion(db);
-  const known = latestMigration();
-  if (installed === known) return;
-  if (installed === null) {
-    throw new OperatorError("The database has no schema account_sync yet.", {
-      hint: "Run `account-sync migrate` first; `account-sync start` does it, too.",
-    });
-  }
-  throw installed > known
-    ? new OperatorError(
-        `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
-        { hint: "Use the newer account-sync that upgraded it." },
-      )
-    : new OperatorError(
-        `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
-        { hint: "Run `account-sync migrate` to upgrade it; starting the daemon does it, too." },
-      );
+  const diagnosis = diagnoseSchemaVersion(await readSchemaVersion(db));
+  if (diagnosis !== null) throw OperatorError.of(diagnosis);
 }

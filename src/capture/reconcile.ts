@@ -19,8 +19,8 @@ export interface ReconcileOptions {
   readonly findDrift: (known: readonly KnownAccount[]) => Promise<readonly (Drift | null)[]>;
   /** 0: never. */
   readonly intervalMs: number;
-  /** Accounts were marked. */
-  readonly ring: () => Promise<void>;
+  /** Marks these accounts in the slow lane. */
+  readonly mark: (accountIds: readonly string[]) => Promise<void>;
   readonly onStep: (results: readonly (Drift | null)[]) => void;
   readonly onWalked: (walk: Walk) => void;
   readonly onTrouble: (error: unknown) => void;
@@ -91,7 +91,7 @@ export class Reconcile {
       for (let after: string | null = begun.watermark; after !== null; ) {
         const begunAt = clock.now();
         const step = await lookAtStep(this.#options, after);
-        await mark(this.#options, step.drifted.filter(isForTheTimer));
+        await markAll(this.#options, step.drifted.filter(isForTheTimer));
         onStep(step.results);
         tally.add(step);
         const [moved] = await db.run("advance_reconciliation", [step.last ?? "", TURN_MS, token]);
@@ -110,13 +110,13 @@ export class Reconcile {
 
 /** At a person's word: all of it, now. With `dryRun` nothing is marked. */
 export async function reconcileNow(
-  options: Pick<ReconcileOptions, "clock" | "db" | "findDrift" | "ring">,
+  options: Pick<ReconcileOptions, "clock" | "db" | "findDrift" | "mark">,
   how: { readonly dryRun: boolean; readonly onDrifted: (drifted: Drifted) => void },
 ): Promise<Walk> {
   const tally = createTally(options.clock);
   for (let after: string | null = ""; after !== null; ) {
     const step: Step = await lookAtStep(options, after);
-    if (!how.dryRun) await mark(options, step.drifted);
+    if (!how.dryRun) await markAll(options, step.drifted);
     for (const drifted of step.drifted) how.onDrifted(drifted);
     tally.add(step);
     after = step.last;
@@ -147,14 +147,11 @@ async function lookAtStep(
   };
 }
 
-/** What is pending by now is coalesced: nothing is sent twice for having been marked. */
-async function mark(
-  { db, ring }: Pick<ReconcileOptions, "db" | "ring">,
+async function markAll(
+  { mark }: Pick<ReconcileOptions, "mark">,
   drifted: readonly Drifted[],
 ): Promise<void> {
-  if (drifted.length === 0) return;
-  await db.run("mark_accounts", [drifted.map(({ accountId }) => accountId)]);
-  await ring();
+  if (drifted.length > 0) await mark(drifted.map(({ accountId }) => accountId));
 }
 
 function isForTheTimer({ drift }: Drifted): boolean {

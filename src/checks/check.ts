@@ -1,17 +1,19 @@
 /** One check, and what it may look at. Checks only look: none of them changes or repairs anything. */
 import type { ConnectionUrl } from "../db/connection-url.ts";
 import type { Queryable } from "../db/database.ts";
-import type { CheckName, Finding } from "./names.ts";
+import { explained } from "../db/explained.ts";
+import { type Diagnosis, OperatorError } from "../operator-error.ts";
+import type { CheckName } from "./names.ts";
 
 export interface Check {
   readonly name: CheckName;
   /** What holds while there is no finding. */
   readonly promise: string;
   /** Resolves with what is wrong. Rejects when that cannot be found out. */
-  readonly look: (grounds: Grounds) => Promise<readonly Finding[]>;
+  readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }
 
-export interface Grounds {
+export interface CheckContext {
   /** On DATABASE_URL. */
   readonly db: Queryable;
   readonly databaseUrl: string;
@@ -28,4 +30,29 @@ export interface Grounds {
   readonly isEmbedded: boolean;
   /** Why nothing can be sent as things are configured; null when it can. */
   readonly apiTrouble: () => Promise<string | null>;
+}
+
+export async function lookAt(
+  { look }: Pick<Check, "look">,
+  context: CheckContext,
+): Promise<{ readonly findings: readonly Diagnosis[] } | { readonly error: unknown }> {
+  try {
+    return { findings: await look(context) };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** A check that cannot be run counts as a finding of its own. */
+export function unchecked(error: unknown, url = ""): Diagnosis {
+  const reason = explained(error, url);
+  if (reason instanceof OperatorError) {
+    return { problem: `It could not be checked. ${reason.message}`, remedy: reason.hint };
+  }
+  const { name, code } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: typeof error };
+  return {
+    problem: `It could not be checked (${code ?? name}).`,
+    remedy: "Look into the log of the database server for what it refused.",
+  };
 }

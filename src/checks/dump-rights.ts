@@ -1,17 +1,17 @@
 /** Whether the owners of the source tables can dump the database: pg_dump fails as a whole at a table that it may not read. */
 import { errorCode } from "../db/database.ts";
 import { dumpGrants, type HinderedOwner } from "../db/grant-dump.ts";
-import type { Grounds } from "./check.ts";
-import type { Finding } from "./names.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import type { CheckContext } from "./check.ts";
 
-export async function lookAtDumpRights({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtDumpRights({ db }: CheckContext): Promise<Diagnosis[]> {
   return (await readHinderedOwners(db)).map(({ owner, unreadable }) => ({
     problem: `Role ${owner} owns source tables, and its pg_dump of the database fails: it may not ${unreadable.length === 0 ? "use schema account_sync" : `read ${unreadable.length} ${unreadable.length === 1 ? "relation" : "relations"} of schema account_sync`}.`,
     remedy: dumpGrants(owner),
   }));
 }
 
-async function readHinderedOwners(db: Grounds["db"]): Promise<readonly HinderedOwner[]> {
+async function readHinderedOwners(db: CheckContext["db"]): Promise<readonly HinderedOwner[]> {
   try {
     return await db.run<HinderedOwner>("check_dump_rights");
   } catch (error) {

@@ -1,9 +1,12 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
-import type { Check, Grounds } from "./check.ts";
+
+import type { Diagnosis } from "../operator-error.ts";
+import type { Check, CheckContext } from "./check.ts";
+import { lookAtEncryption, lookAtUrlParameters } from "./database-urls.ts";
 import { lookAtDumpRights } from "./dump-rights.ts";
-import { lookAtEncryption, lookAtUrlParameters } from "./encryption.ts";
-import { lookAtListen } from "./listen.ts";
-import type { Finding } from "./names.ts";
+import { lookAtExcessRights } from "./excess-rights.ts";
+import { lookAtListen } from "./notification-round-trip.ts";
+import { lookAtRights, lookAtRowSecurity } from "./rights.ts";
 import {
   lookAtClock,
   lookAtConnections,
@@ -13,12 +16,7 @@ import {
   lookAtServerVersion,
   lookAtServerWritable,
 } from "./server.ts";
-import {
-  lookAtExcessRights,
-  lookAtRights,
-  lookAtRowSecurity,
-  lookAtSourceTables,
-} from "./source-tables.ts";
+import { lookAtSourceTables } from "./table-shapes.ts";
 import { lookAtTriggers } from "./triggers.ts";
 
 export const CHECKS: readonly Check[] = [
@@ -100,16 +98,16 @@ export const CHECKS: readonly Check[] = [
   {
     name: "encryption",
     promise: "the connection to another machine is encrypted and verified, or has sslmode=disable",
-    look: async (grounds) => lookAtEncryption(grounds),
+    look: async (context) => lookAtEncryption(context),
   },
   {
     name: "url_parameters",
     promise: "every parameter in the database's URL has an effect",
-    look: async (grounds) => lookAtUrlParameters(grounds),
+    look: async (context) => lookAtUrlParameters(context),
   },
 ];
 
-async function lookAtApiConfiguration({ apiTrouble }: Grounds): Promise<Finding[]> {
+async function lookAtApiConfiguration({ apiTrouble }: CheckContext): Promise<Diagnosis[]> {
   const trouble = await apiTrouble();
   if (trouble === null) return [];
   return [

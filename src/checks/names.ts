@@ -29,10 +29,3 @@ export const CHECK_EFFECTS = {
 } as const satisfies Readonly<Record<string, CheckEffect>>;
 
 export type CheckName = keyof typeof CHECK_EFFECTS;
-
-export interface Finding {
-  /** One sentence: what is wrong, on what. The same words as long as it is the same finding. */
-  readonly problem: string;
-  /** One sentence: what to do. */
-  readonly remedy: string;
-}

@@ -1,9 +1,9 @@
 /** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
-import { errorCode } from "../db/database.ts";
 import { findHollowSchema, type Installation } from "../db/installation.ts";
-import { latestMigration, OLDEST_POSTGRESQL } from "../db/migrate.ts";
-import type { Grounds } from "./check.ts";
-import type { Finding } from "./names.ts";
+import { diagnoseSchemaVersion, readSchemaVersion } from "../db/schema-version.ts";
+import { findOldServer } from "../db/server-version.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import type { CheckContext } from "./check.ts";
 
 /** Above one half the triggers stop ringing by themselves; a full one fails other people's commits. */
 const QUEUE_USAGE_MAX = 0.5;
@@ -12,8 +12,6 @@ const CLOCK_DIFFERENCE_MAX_MS = 5_000;
 const CONNECTIONS_BESIDE_POOL = 3;
 
 interface ServerFacts {
-  readonly versionNumber: number;
-  readonly version: string;
   readonly isStandby: boolean;
   readonly isReadOnly: boolean;
   readonly notificationQueueUsage: number;
@@ -21,18 +19,12 @@ interface ServerFacts {
   readonly clockMs: number;
 }
 
-export async function lookAtServerVersion({ db }: Grounds): Promise<Finding[]> {
-  const { versionNumber, version } = await readServer(db);
-  if (versionNumber >= OLDEST_POSTGRESQL * 10_000) return [];
-  return [
-    {
-      problem: `The server is PostgreSQL ${version}.`,
-      remedy: `account-sync needs PostgreSQL ${OLDEST_POSTGRESQL} or newer: upgrade the server.`,
-    },
-  ];
+export async function lookAtServerVersion({ db }: CheckContext): Promise<Diagnosis[]> {
+  const oldServer = await findOldServer(db);
+  return oldServer === null ? [] : [oldServer];
 }
 
-export async function lookAtServerWritable({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtServerWritable({ db }: CheckContext): Promise<Diagnosis[]> {
   const { isStandby, isReadOnly } = await readServer(db);
   if (isStandby) {
     return [
@@ -52,47 +44,16 @@ export async function lookAtServerWritable({ db }: Grounds): Promise<Finding[]> 
   ];
 }
 
-export async function lookAtSchemaVersion({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtSchemaVersion({ db }: CheckContext): Promise<Diagnosis[]> {
   const installed = await readSchemaVersion(db);
-  const known = latestMigration();
-  if (installed === known) return [];
+  const diagnosis = diagnoseSchemaVersion(installed);
+  if (diagnosis === null) return [];
   const [installation] = await db.run<Installation>("check_installation");
-  const hollow = findHollowSchema(installation, installed ?? 0);
-  if (hollow !== null) return [hollow];
-  if (installed === null) {
-    return [
-      {
-        problem: "The database has no schema account_sync yet.",
-        remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
-      },
-    ];
-  }
-  return [
-    installed > known
-      ? {
-          problem: `Schema account_sync is at version ${installed}, and this account-sync knows versions up to ${known}.`,
-          remedy: "Use the newer account-sync that upgraded it.",
-        }
-      : {
-          problem: `Schema account_sync is at version ${installed}, and this account-sync needs version ${known}.`,
-          remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
-        },
-  ];
+  const hollow = installation === undefined ? null : findHollowSchema(installation, installed ?? 0);
+  return [hollow ?? diagnosis];
 }
 
-/** null: there is none. */
-export async function readSchemaVersion(db: Grounds["db"]): Promise<number | null> {
-  try {
-    const [row] = await db.run<{ version: number }>("schema_version");
-    return row?.version ?? null;
-  } catch (error) {
-    // 42P01: no such table, 3F000: no such schema.
-    if (/^(?:42P01|3F000)$/.test(errorCode(error) ?? "")) return null;
-    throw error;
-  }
-}
-
-export async function lookAtNotificationQueue({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtNotificationQueue({ db }: CheckContext): Promise<Diagnosis[]> {
   const { notificationQueueUsage } = await readServer(db);
   if (notificationQueueUsage <= QUEUE_USAGE_MAX) return [];
   return [
@@ -105,7 +66,10 @@ export async function lookAtNotificationQueue({ db }: Grounds): Promise<Finding[
   ];
 }
 
-export async function lookAtPreparedTransactions({ db, notify }: Grounds): Promise<Finding[]> {
+export async function lookAtPreparedTransactions({
+  db,
+  notify,
+}: CheckContext): Promise<Diagnosis[]> {
   const { preparedTransactionsMax } = await readServer(db);
   if (preparedTransactionsMax === 0 || notify === "off") return [];
   return [
@@ -117,7 +81,7 @@ export async function lookAtPreparedTransactions({ db, notify }: Grounds): Promi
   ];
 }
 
-export async function lookAtClock({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtClock({ db }: CheckContext): Promise<Diagnosis[]> {
   const askedAt = Date.now();
   const { clockMs } = await readServer(db);
   const answeredAt = Date.now();
@@ -133,7 +97,7 @@ export async function lookAtClock({ db }: Grounds): Promise<Finding[]> {
   ];
 }
 
-export async function lookAtConnections({ db, poolMax }: Grounds): Promise<Finding[]> {
+export async function lookAtConnections({ db, poolMax }: CheckContext): Promise<Diagnosis[]> {
   const [row] = await db.run<{ free: number }>("check_connections");
   const wanted = poolMax + CONNECTIONS_BESIDE_POOL;
   if (row === undefined || row.free >= wanted) return [];
@@ -146,7 +110,7 @@ export async function lookAtConnections({ db, poolMax }: Grounds): Promise<Findi
   ];
 }
 
-async function readServer(db: Grounds["db"]): Promise<ServerFacts> {
+async function readServer(db: CheckContext["db"]): Promise<ServerFacts> {
   const [facts] = await db.run<ServerFacts>("check_server");
   if (facts === undefined) throw new Error("the server said nothing about itself");
   return facts;

@@ -5,8 +5,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { errorCode } from "../db/database.ts";
 import { sqlDirectory } from "../db/queries.ts";
-import type { Grounds } from "./check.ts";
-import type { Finding } from "./names.ts";
+import type { Diagnosis } from "../operator-error.ts";
+import type { CheckContext } from "./check.ts";
 
 interface PlannedTrigger {
   readonly table: string;
@@ -20,7 +20,7 @@ interface PlannedTrigger {
 
 const MIGRATE = "Run `account-sync migrate`, which puts it right.";
 
-export async function lookAtTriggers({ db }: Grounds): Promise<Finding[]> {
+export async function lookAtTriggers({ db }: CheckContext): Promise<Diagnosis[]> {
   const changed = await findChangedFunctions(db);
   if (changed.length > 0) return changed;
 
@@ -33,12 +33,12 @@ export async function lookAtTriggers({ db }: Grounds): Promise<Finding[]> {
   ];
 }
 
-const notInstalled: Finding = {
+const notInstalled: Diagnosis = {
   problem: "There are no capture triggers yet: no change is captured.",
   remedy: "Run `account-sync migrate`; `account-sync start` does it, too.",
 };
 
-const switchedOffForAll: Finding = {
+const switchedOffForAll: Diagnosis = {
   problem:
     "session_replication_role is replica by default here, so that no trigger fires and no change is captured.",
   remedy:
@@ -46,7 +46,7 @@ const switchedOffForAll: Finding = {
 };
 
 /** null: migrate has not been here, so that there is no plan. */
-async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[] | null> {
+async function readTriggers(db: CheckContext["db"]): Promise<PlannedTrigger[] | null> {
   try {
     return await db.run<PlannedTrigger>("check_triggers");
   } catch (error) {
@@ -56,7 +56,7 @@ async function readTriggers(db: Grounds["db"]): Promise<PlannedTrigger[] | null>
   }
 }
 
-function findWrong(planned: PlannedTrigger): Finding[] {
+function findWrong(planned: PlannedTrigger): Diagnosis[] {
   const { table, trigger } = planned;
   const disabled = planned.disabledOn.map(({ table: where, onlyReplicas }) => ({
     problem: `Trigger ${trigger} on ${where} is ${onlyReplicas ? "enabled for replication only" : "disabled"}: changes of ${where} go unnoticed.`,
@@ -90,7 +90,7 @@ function findWrong(planned: PlannedTrigger): Finding[] {
   ];
 }
 
-async function findChangedFunctions(db: Grounds["db"]): Promise<Finding[]> {
+async function findChangedFunctions(db: CheckContext["db"]): Promise<Diagnosis[]> {
   const rows = await db.run<{ name: string; bodies: readonly string[] }>("check_functions");
   if (rows.length === 0) return [];
 

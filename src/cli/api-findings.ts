@@ -1,8 +1,9 @@
 /** What `doctor` reports about a test of the credentials: one sentence about the problem, one about the solution. Pure. */
-import type { Finding } from "../checks/names.ts";
+
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { CHECK_TOKEN_SETTINGS } from "../customer-api/failure.ts";
 import type { Trial } from "../customer-api/trial.ts";
+import type { Diagnosis } from "../operator-error.ts";
 
 const WAIT_FOR_THE_API =
   "Check that the API is up and can be reached; a daemon may start meanwhile, and sends when the API answers.";
@@ -10,7 +11,7 @@ const WAIT_FOR_THE_API =
 export function toApiFindings(
   trial: Trial,
   { auth, baseUrl }: Pick<ApiConnection, "auth" | "baseUrl">,
-): Finding[] {
+): Diagnosis[] {
   switch (trial.kind) {
     case "taken":
       return [];

@@ -2,17 +2,16 @@
  * `doctor`: what the daemon checks, and what only makes sense when somebody asks: the configuration, the connection itself, and whether
  * the API takes our credentials. Needs no daemon and no migrated database; changes nothing.
  */
-import type { Grounds } from "../checks/check.ts";
+import { defaultConnection, withCheckContext } from "../check-context.ts";
+import { type CheckContext, lookAt, unchecked } from "../checks/check.ts";
 import { CHECKS } from "../checks/list.ts";
-import { CHECK_EFFECTS, type CheckEffect, type Finding } from "../checks/names.ts";
-import { lookAt, unchecked } from "../checks/watch.ts";
+import { CHECK_EFFECTS, type CheckEffect } from "../checks/names.ts";
 import type { Config } from "../config.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { createExchange } from "../customer-api/exchange.ts";
 import { createTokens } from "../customer-api/token.ts";
 import { tryCredentials } from "../customer-api/trial.ts";
-import { defaultConnection, withGrounds } from "../grounds.ts";
-import { OperatorError } from "../operator-error.ts";
+import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { toApiFindings } from "./api-findings.ts";
 import { locateDatabase } from "./connect.ts";
@@ -24,12 +23,12 @@ interface Examination {
   readonly name: string;
   readonly effect: CheckEffect;
   readonly promise: string;
-  readonly look: (grounds: Grounds) => Promise<readonly Finding[]>;
+  readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }
 
 interface Result extends Omit<Examination, "look"> {
   readonly status: "ok" | "warning" | "failed" | "not_checked";
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Diagnosis[];
 }
 
 export async function doctor(
@@ -68,10 +67,10 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
   }
 
   const { config, databaseUrl } = located;
-  return await withGrounds(config, databaseUrl, async (common) => {
-    const grounds = { ...common, isEmbedded };
+  return await withCheckContext(config, databaseUrl, async (common) => {
+    const context = { ...common, isEmbedded };
     const configuration = toResult(CONFIGURATION, []);
-    const connection = await examineOne(CONNECTION, grounds, databaseUrl);
+    const connection = await examineOne(CONNECTION, context, databaseUrl);
     if (connection.status !== "ok") {
       const others = [...databaseExaminations, apiCredentials(null)];
       return [
@@ -85,7 +84,7 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
     for (const examination of [...databaseExaminations, apiCredentials(config)]) {
       // The place it speaks of is the one that it connects to.
       const url = examination.name === "listen" ? config.database.listenUrl : null;
-      results.push(await examineOne(examination, grounds, url ?? databaseUrl));
+      results.push(await examineOne(examination, context, url ?? databaseUrl));
     }
     return results;
   });
@@ -131,7 +130,7 @@ function apiCredentials(config: Config | null): Examination {
   };
 }
 
-async function tryApi(connection: ApiConnection): Promise<Finding[]> {
+async function tryApi(connection: ApiConnection): Promise<Diagnosis[]> {
   const { exchange, close } = createExchange({ timeoutMs: API_TIMEOUT_MS });
   const userAgent = `account-sync/${version}`;
   const tokens = createTokens({
@@ -153,15 +152,15 @@ async function tryApi(connection: ApiConnection): Promise<Finding[]> {
 
 async function examineOne(
   examination: Examination,
-  grounds: Grounds,
+  context: CheckContext,
   url: string,
 ): Promise<Result> {
-  const result = await lookAt(examination, grounds);
+  const result = await lookAt(examination, context);
   if ("findings" in result) return toResult(examination, result.findings);
   return { ...examination, status: "not_checked", findings: [unchecked(result.error, url)] };
 }
 
-function toResult(examination: Omit<Examination, "look">, findings: readonly Finding[]): Result {
+function toResult(examination: Omit<Examination, "look">, findings: readonly Diagnosis[]): Result {
   const status =
     findings.length === 0 ? "ok" : examination.effect === "warns" ? "warning" : "failed";
   return { ...examination, status, findings };

@@ -2,9 +2,10 @@
 import { type Config, directDatabase } from "../config.ts";
 import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
-import { latestMigration, migrate } from "../db/migrate.ts";
+import { migrate } from "../db/migrate.ts";
 import { requireSession } from "../db/pooling.ts";
 import { requireSameDatabase } from "../db/same-database.ts";
+import { latestMigration } from "../db/schema-version.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
 import { counted, printJson, printLine, printText, printWarning } from "./output.ts";
@@ -24,7 +25,7 @@ export async function migrateDatabase(
     applicationName: `account-sync ${version} migrate`,
     max: 1,
     synchronousCommit: "on",
-    pooled: pooling !== "none",
+    settingsPerTransaction: pooling !== "none",
     onError: () => {},
   });
   try {

@@ -24,7 +24,7 @@ export async function reconcile(
         clock: parts.clock,
         db: parts.db,
         findDrift: (known) => findDrift(parts.db, known, parts.mapping),
-        ring: () => parts.queue.ring(),
+        mark: (accountIds) => parts.queue.markAccounts(accountIds),
       },
       { dryRun, onDrifted: (drifted) => tell(drifted, json) },
     );

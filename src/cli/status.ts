@@ -4,7 +4,7 @@ import type { Config } from "../config.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { callForPerson, forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
-import type { PendingState } from "../ops/metrics.ts";
+import type { PendingState } from "../ops/labels.ts";
 import { findSending, type Parts } from "../parts.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, meaningOf, toSendingJson } from "../queue/sending-words.ts";
@@ -13,7 +13,7 @@ import type { ErrorClass } from "../sync/outcome.ts";
 import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
 import { withParts } from "./connect.ts";
 import { counted, printJson, printLine, toDuration, toShortened, toTable } from "./output.ts";
-import type { FollowedAccount } from "./sync-result.ts";
+import type { FollowedAccount } from "./sync-report.ts";
 
 export async function status(
   config: Config,

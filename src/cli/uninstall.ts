@@ -57,7 +57,7 @@ async function findInstalled(url: string): Promise<Installed> {
     applicationName: `account-sync ${version} uninstall`,
     max: 1,
     synchronousCommit: "on",
-    pooled: await isPooled(url),
+    settingsPerTransaction: await isPooled(url),
     onError: () => {},
   });
   try {

@@ -1,9 +1,11 @@
 /** The console's JSON API: the queue as the SQL views show it, and the two things one may ask of it. */
 import { z } from "zod";
-import type { Problem, Route, RouteAnswer } from "../ops/http.ts";
-import type { PendingState, QueueStatus } from "../ops/metrics.ts";
+import type { Obstacle } from "../obstacle.ts";
+import type { Route, RouteAnswer } from "../ops/http.ts";
+import type { HttpProblem } from "../ops/http-problem.ts";
+import type { PendingState } from "../ops/labels.ts";
 import type { Health } from "../ops/observe.ts";
-import type { Obstacle } from "../queue/obstacle.ts";
+import type { QueueStatus } from "../ops/queue-gauges.ts";
 import type { Sending } from "../queue/sending.ts";
 import { toSendingJson } from "../queue/sending-words.ts";
 import { ERROR_CLASSES, type ErrorClass, type OutcomeName, type Trigger } from "../sync/outcome.ts";
@@ -266,7 +268,7 @@ function unknownAccount(): RouteAnswer {
 }
 
 /** zod's texts name fields and rules, never the value. */
-function toInputProblem(error: z.ZodError): Problem {
+function toInputProblem(error: z.ZodError): HttpProblem {
   const errors = error.issues.slice(0, 20).map(({ path, message }) => ({
     field: path.join("."),
     message,

@@ -1,9 +1,10 @@
 /** `GET /`: the state of things on one page, made on the server, without a script and without anything from elsewhere. */
+
 import { createHash } from "node:crypto";
+import type { Obstacle } from "../obstacle.ts";
 import type { Route } from "../ops/http.ts";
-import type { QueueStatus } from "../ops/metrics.ts";
 import type { Health } from "../ops/observe.ts";
-import type { Obstacle } from "../queue/obstacle.ts";
+import type { QueueStatus } from "../ops/queue-gauges.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, WAITS_FOR } from "../queue/sending-words.ts";
 import type { AccountStatus, ConsoleProcess, ConsoleQueue } from "./api.ts";

@@ -1,11 +1,11 @@
 /**
- * Converts the texts of an API to ASCII, for a database whose encoding is not UTF-8: one character that it cannot store would fail the write
- * of the whole answer, including its ids, or of what stops the sending. Ids are not changed. Pure.
+ * Converts the API's messages to ASCII, for a database whose encoding is not UTF-8: one character that it cannot store would fail the
+ * write of the whole answer, including its ids, or of an obstacle. Ids are not changed.
  */
-import type { Obstacle } from "../queue/obstacle.ts";
+import type { Obstacle } from "../obstacle.ts";
+import type { AnswerSection } from "./answer.ts";
 import type { CustomerApiClient } from "./client.ts";
 import type { ApiResult, LookupResult } from "./customer-api.ts";
-import type { AnswerSection } from "./schema.ts";
 
 export function withAsciiWords(api: CustomerApiClient): CustomerApiClient {
   return {

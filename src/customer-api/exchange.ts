@@ -1,6 +1,6 @@
 /**
- * One HTTP exchange: a request out, a bounded answer or a network error back. The one home of undici; knows nothing of
- * customers, tokens or what a status means.
+ * One HTTP exchange: a request, and a bounded answer or a network error. The one home of undici. Knows nothing of customers,
+ * tokens or the meaning of a status.
  *
  * `request()` rather than `fetch()`: it follows no redirect (a token would travel with it) and decompresses nothing (a small
  * gzip body can unfold past every limit).
@@ -15,7 +15,7 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
   readonly timeoutMs: number;
-  /** Asked the moment before it is written; false gives it up. Default: it may. */
+  /** Called right before it is written; false gives it up. Default: it may. */
   readonly mayBegin?: () => boolean;
   readonly signal: AbortSignal;
 }
@@ -34,9 +34,9 @@ export interface HttpBreak {
   readonly kind: "broken";
   /** As failure.ts knows it: undici's, the system's, `TIMED_OUT` or `GIVEN_UP`. */
   readonly code: string;
-  /** The request was handed to a connected socket, so the server may have read it. */
+  /** Whether the request was handed to a connected socket, so that the server may have read it. */
   readonly written: boolean;
-  /** Status and headers came, the body did not. */
+  /** Set when status and headers came, but not the whole body. */
   readonly status: number | null;
   header(name: string): string | null;
   readonly durationMs: number;
@@ -53,15 +53,15 @@ export function createExchange(options: { readonly timeoutMs: number }): {
   close(): Promise<void>;
 } {
   const agent = new Agent({
-    // Shorter than the 5 s after which Node's own servers, the most impatient in the field, close an idle socket: a POST that
-    // meets a closing socket has an unknown outcome. A server's `Keep-Alive: timeout=` hint may shorten it, never lengthen it.
+    // Node's servers close an idle socket after 5 s, earlier than other servers. This is shorter, as a POST on a socket that is
+    // being closed has an unknown outcome. A server's `Keep-Alive: timeout=` hint may shorten it, never lengthen it.
     keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 4_000,
     keepAliveTimeoutThreshold: 1_000,
     pipelining: 1,
     allowH2: false,
     connect: { timeout: Math.min(options.timeoutMs, CONNECT_TIMEOUT_MAX_MS) },
-    // Off: they measure pauses, not the whole, and in steps of half a second. The deadline below bounds everything.
+    // Off: they measure pauses, not the whole exchange, in steps of half a second. The deadline below bounds the whole.
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: HEADER_BYTES_MAX,
@@ -113,7 +113,7 @@ async function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpOut
   }
 }
 
-/** Bounds the whole exchange by a time and by the caller; says afterwards which of the two ended it. */
+/** Bounds the exchange by a time and by the caller's signal; says afterwards which of the two ended it. */
 function startDeadline(timeoutMs: number, caller: AbortSignal) {
   const controller = new AbortController();
   const onTimeout = () => abortWith("TIMED_OUT");
@@ -152,8 +152,8 @@ function startDeadline(timeoutMs: number, caller: AbortSignal) {
 }
 
 /**
- * Notes the moment a request is about to be written to a connected socket: undici calls `onRequestStart` then, and not while
- * the request waits for a connection. An aborted one is dropped by undici at that very point.
+ * Notes the moment before a request is written to a connected socket: undici calls `onRequestStart` then, and not while the
+ * request waits for a connection. undici drops an aborted request at this point.
  */
 function noteWriting(
   wire: { written: boolean },

@@ -1,14 +1,14 @@
 /**
  * What went wrong → what it means. Pure tables: an HTTP status or a network error code becomes a class (what happens next) and
- * a delivery (what became of the command). Anything not listed is an unknown outcome once the request was on the wire, because
- * taking an applied create for a lost one makes a second customer.
+ * a delivery (what became of the command). A code that is not listed means an unknown outcome once the request was written: a
+ * create that was applied and is taken for lost makes a second customer.
  */
 import type { ApiFailure } from "./customer-api.ts";
 
 export interface Verdict {
   readonly errorClass: ApiFailure["errorClass"];
   readonly delivery: ApiFailure["delivery"];
-  /** What it means or what to do, for the end of a message; empty when the API's own words say enough. */
+  /** What it means or what to do, for the end of a message; empty when the API's own message is enough. */
   readonly hint: string;
 }
 
@@ -18,15 +18,16 @@ export function statusVerdict(status: number): Verdict {
 }
 
 /**
- * Verdict on an exchange without an answer. `written`: the request was handed to a connected socket. Before that moment
- * whatever happened is known not to have reached the server.
+ * Verdict on an exchange without an answer.
+ *
+ * @param written whether the request was handed to a connected socket; before that it cannot have reached the server
  */
 export function errorVerdict(code: string, written: boolean): Verdict {
   const verdict = BY_CODE[code] ?? byCodeFamily(code);
   return written ? verdict : { ...verdict, delivery: "not_sent" };
 }
 
-/** The most telling code of an error: its own, its cause's, or the first of an AggregateError (one per address tried). */
+/** The code of an error: its own, its cause's, or that of the first error of an AggregateError (one for each address tried). */
 export function networkErrorCode(error: unknown): string {
   for (let current = error, depth = 0; depth < 4 && isObject(current); depth++) {
     if (typeof current["code"] === "string") return current["code"];
@@ -42,15 +43,20 @@ export function usesUpAttempt(errorClass: ApiFailure["errorClass"]): boolean {
   return errorClass !== "unauthorized" && errorClass !== "throttled";
 }
 
-/** Many gateways answer 403 instead of 401 to an expired token; their words give it away. */
-export function smellsOfToken(messages: readonly string[]): boolean {
+/** The result of the failed request in the metrics. */
+export function toRequestResult({ errorClass }: ApiFailure) {
+  return errorClass === "server" ? "server_error" : errorClass;
+}
+
+/** Whether the messages of a 403 are about the token: many gateways answer 403 instead of 401 to one that expired. */
+export function mentionsToken(messages: readonly string[]): boolean {
   return messages.some((message) => TOKEN_WORDS.test(message));
 }
 
 const TOKEN_WORDS =
   /\b(?:access[ _-]?tokens?|tokens?|jwt|bearer|invalid_token|unauthori[sz]ed|unauthenticated|authentication|authenticated|session expired|credentials?)\b/i;
 
-/** A server that asks for more than this is asked again earlier: a mistyped hour must not stop us for one. */
+/** A server that asks for a longer wait is asked again after this: a mistake in its Retry-After must not stop the sending for hours. */
 const RETRY_AFTER_MAX_MS = 15 * 60_000;
 
 /** Retry-After in seconds or as an HTTP date, in milliseconds from `nowMs`; null when absent or unreadable. */
@@ -69,7 +75,7 @@ function toBoundedWaitMs(ms: number): number {
   return Math.min(Math.max(Math.ceil(ms), 0), RETRY_AFTER_MAX_MS);
 }
 
-/** What to do when a token endpoint refuses us. */
+/** What to do when the token endpoint refuses our client. */
 export const CHECK_TOKEN_SETTINGS =
   "check CUSTOMER_API_CLIENT_ID, CUSTOMER_API_CLIENT_SECRET, CUSTOMER_API_SCOPE, CUSTOMER_API_TOKEN_URL and CUSTOMER_API_TOKEN_STYLE, or the m_backend_ext_config row";
 
@@ -77,19 +83,19 @@ const CHECK_CREDENTIALS =
   "all sends wait; check CUSTOMER_API_TOKEN, or CUSTOMER_API_CLIENT_ID and CUSTOMER_API_CLIENT_SECRET, or the m_backend_ext_config row";
 
 const BY_STATUS: Readonly<Record<number, Verdict>> = {
-  // "The result is over there": the only redirect that is sent after the work was done.
+  // The only redirect that is sent after a request was carried out: the result is elsewhere.
   303: rejected("unknown", "redirects are not followed, and this one may mean that it was applied"),
   401: unauthorized(CHECK_CREDENTIALS),
   403: rejected("not_applied", "our client may not do this; ask the API's operator"),
   404: rejected("not_applied", "no such customer, or CUSTOMER_API_PATH is wrong"),
   405: rejected("not_applied", "check CUSTOMER_API_UPDATE_METHOD and the paths"),
   407: unauthorized("a proxy on the way wants credentials"),
-  // By the book the request never came in whole, but gateways say it for a slow upstream too.
+  // By RFC 9110 the request did not arrive whole, but gateways answer it for a slow API, too.
   408: { errorClass: "timeout", delivery: "unknown", hint: "the server gave up waiting" },
   413: rejected("not_applied", "the command is too large for the API or a proxy before it"),
-  // What some frameworks (419) and gateways (498) say instead of 401 to a token that is expired or invalid.
+  // Some frameworks (419) and gateways (498) answer these instead of 401 to a token that is expired or invalid.
   419: unauthorized(CHECK_CREDENTIALS),
-  // A refusal to look at the request yet; nothing is wrong with it.
+  // Too early: the request was not carried out, and nothing is wrong with it.
   425: { errorClass: "server", delivery: "not_applied", hint: "the server wants it later" },
   429: { errorClass: "throttled", delivery: "not_applied", hint: "all sends wait" },
   498: unauthorized(CHECK_CREDENTIALS),
@@ -117,12 +123,12 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   EAI_AGAIN: network("not_sent", "the name server does not answer"),
   UND_ERR_CONNECT_TIMEOUT: { ...timeout("no connection in time"), delivery: "not_sent" },
   ERR_TLS_CERT_ALTNAME_INVALID: network("not_sent", "the certificate is for another host"),
-  // Mostly a header value of the configuration that cannot be sent; no account is to blame, so it counts as an outage.
+  // Mostly a header of the configuration that cannot be sent. No account causes that, so it counts as an outage.
   UND_ERR_INVALID_ARG: network("not_sent", "the request cannot be built; check the extra headers"),
   ERR_SSL_WRONG_VERSION_NUMBER: network("not_sent", NO_TLS),
   ERR_SSL_PACKET_LENGTH_TOO_LONG: network("not_sent", NO_TLS),
   UND_ERR_CLOSED: network("not_sent", "we are stopping"),
-  // Destroying the client also ends requests that are on their way.
+  // Closing the client also ends requests that were written.
   UND_ERR_DESTROYED: network("unknown", "we are stopping"),
   UND_ERR_ABORTED: network("unknown", "given up"),
   GIVEN_UP: network("unknown", "given up on our side"),
@@ -130,7 +136,7 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   ETIMEDOUT: timeout("the connection went silent"),
   UND_ERR_HEADERS_TIMEOUT: timeout("no answer in time"),
   UND_ERR_BODY_TIMEOUT: timeout("the answer stopped half-way"),
-  // Also what a POST on a stale keep-alive socket ends with; nothing tells whether the server read it.
+  // A POST on a stale keep-alive socket ends with it, too; nothing shows whether the server read the request.
   UND_ERR_SOCKET: network("unknown", "the connection broke"),
   ECONNRESET: network("unknown", "the connection was reset"),
   EPIPE: network("unknown", "the connection broke"),

@@ -1,36 +1,38 @@
 /**
- * What the answer to a lookup says: is the customer there that a create was sent for? Pure.
+ * What the answer to a lookup says: whether the customer that a create was sent for is there. Pure.
  *
- * Both mistakes are dear. A customer taken for ours may be another account's, so it has to carry the very account number (or the very
- * reference) that was sent. And a "not there" that only means that nobody searched makes a second customer, so it has to be said: by a
- * 404 that speaks of a customer, or by a whole list that does not hold it. Everything else is unclear, and left to a human.
+ * Both mistakes are costly. A customer taken for ours may be another account's, so it must have exactly the account number (or the
+ * reference) that was sent. A wrong "not there" makes a second customer, so the answer must say it: with a 404 that is about a
+ * customer, or with a complete list without it. Everything else is unclear and left to a person.
  */
-import { type CustomerAnswer, EMPTY_ANSWER, errorMessages, readAnswer } from "./schema.ts";
+import { type CustomerAnswer, EMPTY_ANSWER, readAnswer } from "./answer.ts";
+import { errorMessages } from "./error-messages.ts";
+import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 
-/** What the create was sent with, and what is looked for. */
-export interface Wanted {
+/** The customer that is looked for, as the create was sent. */
+export interface WantedCustomer {
   /** `branch.code` of the create; blank when the account has none. */
   readonly accountNo: string;
   readonly accountId: string;
-  /** Where the API keeps our ids, if it does. */
+  /** The field in which the API echoes our ids; null when it does not. */
   readonly referenceField: string | null;
 }
 
 export type Found =
   | { readonly kind: "none" }
   | { readonly kind: "one"; readonly answer: CustomerAnswer }
-  /** More than one, or nothing that can be understood. `reason` holds no word of the API. */
+  /** More than one, or nothing that is understood. `reason` contains no text of the API. */
   | { readonly kind: "unclear"; readonly reason: string };
 
 export interface LookupAnswer {
   readonly status: number;
   readonly text: string;
-  /** The `Link` header: some lists say only there that they go on. */
+  /** The `Link` header: some lists say only there that there is a next page. */
   readonly link: string | null;
 }
 
-/** null when a success holds no JSON: cut off, or the page of some gateway. Then nothing is known, and it may pass. */
-export function readLookup(answer: LookupAnswer, wanted: Wanted): Found | null {
+/** null when a success contains no JSON: cut off, or the page of a gateway. Nothing is known then, and it may pass by itself. */
+export function readLookup(answer: LookupAnswer, wanted: WantedCustomer): Found | null {
   if (answer.status === 204) return NONE;
 
   const json = parseJson(answer.text);
@@ -39,11 +41,11 @@ export function readLookup(answer: LookupAnswer, wanted: Wanted): Found | null {
 }
 
 /**
- * Also what a wrong path gets, and frameworks say that in JSON too ("Not Found"). Taken for "not there" it would double every create, so
- * only one that speaks of what was looked for counts.
+ * A wrong path gets a 404, too, also in JSON ("Not Found"). Taken for "not there" it would make a second customer of every create, so
+ * only a 404 that mentions a customer counts.
  */
 function readNotFound(json: unknown): Found {
-  const messages = [...errorMessages(json), isObject(json) ? (textAt(json, "code") ?? "") : ""];
+  const messages = [...errorMessages(json), isJsonObject(json) ? (textAt(json, "code") ?? "") : ""];
   const isAboutCustomer =
     messages.some((message) => CUSTOMER_WORDS.test(message)) &&
     !messages.some((message) => ROUTER_WORDS.test(message));
@@ -54,12 +56,12 @@ function readNotFound(json: unknown): Found {
       );
 }
 
-/** Also in Bahasa Indonesia, and as a code: CUSTOMER_NOT_FOUND. */
+/** In English and Bahasa Indonesia, also within a code: CUSTOMER_NOT_FOUND. */
 const CUSTOMER_WORDS = /customer|account|pelanggan|nasabah|akun/i;
 const ROUTER_WORDS =
   /\broutes?\b|\bcannot get\b|\bno static resource\b|\bpage not found\b|\bendpoints?\b/i;
 
-function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found {
+function readSuccess(json: unknown, link: string | null, wanted: WantedCustomer): Found {
   const listed = listIn(json);
   if (listed === null) return unclear("it names no customer, and does not say that there is none");
   if (isPage(listed, link)) {
@@ -68,7 +70,7 @@ function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found 
     );
   }
 
-  const candidates = listed.items.map((item) => toCandidate(item, wanted));
+  const candidates = listed.items.map((item) => toListedCustomer(item, wanted));
   const ours = candidates.filter(({ whose }) => whose === "ours");
   const [one] = ours;
   if (one !== undefined) {
@@ -93,20 +95,21 @@ function readSuccess(json: unknown, link: string | null, wanted: Wanted): Found 
 
 interface Listed {
   readonly items: readonly unknown[];
-  /** Everything around the items that may say that there are more. */
-  readonly wrappings: readonly Json[];
+  /** The objects around the items: they may say that there are more. */
+  readonly wrappings: readonly JsonObject[];
   readonly isList: boolean;
 }
 
-/** `[…]`, `{data: […]}`, `{data: {data: […]}}`, or one customer in the place of such a list. */
+/** `[…]`, `{data: […]}`, `{data: {data: […]}}`, or one customer instead of such a list. */
 function listIn(json: unknown): Listed | null {
-  const wrappings: Json[] = [];
+  const wrappings: JsonObject[] = [];
   let layer = json;
   while (wrappings.length < 3) {
     if (Array.isArray(layer)) return { items: layer, wrappings, isList: true };
-    if (!isObject(layer) || layer["success"] === false) return null;
+    if (!isJsonObject(layer) || layer["success"] === false) return null;
     const data = layer["data"];
-    const isWrapping = typeof data === "object" && data !== null && !isObject(layer["customer"]);
+    const isWrapping =
+      typeof data === "object" && data !== null && !isJsonObject(layer["customer"]);
     if (!isWrapping) return isCustomer(layer) ? { items: [layer], wrappings, isList: false } : null;
     wrappings.push(layer);
     layer = data;
@@ -114,16 +117,16 @@ function listIn(json: unknown): Listed | null {
   return null;
 }
 
-function isCustomer(item: Json): boolean {
+function isCustomer(item: JsonObject): boolean {
   return toAnswer(item).customer.items.some(({ id }) => id !== null);
 }
 
-/** Pages in the field hold ten customers or more; a shorter list that does not say otherwise is whole. */
+/** Pages of real APIs have ten customers or more; a shorter list is complete unless it says otherwise. */
 const WHOLE_LIST_MAX = 9;
 
 function isPage({ items, wrappings, isList }: Listed, link: string | null): boolean {
   if (!isList) return false;
-  const facts = wrappings.flatMap((layer) => [layer, ...Object.values(layer).filter(isObject)]);
+  const facts = wrappings.flatMap((layer) => [layer, ...Object.values(layer).filter(isJsonObject)]);
   return (
     items.length > WHOLE_LIST_MAX ||
     /rel="?next/i.test(link ?? "") ||
@@ -131,7 +134,7 @@ function isPage({ items, wrappings, isList }: Listed, link: string | null): bool
   );
 }
 
-function saysThereIsMore(fact: Json, listed: number): boolean {
+function saysThereIsMore(fact: JsonObject, listed: number): boolean {
   return Object.entries(fact).some(([name, value]) => {
     const key = name.toLowerCase().replaceAll(/[_-]/g, "");
     if (TOTALS.has(key)) return Number(value) > listed;
@@ -144,51 +147,57 @@ const TOTALS = new Set(["total", "totalcount", "totalelements", "totalitems", "t
 const PAGES = new Set(["lastpage", "totalpages", "pages"]);
 const NEXTS = new Set(["next", "nextpage", "nextpageurl", "nextcursor", "nextlink", "hasmore"]);
 
-interface Candidate {
+interface ListedCustomer {
   readonly answer: CustomerAnswer;
   readonly id: string | null;
-  /** `related`: what an inexact search for our number finds, and another account's. */
-  readonly whose: "ours" | "respelled" | "related" | "unrelated";
+  readonly whose: Whose;
 }
 
-function toCandidate(row: unknown, wanted: Wanted): Candidate {
-  const item = isObject(row) ? row : {};
-  const answer = toAnswer(item);
-  const id = answer.customer.items[0]?.id ?? null;
-  const places = [answer.branch.items[0]?.raw, item, answer.customer.items[0]?.raw].filter(
-    (place) => place !== undefined,
-  );
+/** `related`: another account's, as an inexact search for our number finds it. */
+type Whose = "ours" | "respelled" | "related" | "unrelated";
 
+function toListedCustomer(row: unknown, wanted: WantedCustomer): ListedCustomer {
+  const item = isJsonObject(row) ? row : {};
+  const answer = toAnswer(item);
+  const [customer] = answer.customer.items;
   const [branch] = answer.branch.items;
-  const sentAs = textAt(branch?.raw, "code");
+  const objects = [branch?.raw, item, customer?.raw];
+
+  const branchCode = textAt(branch?.raw, "code");
   const numbers =
-    sentAs !== null
-      ? [sentAs]
-      : places
-          .flatMap((place) => NUMBER_KEYS.map((key) => textAt(place, key)))
-          .filter((text) => text !== null);
+    branchCode === null ? objects.flatMap((object) => textsAt(object, NUMBER_KEYS)) : [branchCode];
+  const references = objects.flatMap((object) => textsAt(object, [wanted.referenceField]));
+  return { answer, id: customer?.id ?? null, whose: whoseIs(numbers, references, wanted) };
+}
+
+/** The keys under which the number that was sent as `branch.code` comes back. */
+const NUMBER_KEYS = ["code", "account_no", "accountNo"];
+
+function whoseIs(
+  numbers: readonly string[],
+  references: readonly string[],
+  wanted: WantedCustomer,
+): Whose {
   const ourNumber = wanted.accountNo.trim();
   const hasOurNumber = ourNumber !== "" && numbers.includes(ourNumber);
-
-  const references = places
-    .map((place) => textAt(place, wanted.referenceField))
-    .filter((text) => text !== null);
   const isOurs =
     references.length > 0
       ? references.every((reference) => reference === wanted.accountId)
       : hasOurNumber;
-  if (isOurs) return { answer, id, whose: "ours" };
+  if (isOurs) return "ours";
 
-  if (ourNumber === "") return { answer, id, whose: "unrelated" };
-  // Our very number, and yet not ours by its reference, is another account's for sure.
-  const isRespelled =
-    !hasOurNumber && numbers.some((number) => toBareNumber(number) === toBareNumber(ourNumber));
-  if (isRespelled) return { answer, id, whose: "respelled" };
-  const isHit = numbers.some((number) => number.toLowerCase().includes(ourNumber.toLowerCase()));
-  return { answer, id, whose: isHit ? "related" : "unrelated" };
+  if (ourNumber === "") return "unrelated";
+  // With our number, but not ours by its reference, it is another account's.
+  if (hasOurNumber) return "related";
+  const bareNumber = toBareNumber(ourNumber);
+  if (numbers.some((number) => toBareNumber(number) === bareNumber)) return "respelled";
+  const lowerCased = ourNumber.toLowerCase();
+  return numbers.some((number) => number.toLowerCase().includes(lowerCased))
+    ? "related"
+    : "unrelated";
 }
 
-/** Without what APIs change about a number: case, separators, leading zeros. */
+/** Without what APIs change in a number: case, separators, leading zeros. */
 function toBareNumber(number: string): string {
   return number
     .toLowerCase()
@@ -196,39 +205,29 @@ function toBareNumber(number: string): string {
     .replace(/^0+/, "");
 }
 
-/** A listed customer has the form of an answer to a command, or is the customer itself with the rest inside. */
-function toAnswer(item: Json): CustomerAnswer {
+/** A listed customer has the form of an answer to a command, or is the customer itself with its branch, tier and crew inside. */
+function toAnswer(item: JsonObject): CustomerAnswer {
   const read = readAnswer(item);
   if (read?.customer.present === true) return read;
   return readAnswer({ ...item, customer: { data: item } }) ?? EMPTY_ANSWER;
 }
 
-/** Where the number stands that was sent as `branch.code`. */
-const NUMBER_KEYS = ["code", "account_no", "accountNo"];
+function textsAt(
+  object: JsonObject | undefined,
+  keys: readonly (string | null)[],
+): readonly string[] {
+  return keys.map((key) => textAt(object, key)).filter((text) => text !== null);
+}
 
-function textAt(place: Json | undefined, key: string | null): string | null {
-  const value = key === null ? undefined : place?.[key];
+function textAt(object: JsonObject | undefined, key: string | null): string | null {
+  const value = key === null ? undefined : object?.[key];
   if (typeof value !== "string" && typeof value !== "number") return null;
   const text = String(value).trim();
   return text === "" ? null : text;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 const NONE: Found = { kind: "none" };
 
 function unclear(reason: string): Found {
   return { kind: "unclear", reason };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,11 +1,16 @@
 /**
- * Makes words of the API fit for logs and history: what we sent, what looks like a person, and secrets become `[masked]`.
+ * Masks the API's messages for logs and the journal: values that we sent, personal data and secrets become `[masked]`. Pure.
  *
- * APIs like to quote the value they did not like. Better a word too many masked than one too few; the field's path and the
- * rule, which is what a human needs, contain neither.
+ * APIs quote the value that they refuse. A word too many is masked rather than one too few: what a person needs, the field's path
+ * and the rule, contains no such value.
  */
 
-/** `body` is the JSON text of the command the words are about. The result is one line of at most 500 characters. */
+/**
+ * One line of at most 500 characters.
+ *
+ * @param body JSON text of the command that the text is about
+ * @param secrets those shorter than four characters are not masked
+ */
 export function maskPersonal(
   text: string,
   body: string | null,
@@ -27,7 +32,7 @@ export function maskPersonal(
 
 /** One line, no control characters, at most 500 characters. */
 export function toOneLine(text: string): string {
-  // Bidirectional overrides and zero-width characters too: they make a terminal show something else than what is there.
+  // Bidirectional overrides and zero-width characters, too: with them a terminal shows something else than the text.
   const line = text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, " ").trim();
   return line.length <= LINE_LENGTH_MAX ? line : `${line.slice(0, LINE_LENGTH_MAX - 1)}…`;
 }
@@ -36,16 +41,16 @@ const MASK = "[masked]";
 const LINE_LENGTH_MAX = 500;
 /** Far more than is kept, so that a value cut in two at this end never gets into the 500 characters. */
 const TEXT_LENGTH_MAX = 20_000;
-/** A command holds some dozen values. Of one that holds more than can be looked for, no word is let through. */
+/** A command holds some dozen values. When it holds more than can be looked for, the whole text is masked. */
 const VALUES_MAX = 2_000;
 
 const AUTHORIZATION = /\b(Bearer|Basic)\s+[\w.~+/=-]{4,}/gi;
 const JSON_WEB_TOKEN = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
 const EMAIL = /[^\s@"'<>()[\],;:]+@[^\s@"'<>()[\],;:]+/gu;
-/** Six digits or more, also with the separators people write between them. */
+/** Six digits or more, also with the usual separators between them. */
 const DIGITS = /\+?\d(?:[\s().\-/]{0,2}\d){5,}/g;
 
-/** Keys whose values are words of the API or ids, not of a person. */
+/** Keys whose values are words of the API or ids, not personal data. */
 const HARMLESS_KEYS = new Set([
   "id",
   "parent_id",
@@ -59,7 +64,7 @@ const HARMLESS_KEYS = new Set([
   "country",
 ]);
 
-/** Words the API speaks in; they stay readable also when a customer is called "Customer Service Ltd". */
+/** Words of the API's own messages. They stay readable also when a customer is called "Customer Service Ltd". */
 const HARMLESS_WORDS = new Set(
   (
     "customer branch tier crew beneficiary account name email address msisdn phone username user role type " +
@@ -79,7 +84,7 @@ function personalPatterns(personal: readonly string[]): RegExp[] {
     }
   }
 
-  // Longest first, so that a name inside a longer value does not leave the rest of that value behind.
+  // Longest first: a name within a longer value would leave the rest of that value unmasked.
   const longestFirst = [...values].sort((a, b) => b.length - a.length);
   return [
     ...longestFirst.map((value) => (value.length < 5 ? wholeWord(value) : anywhere(value))),
@@ -92,7 +97,7 @@ function personalValues(body: string): string[] {
   try {
     collect(JSON.parse(body), found);
   } catch {
-    // Not JSON, so not a command of ours; the general patterns still apply.
+    // Not JSON, so not a command of ours. The general patterns still apply.
   }
   return found;
 }

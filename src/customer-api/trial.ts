@@ -1,16 +1,16 @@
 /**
- * Tries whether the API takes our credentials, with a request that can change nothing: a GET on the path where customers are looked up,
- * for one that cannot exist, or else on the path where they are created.
+ * Tries whether the API accepts our credentials, with a request that changes nothing: a GET on the path where customers are looked up,
+ * for a customer that cannot exist, or else on the path where they are created.
  *
- * What counts is only whether we are refused. An API has no use for that GET and may say 404, 405 or 400 to it; an answer's body is never
- * looked at.
+ * Only a refusal of the credentials counts. The API need not serve that GET and may answer 404, 405 or 400; the body of the answer is
+ * not read.
  */
 import { randomBytes } from "node:crypto";
-import { authorize, describeTarget, toHttpRequest } from "./client.ts";
 import type { ApiConnection, ApiFailure } from "./customer-api.ts";
 import type { Exchange } from "./exchange.ts";
 import { errorVerdict, statusVerdict } from "./failure.ts";
-import type { Tokens } from "./token.ts";
+import { describeTarget, toHttpRequest } from "./request.ts";
+import { authorize, type Tokens } from "./token.ts";
 
 export interface TrialParts {
   readonly exchange: Exchange;
@@ -19,23 +19,23 @@ export interface TrialParts {
   readonly timeoutMs: number;
 }
 
-/** `target` is where it was asked, without what a URL may hide. */
+/** `target` is where the request went, without what may be secret in a URL. */
 export type Trial =
   | { readonly kind: "taken"; readonly target: string; readonly status: number }
   | { readonly kind: "refused"; readonly target: string; readonly status: number }
-  /** The API, or something before it, is in trouble: nothing is known of the credentials. */
+  /** The API, or a gateway before it, fails: nothing is known about the credentials. */
   | { readonly kind: "failing"; readonly target: string; readonly status: number }
   | { readonly kind: "unreachable"; readonly target: string; readonly reason: string }
   | { readonly kind: "no_token"; readonly failure: ApiFailure };
 
-/** To a send a bare 403 is about the one account. This request is about none, so it is about our credentials. */
+/** The answer to a send may be about its account. This request is about none, so its 403 is about our credentials. */
 const FORBIDDEN = 403;
 /** "Not implemented" is about the GET. */
 const NOT_IMPLEMENTED = 501;
 
 export async function tryCredentials(parts: TrialParts, connection: ApiConnection): Promise<Trial> {
   const signal = AbortSignal.timeout(2 * parts.timeoutMs);
-  const given = await authorize(parts, connection.auth, signal);
+  const given = await authorize(parts.tokens, connection.auth, signal);
   if (given.kind === "failed") return { kind: "no_token", failure: given.failure };
 
   const path = connection.lookupPath ?? connection.createPath;
@@ -50,7 +50,7 @@ export async function tryCredentials(parts: TrialParts, connection: ApiConnectio
   } as const;
   const outcome = await parts.exchange(toHttpRequest(parts, connection, question, given.token));
 
-  // A status without a whole body: a list of all customers may be larger than what we read.
+  // A status is enough, without a whole body: a list of all customers may be larger than what is read.
   const { status } = outcome;
   if (outcome.kind === "broken" && status === null) {
     const { hint } = errorVerdict(outcome.code, outcome.written);
@@ -69,7 +69,7 @@ function toKind(status: number): "taken" | "refused" | "failing" {
   return status >= 500 && status !== NOT_IMPLEMENTED ? "failing" : "taken";
 }
 
-/** A customer that cannot exist: no data of a real one comes back. */
+/** The path of a customer that cannot exist, so that no data of a real one comes back. */
 function withoutCustomer(path: string): string {
   const nothing = `account-sync-doctor-${randomBytes(8).toString("hex")}`;
   return path.replaceAll(/\{account_(?:no|id)\}/g, nothing);

@@ -1,4 +1,4 @@
-import type { AnswerItem, AnswerSection, CustomerAnswer } from "../customer-api/schema.ts";
+import type { AnswerItem, AnswerSection, CustomerAnswer } from "../customer-api/answer.ts";
 import type { CommandCrew, CommandTier, CustomerCommand, SentRow, SentRows } from "./command.ts";
 import type { Json } from "./natural-key.ts";
 import {

@@ -8,9 +8,10 @@
 import { isIP } from "node:net";
 import type { ClientConfig } from "pg";
 import type { Environment } from "../environment.ts";
+import { isLoopback } from "../loopback.ts";
 import { OperatorError } from "../operator-error.ts";
-import { readEncryption, type SslMode } from "./encryption.ts";
 import { readSessionOptions } from "./session-options.ts";
+import { readTlsOptions, type SslMode } from "./tls-options.ts";
 import { decode, refusalOf, toParameters, whyIgnored } from "./url-parameters.ts";
 
 /** The settings that hold a connection URL. */
@@ -71,7 +72,7 @@ export function readConnectionUrl(text: string): ReadUrl {
   problems.push(...problemsOfPlace(host, port));
   for (const [name, value] of parameters) problems.push(...refusalOf(name, value));
 
-  const encryption = readEncryption(get);
+  const encryption = readTlsOptions(get);
   const options = readSessionOptions(get("options") ?? "");
   problems.push(...encryption.problems, ...options.problems);
   const sslnegotiation = get("sslnegotiation");
@@ -196,14 +197,6 @@ function toPlace(at: { host: string; port: string; database: string | undefined 
   if (at.host.startsWith("/"))
     return `${at.host}${database === "" ? "" : `, database ${at.database}`}`;
   return `${isIP(at.host) === 6 ? `[${at.host}]` : at.host}:${at.port}${database}`;
-}
-
-function isLoopback(host: string): boolean {
-  return (
-    /^(?:.*\.)?localhost\.?$/i.test(host) ||
-    /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/i.test(host) ||
-    (isIP(host) === 6 && /^[0:]*:0*1$/.test(host))
-  );
 }
 
 const NOWHERE: ConnectionUrl = {

@@ -37,8 +37,11 @@ export interface DatabaseOptions {
   readonly max: number;
   /** `off` may be used for what a crash only repeats (folds, claims); never for ids and the journal. */
   readonly synchronousCommit: "on" | "off";
-  /** Behind a pooler (pooling.ts) startup options are refused and session state means nothing: then every transaction is told. */
-  readonly pooled: boolean;
+  /**
+   * Whether settings are given to each transaction instead of the session: behind a pooler (pooling.ts) startup options are refused, and
+   * a session's state does not last.
+   */
+  readonly settingsPerTransaction: boolean;
   /** A connection broke while nobody was using it. */
   readonly onError: (error: Error) => void;
 }
@@ -57,7 +60,10 @@ const SILENCE_TIMEOUT_MS = 5_000;
 const GUARDS = [STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, SILENCE_TIMEOUT_MS];
 
 export function connectionOptions(
-  options: Pick<DatabaseOptions, "url" | "applicationName" | "pooled" | "synchronousCommit">,
+  options: Pick<
+    DatabaseOptions,
+    "url" | "applicationName" | "settingsPerTransaction" | "synchronousCommit"
+  >,
 ): pg.ClientConfig {
   const { client, options: urlOptions } = parseConnectionUrl(options.url);
   return {
@@ -67,7 +73,7 @@ export function connectionOptions(
     keepAliveInitialDelayMillis: 10_000,
     connectionTimeoutMillis: 5_000,
     query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_GRACE_MS,
-    ...(options.pooled
+    ...(options.settingsPerTransaction
       ? { options: urlOptions }
       : {
           // Behind a pooler it would stay on a session that the application gets next.
@@ -115,7 +121,7 @@ export type ConnectionPool = Pick<pg.Pool, "query" | "connect">;
 
 export function databaseOver(
   pool: ConnectionPool,
-  options: Pick<DatabaseOptions, "pooled">,
+  options: Pick<DatabaseOptions, "settingsPerTransaction">,
 ): Omit<Database, "close"> {
   return {
     run: (name, params) => runOn(pool, name, params),
@@ -126,7 +132,7 @@ export function databaseOver(
       try {
         await client.query(`begin transaction isolation level ${isolation}`);
         // What sessions have from their start elsewhere, a pooler's transactions have to be told.
-        if (options.pooled) await runOn(client, "guard_transaction", GUARDS);
+        if (options.settingsPerTransaction) await runOn(client, "guard_transaction", GUARDS);
         const result = await work(transactionOn(client));
         await client.query("commit");
         return result;
@@ -144,6 +150,11 @@ export function databaseOver(
       }
     },
   };
+}
+
+/** The queries on one connection of the caller's, in whatever transaction it is. */
+export function queryableOn(client: Pick<pg.ClientBase, "query">): Queryable {
+  return { run: (name, params) => runOn(client, name, params) };
 }
 
 function transactionOn(client: pg.PoolClient): Transaction {
@@ -166,7 +177,7 @@ function transactionOn(client: pg.PoolClient): Transaction {
 }
 
 async function runOn<Row>(
-  client: Pick<pg.Pool | pg.PoolClient, "query">,
+  client: Pick<pg.Pool | pg.ClientBase, "query">,
   name: string,
   params: readonly unknown[] = [],
 ): Promise<Row[]> {

@@ -3,7 +3,7 @@
  * nightly backup by the owner of the tables would fail from the installation of account-sync on.
  */
 import type pg from "pg";
-import { quoted } from "./installation.ts";
+import { quoted } from "./identifier.ts";
 import { sqlOf } from "./queries.ts";
 
 /** An owner of captured tables that can read all of them, but not all of schema account_sync. */

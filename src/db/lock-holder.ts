@@ -1,8 +1,7 @@
 /** Which process holds a lock that was not given in time, in words: an administrator ends that process, not ours. */
-import type { ClientBase } from "pg";
-import { sqlOf } from "./queries.ts";
+import type { Queryable } from "./database.ts";
 
-export type Wanted =
+export type WantedLock =
   | { readonly advisoryLock: string }
   /** These, with their schemas and partitions, and all of schema account_sync. What does not exist is held by nothing. */
   | { readonly tables: readonly string[] };
@@ -14,7 +13,7 @@ export interface LockHolder {
   readonly isBackground: boolean;
 }
 
-interface Row {
+interface HolderRow {
   /** null: a prepared transaction, which has no process. */
   readonly pid: number | null;
   /** null: a process of the server's own. */
@@ -26,12 +25,11 @@ interface Row {
 }
 
 /** The one whose transaction is the oldest; it may have ended meanwhile. */
-export async function findHolder(client: ClientBase, wanted: Wanted): Promise<LockHolder> {
-  const { rows } = await client.query<Row>(sqlOf("find_lock_holder"), [
+export async function findHolder(db: Queryable, wanted: WantedLock): Promise<LockHolder> {
+  const [holder] = await db.run<HolderRow>("find_lock_holder", [
     "advisoryLock" in wanted ? wanted.advisoryLock : null,
     "tables" in wanted ? wanted.tables : null,
   ]);
-  const [holder] = rows;
   if (holder === undefined) return { words: "another transaction", isBackground: false };
   const { pid, role, applicationName, state, since } = holder;
   if (pid === null)

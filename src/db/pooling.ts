@@ -79,7 +79,7 @@ async function withProbe<T>(url: string, use: (client: Probe) => Promise<T>): Pr
       url,
       applicationName: "account-sync probe",
       // Without startup options: a pooler refuses them, or lets them through to a session that others get.
-      pooled: true,
+      settingsPerTransaction: true,
       synchronousCommit: "on",
     }),
     query_timeout: QUERY_TIMEOUT_MS,

@@ -2,7 +2,7 @@
  * LISTEN_DATABASE_URL is another way to the database of DATABASE_URL. Where it leads to another database, migrate would install the schema
  * there, and a daemon would hear no notification.
  */
-import { OperatorError } from "../operator-error.ts";
+import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import type { UrlSetting } from "./connection-url.ts";
 import { createDatabase } from "./database.ts";
 import { explained } from "./explained.ts";
@@ -17,14 +17,14 @@ export interface DatabaseUrls {
 export async function requireSameDatabase(urls: DatabaseUrls): Promise<void> {
   const difference = await findOtherDatabase(urls);
   if (difference === null) return;
-  throw new OperatorError(difference.problem, { hint: difference.remedy, exitCode: 2 });
+  throw OperatorError.of(difference, { exitCode: 2 });
 }
 
 /** null: it is the same. @throws OperatorError where there is no connection */
 export async function findOtherDatabase({
   databaseUrl,
   directUrl,
-}: DatabaseUrls): Promise<{ readonly problem: string; readonly remedy: string } | null> {
+}: DatabaseUrls): Promise<Diagnosis | null> {
   if (directUrl === databaseUrl) return null;
   const [one, other] = await Promise.all([
     identify(databaseUrl, "DATABASE_URL"),
@@ -51,7 +51,7 @@ async function identify(url: string, setting: UrlSetting): Promise<Identity> {
     max: 1,
     synchronousCommit: "on",
     // Nothing is known of the way yet.
-    pooled: true,
+    settingsPerTransaction: true,
     onError: () => {},
   });
   try {

@@ -2,11 +2,28 @@
  * Explains why a TLS connection could not be established, and which setting helps. The codes are those of OpenSSL and Node. A server
  * that requires TLS, and one that does not offer it, can be recognized by the text of the error only.
  */
+import type { Diagnosis } from "../operator-error.ts";
 import type { ConnectionUrl, UrlSetting } from "./connection-url.ts";
 
-export interface Explanation {
-  readonly message: string;
-  readonly hint: string;
+/** What came back from the server, or from the way to it. */
+export interface ConnectionFailure {
+  readonly code: string | null;
+  readonly said: string;
+  readonly connection: ConnectionUrl;
+  /** Where the URL stands. */
+  readonly setting: UrlSetting;
+}
+
+/** Null where the error is not about encryption. */
+export function explainTls(failure: ConnectionFailure): Diagnosis | null {
+  const { code, said } = failure;
+  const byText = BY_TEXT.find(
+    ([text, , onlyInClear = false]) =>
+      text.test(said) && !(onlyInClear && isEncrypted(failure.connection)),
+  );
+  if (byText !== undefined) return byText[1](failure);
+  if (code === null || !isTlsFailure(code)) return null;
+  return (BY_CODE.get(code) ?? explainHandshake)(failure);
 }
 
 /** Whether it is a code of Node or OpenSSL for a certificate that is not accepted, or for a handshake that failed. */
@@ -16,107 +33,116 @@ export function isTlsFailure(code: string): boolean {
   );
 }
 
-/** Null where the error is not about encryption. `setting` is where the URL stands. */
-export function explainTls(
-  { code, said }: { readonly code: string | null; readonly said: string },
-  connection: ConnectionUrl,
-  setting: UrlSetting,
-): Explanation | null {
-  const { place, sslmode } = connection;
-  const isEncrypted = sslmode !== null && sslmode !== "disable";
+type ExplainTls = (failure: ConnectionFailure) => Diagnosis;
 
-  if (!isEncrypted && DEMANDS_TLS.test(said)) {
-    return {
-      message: `PostgreSQL at ${place} refused a session that is not encrypted: ${ended(said)}`,
-      hint: `The server may require TLS: add sslmode=verify-full to ${setting}, and sslrootcert=<file> where its certificate is issued by a provider or a private authority. If that is refused too, pg_hba.conf has no line for this host, user and database.`,
-    };
-  }
-  if (/requires a valid client certificate/.test(said)) {
-    return {
-      message: `PostgreSQL at ${place} requires a client certificate: ${ended(said)}`,
-      hint: `Add sslcert and sslkey, the files with the certificate and its key, to ${setting}.`,
-    };
-  }
-  if (said === "The server does not support SSL connections") {
-    return {
-      message: `PostgreSQL at ${place} does not offer TLS, which sslmode=${sslmode} needs.`,
-      hint: `Turn ssl on at the server, or at the pooler in front of it. If the network is trusted, use sslmode=disable in ${setting}.`,
-    };
-  }
-  if (said === "There was an error establishing an SSL connection") {
-    return {
-      message: `The server at ${place} did not answer whether it offers TLS, so it may not be PostgreSQL.`,
-      hint: `Check host and port in ${setting}. A server that is starting, or has no connection left, can also answer like this.`,
-    };
-  }
-  if (/disconnected before secure TLS connection was established/.test(said)) {
-    return {
-      message: `The server at ${place} closed the connection before it was encrypted.`,
-      hint: `Check host and port in ${setting}; with sslnegotiation=direct, check also that the server is PostgreSQL 17 or newer.`,
-    };
-  }
-  return code !== null && isTlsFailure(code) ? explainCode(code, said, connection, setting) : null;
+function isEncrypted({ sslmode }: ConnectionUrl): boolean {
+  return sslmode !== null && sslmode !== "disable";
 }
 
-/** pg_hba.conf of PostgreSQL 14 and newer, and before; pgbouncer and Azure; Neon. */
-const DEMANDS_TLS =
-  /, no encryption\b|, SSL off\b|\bSSL (?:connection )?(?:is )?required\b|connection is insecure/i;
+/** [what the text is recognized by, the diagnosis, whether only where the session was in clear text] */
+const BY_TEXT: readonly (readonly [text: RegExp, ExplainTls, onlyInClear?: boolean])[] = [
+  [
+    // pg_hba.conf of PostgreSQL 14 and newer, and before; pgbouncer and Azure; Neon.
+    /, no encryption\b|, SSL off\b|\bSSL (?:connection )?(?:is )?required\b|connection is insecure/i,
+    ({ said, connection: { place }, setting }) => ({
+      problem: `PostgreSQL at ${place} refused a session that is not encrypted: ${ended(said)}`,
+      remedy: `The server may require TLS: add sslmode=verify-full to ${setting}, and sslrootcert=<file> where its certificate is issued by a provider or a private authority. If that is refused too, pg_hba.conf has no line for this host, user and database.`,
+    }),
+    true,
+  ],
+  [
+    /requires a valid client certificate/,
+    ({ said, connection: { place }, setting }) => ({
+      problem: `PostgreSQL at ${place} requires a client certificate: ${ended(said)}`,
+      remedy: `Add sslcert and sslkey, the files with the certificate and its key, to ${setting}.`,
+    }),
+  ],
+  [
+    /^The server does not support SSL connections$/,
+    ({ connection: { place, sslmode }, setting }) => ({
+      problem: `PostgreSQL at ${place} does not offer TLS, which sslmode=${sslmode} needs.`,
+      remedy: `Turn ssl on at the server, or at the pooler in front of it. If the network is trusted, use sslmode=disable in ${setting}.`,
+    }),
+  ],
+  [
+    /^There was an error establishing an SSL connection$/,
+    ({ connection: { place }, setting }) => ({
+      problem: `The server at ${place} did not answer whether it offers TLS, so it may not be PostgreSQL.`,
+      remedy: `Check host and port in ${setting}. A server that is starting, or has no connection left, can also answer like this.`,
+    }),
+  ],
+  [
+    /disconnected before secure TLS connection was established/,
+    ({ connection: { place }, setting }) => ({
+      problem: `The server at ${place} closed the connection before it was encrypted.`,
+      remedy: `Check host and port in ${setting}; with sslnegotiation=direct, check also that the server is PostgreSQL 17 or newer.`,
+    }),
+  ],
+];
 
-function explainCode(
-  code: string,
-  said: string,
-  { place, client }: ConnectionUrl,
-  setting: UrlSetting,
-): Explanation {
-  const hasRootCert = typeof client.ssl === "object" && client.ssl.ca !== undefined;
-  const untrusted = `The certificate of PostgreSQL at ${place} is not trusted: ${code}.`;
+const explainUnknownAuthority: ExplainTls = (failure) => ({
+  problem: toUntrusted(failure),
+  remedy: hasRootCert(failure)
+    ? "The file of sslrootcert does not contain the authority that issued it: get the current CA file of the server or its provider."
+    : `Node does not know its authority, as with most providers: get the CA file of the server or its provider, and add sslrootcert=<file> to ${failure.setting}.`,
+});
 
-  switch (code) {
-    case "SELF_SIGNED_CERT_IN_CHAIN":
-    case "UNABLE_TO_GET_ISSUER_CERT":
-    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
-    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
-    case "CERT_SIGNATURE_FAILURE":
-    case "CERT_UNTRUSTED":
-    case "INVALID_CA":
-      return {
-        message: untrusted,
-        hint: hasRootCert
-          ? "The file of sslrootcert does not contain the authority that issued it: get the current CA file of the server or its provider."
-          : `Node does not know its authority, as with most providers: get the CA file of the server or its provider, and add sslrootcert=<file> to ${setting}.`,
-      };
-    case "DEPTH_ZERO_SELF_SIGNED_CERT":
-      return {
-        message: untrusted,
-        hint: hasRootCert
-          ? "The server issued its certificate itself, and it is not the one in the file of sslrootcert: copy the server's current certificate there."
-          : `The server issued its certificate itself: copy that certificate into a file, and add sslrootcert=<file> to ${setting}.`,
-      };
-    case "CERT_HAS_EXPIRED":
-    case "CERT_NOT_YET_VALID":
-      return {
-        message: untrusted,
-        hint:
-          code === "CERT_HAS_EXPIRED"
-            ? "Renew the certificate of the server, or of its authority, and check this machine's clock."
-            : "Check this machine's clock, and the date from which the server's certificate is valid.",
-      };
-    case "ERR_TLS_CERT_ALTNAME_INVALID":
-      return {
-        message: `The certificate of PostgreSQL at ${place} is for another name: ${ended(said)}`,
-        hint: `Use the host name of the certificate in ${setting}. Where the certificate has no such name, as with Cloud SQL, use sslmode=verify-ca with sslrootcert.`,
-      };
-    default:
-      return explainHandshake(code, place, setting);
-  }
+const BY_CODE: ReadonlyMap<string, ExplainTls> = new Map<string, ExplainTls>([
+  ["SELF_SIGNED_CERT_IN_CHAIN", explainUnknownAuthority],
+  ["UNABLE_TO_GET_ISSUER_CERT", explainUnknownAuthority],
+  ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", explainUnknownAuthority],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", explainUnknownAuthority],
+  ["CERT_SIGNATURE_FAILURE", explainUnknownAuthority],
+  ["CERT_UNTRUSTED", explainUnknownAuthority],
+  ["INVALID_CA", explainUnknownAuthority],
+  [
+    "DEPTH_ZERO_SELF_SIGNED_CERT",
+    (failure) => ({
+      problem: toUntrusted(failure),
+      remedy: hasRootCert(failure)
+        ? "The server issued its certificate itself, and it is not the one in the file of sslrootcert: copy the server's current certificate there."
+        : `The server issued its certificate itself: copy that certificate into a file, and add sslrootcert=<file> to ${failure.setting}.`,
+    }),
+  ],
+  [
+    "CERT_HAS_EXPIRED",
+    (failure) => ({
+      problem: toUntrusted(failure),
+      remedy:
+        "Renew the certificate of the server, or of its authority, and check this machine's clock.",
+    }),
+  ],
+  [
+    "CERT_NOT_YET_VALID",
+    (failure) => ({
+      problem: toUntrusted(failure),
+      remedy:
+        "Check this machine's clock, and the date from which the server's certificate is valid.",
+    }),
+  ],
+  [
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+    ({ said, connection: { place }, setting }) => ({
+      problem: `The certificate of PostgreSQL at ${place} is for another name: ${ended(said)}`,
+      remedy: `Use the host name of the certificate in ${setting}. Where the certificate has no such name, as with Cloud SQL, use sslmode=verify-ca with sslrootcert.`,
+    }),
+  ],
+]);
+
+function toUntrusted({ code, connection: { place } }: ConnectionFailure): string {
+  return `The certificate of PostgreSQL at ${place} is not trusted: ${code}.`;
 }
 
-function explainHandshake(code: string, place: string, setting: UrlSetting): Explanation {
+function hasRootCert({ connection: { client } }: ConnectionFailure): boolean {
+  return typeof client.ssl === "object" && client.ssl.ca !== undefined;
+}
+
+function explainHandshake({ code, connection: { place }, setting }: ConnectionFailure): Diagnosis {
   return {
-    message: `Could not establish TLS with PostgreSQL at ${place}: ${code}.`,
-    hint: /ALERT.*(?:CERT|UNKNOWN_CA|ACCESS_DENIED)/.test(code)
+    problem: `Could not establish TLS with PostgreSQL at ${place}: ${code}.`,
+    remedy: /ALERT.*(?:CERT|UNKNOWN_CA|ACCESS_DENIED)/.test(code ?? "")
       ? `The server did not accept the client certificate, or requires one: check sslcert and sslkey in ${setting}.`
-      : /VERSION|PROTOCOL/.test(code)
+      : /VERSION|PROTOCOL/.test(code ?? "")
         ? `Client and server must support the same version of TLS: see ssl_min_protocol_version, in ${setting} and at the server.`
         : `The server's log may contain the reason, and so may the output of: openssl s_client -starttls postgres -connect ${place.replace(/\/.*$/, "")}`,
   };

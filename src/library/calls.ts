@@ -1,30 +1,22 @@
 /**
- * Syncs by call: brings what a caller hands in to the API, through the pipeline of the daemon, beside daemons and other callers.
+ * Syncs by call: a source of due accounts that are the callers' own. What is handed in goes to the API through the pipeline of the daemon,
+ * beside daemons and other callers.
  *
- *     waiting ──taken, as soon as nobody has the account──▶ running ──▶ ended
- *        └────────nobody let go of it in time────────────────────────────▲
+ *     waiting ──taken, as soon as no process has the account──▶ running ──▶ ended
+ *        └────────the account did not become free in time──────────────────▲
  *
  * The lease is the one that daemons take, the send is journaled and fenced like theirs, and whether it is a create or an update is
- * decided by the row as it stands under the lease. A send of before that is not finished goes first; then the account is taken once more.
+ * decided by the row as it stands under the lease. An earlier send that is not finished goes first; then the account is taken once more.
  * What was pending is not this call's to end: a daemon looks at the rows afterwards, and finds them sent, or sends them.
  */
-
 import type { Account } from "../account/account.ts";
-import type { ApiResult } from "../customer-api/customer-api.ts";
-import type { CustomerCommand, SentRows } from "../customer-command/command.ts";
-import { fingerprintOf } from "../customer-command/fingerprint.ts";
-import type { ReceivedIds } from "../customer-command/match-ids.ts";
-import { toCommand } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Parts } from "../parts.ts";
-import { Dispatcher } from "../queue/dispatcher.ts";
+import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
 import type { Lease } from "../queue/lease.ts";
-import type { Claim, Queue, Taken } from "../queue/queue.ts";
-import type { Send } from "../sync/attempt.ts";
+import type { Claim, Taken } from "../queue/queue.ts";
 import type { Outcome } from "../sync/outcome.ts";
-import type { Conclusion } from "../sync/settle.ts";
-import type { SyncParts } from "../sync/sync-parts.ts";
-import { completedBy } from "./account-data.ts";
+import { type CallResult, CallSync, NOTHING_DONE } from "./call-sync.ts";
 
 export interface Call {
   readonly account: Account;
@@ -32,45 +24,32 @@ export interface Call {
   readonly configId: string | null;
 }
 
-/** What a call came to: as far as it got. */
-export interface Ended {
-  /** The command, when it was about to be sent. */
-  readonly command: CustomerCommand | null;
-  /** What the API made of it; null when it was not asked. */
-  readonly result: ApiResult | null;
-  readonly sent: SentRows | null;
-  readonly received: ReceivedIds | null;
-  /** null when nothing was settled: the lease was lost, or the database failed (`error`). */
-  readonly outcome: Outcome | null;
-  readonly error: unknown;
-}
-
 export interface CallsOptions {
   readonly parts: Parts;
   readonly observe: Observe;
   /** Calls that are worked on at the same time. */
   readonly concurrency: number;
-  /** How long a call waits for an account that somebody else has. */
+  /** How long a call waits for an account that another process has. */
   readonly waitMs: number;
   /** How long, once the API has answered, the database is waited for. */
   readonly writeWithinMs: number;
 }
 
 export const BUSY = "somebody else had the account for all the time that was waited";
-/** How often accounts are asked for that somebody else has. */
+/** How often accounts are asked for that another process has. */
 const LOOK_EVERY_MS = 50;
 /** Accounts that are asked for in one statement. */
 const ASKED_AT_ONCE = 1_000;
-/** Sends of before that a call finishes before its own: each was the account's only one, so there is hardly ever more than one. */
+/** Earlier sends that a call finishes before its own: each was the account's only one, so there is hardly ever more than one. */
 const FIRST_AT_MOST = 5;
 /** What is under way when the library is closed may take so long. */
 const CLOSE_WITHIN_MS = 10_000;
 
 interface Waiting {
   readonly call: Call;
-  /** When it is given up; null while it is not known that somebody else has the account. */
+  /** When it is given up; null while it is not known that another process has the account. */
   until: number | null;
-  readonly end: (ended: Ended) => void;
+  readonly end: (result: CallResult) => void;
   finishedFirst: number;
 }
 
@@ -83,6 +62,7 @@ export class Calls {
   /** By account, in the order they came. */
   readonly #waiting = new Map<string, Waiting[]>();
   readonly #running = new Map<string, Running>();
+  /** Lives while there are calls, so that it does not keep a process alive that has none. */
   #dispatcher: Dispatcher | null = null;
   #isClosed = false;
 
@@ -91,10 +71,10 @@ export class Calls {
   }
 
   /** Never rejects. */
-  async sync(call: Call): Promise<Ended> {
-    if (this.#isClosed) return { ...NOTHING, error: new Error("account-sync was closed") };
+  async sync(call: Call): Promise<CallResult> {
+    if (this.#isClosed) return { ...NOTHING_DONE, error: new Error("account-sync was closed") };
 
-    const { promise, resolve } = Promise.withResolvers<Ended>();
+    const { promise, resolve } = Promise.withResolvers<CallResult>();
     this.#wait({ call, until: null, end: resolve, finishedFirst: 0 });
     return await promise;
   }
@@ -103,7 +83,7 @@ export class Calls {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const waiting of [...this.#waiting.values()].flat())
-      waiting.end({ ...NOTHING, error: new Error("account-sync was closed") });
+      waiting.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });
     this.#waiting.clear();
     await this.#dispatcher?.stop(CLOSE_WITHIN_MS);
   }
@@ -118,25 +98,23 @@ export class Calls {
     this.#dispatcher.wake();
   }
 
-  /** One that sees accounts of calls only. It lives while there are calls, so that nothing keeps a process that has none. */
   #createDispatcher(): Dispatcher {
     const { parts, observe, concurrency } = this.#options;
-    const queue: Queue = {
-      ...parts.queue,
-      fold: async () => ({ changes: 0, accounts: 0, markers: 0 }),
-      expand: async () => false,
-      claim: (limit) => this.#take(limit),
-      nextDueInMs: async () => (this.#waiting.size === 0 ? null : LOOK_EVERY_MS),
-    };
+    const { queue } = parts;
     return new Dispatcher({
       clock: parts.clock,
-      queue,
+      due: {
+        leaseMs: queue.leaseMs,
+        silenceMs: queue.silenceMs,
+        claim: (limit) => this.#take(limit),
+        nextDueInMs: async () => (this.#waiting.size === 0 ? null : LOOK_EVERY_MS),
+        renew: (claims) => queue.renew(claims),
+        release: (claims) => queue.release(claims),
+      },
       run: (claim, lease) => this.#run(claim, lease),
-      doorbell: { afterLook: async () => Number.POSITIVE_INFINITY },
-      ring: async () => {},
-      // Whoever calls is told that the API is not to be sent to, instead of waiting for better times.
-      availableInMs: () => 0,
-      slots: () => Number.POSITIVE_INFINITY,
+      capacity: UNLIMITED,
+      // A call is this process's own.
+      onMoreDue: async () => {},
       observe,
       concurrency,
       sweepIntervalMs: LOOK_EVERY_MS,
@@ -150,7 +128,7 @@ export class Calls {
       this.#restWhenDone({ runningBesides: 0 });
       return [];
     }
-    // While the database is in trouble, nobody's turn comes.
+    // While the database is in trouble, no call's turn comes.
     if (this.#dispatcher?.trouble != null) this.#startWaiting([...this.#waiting.keys()]);
     const taken = await this.#options.parts.queue.take(ids, limit);
     for (const own of taken) {
@@ -166,7 +144,7 @@ export class Calls {
     });
   }
 
-  /** Somebody else has these accounts: that is waiting. To stand behind other calls is not. */
+  /** Another process has these accounts, and the time of these calls runs from now. That of a call behind another call does not. */
   #startWaiting(ids: readonly string[]): void {
     const { parts, waitMs } = this.#options;
     const until = parts.clock.now() + waitMs;
@@ -183,7 +161,7 @@ export class Calls {
       if (others.length === 0) this.#waiting.delete(id);
       else this.#waiting.set(id, others);
       const error = this.#dispatcher?.trouble?.error ?? new Error(BUSY);
-      for (const { end } of late) end({ ...NOTHING, error });
+      for (const { end } of late) end({ ...NOTHING_DONE, error });
     }
   }
 
@@ -192,16 +170,19 @@ export class Calls {
     this.#running.delete(claim.accountId);
     if (running === undefined) return null;
 
-    const sync = new CallSync(running, lease, this.#options);
+    const { parts, writeWithinMs } = this.#options;
+    const { clock, mapping } = parts;
+    const { call, taken } = running;
+    const sync = new CallSync({ clock, mapping, writeWithinMs, lease, given: call.account, taken });
     try {
-      const outcome = await this.#options.parts.sync(claim, lease, (parts) => sync.adapt(parts));
+      const outcome = await parts.sync(claim, lease, sync);
       // An earlier send was finished instead.
       if (outcome !== null && !sync.isConcluded && running.finishedFirst < FIRST_AT_MOST)
         this.#wait({ ...running, until: null, finishedFirst: running.finishedFirst + 1 });
-      else running.end(sync.ended(outcome, null));
+      else running.end(sync.result(outcome, null));
       return outcome;
     } catch (error) {
-      running.end(sync.ended(null, error));
+      running.end(sync.result(null, error));
       throw error;
     } finally {
       sync.close();
@@ -209,7 +190,7 @@ export class Calls {
     }
   }
 
-  /** @param runningBesides runs that are still counted and are over: that of whoever asks */
+  /** @param runningBesides runs that are still counted and are over: that of the caller */
   #restWhenDone({ runningBesides }: { readonly runningBesides: number }): void {
     if (this.#waiting.size > 0 || this.#running.size > 0 || this.#isClosed) return;
     const dispatcher = this.#dispatcher;
@@ -219,15 +200,6 @@ export class Calls {
   }
 }
 
-const NOTHING: Ended = {
-  command: null,
-  result: null,
-  sent: null,
-  received: null,
-  outcome: null,
-  error: null,
-};
-
 function toClaim(taken: Taken, { userId, configId }: Call): Claim {
   return {
     ...taken,
@@ -235,120 +207,10 @@ function toClaim(taken: Taken, { userId, configId }: Call): Claim {
     pendingMs: 0,
     userId,
     configId,
-    // Who calls wants it sent, whatever was sent before.
+    // A call wants it sent, whatever was sent before.
     force: true,
-    // But has not looked whether a create in doubt was applied.
+    // But its caller has not looked whether a create in doubt was applied.
     retry: false,
     removedExternalId: null,
   };
-}
-
-/** One call under its lease: what it sends is the caller's, and everything is taken down that the caller will be told. */
-class CallSync {
-  readonly #running: Running;
-  readonly #options: CallsOptions;
-  readonly #givenUp = new AbortController();
-  #callOff = () => {};
-  #isInFlight = false;
-  #unfinishedKey: string | null = null;
-  #fingerprintOfRows: string | null = null;
-  #send: Send | null = null;
-  #result: ApiResult | null = null;
-  #received: ReceivedIds | null = null;
-  /** The outcome is this call's, and not an earlier send's. */
-  isConcluded = false;
-
-  constructor(running: Running, lease: Lease, options: CallsOptions) {
-    this.#running = running;
-    this.#options = options;
-    lease.signal.addEventListener("abort", () => this.#giveUpSoon(), { once: true });
-  }
-
-  adapt(parts: SyncParts): SyncParts {
-    return {
-      ...parts,
-      load: async (accountId) => {
-        const loaded = await parts.load(accountId);
-        this.#unfinishedKey = loaded.unsettled?.idempotencyKey ?? null;
-        const { account } = loaded;
-        if (account === null) return loaded;
-        this.#fingerprintOfRows = fingerprintOf(toCommand(account, parts.mapping).command);
-        return { ...loaded, account: completedBy(account, this.#running.call.account) };
-      },
-      journalSend: async (send, leaving) => {
-        if (send.idempotencyKey !== this.#unfinishedKey) this.#send = send;
-        return await parts.journalSend(send, this.#untilGivenUp(leaving));
-      },
-      api: {
-        ...parts.api,
-        send: async (connection, request) => {
-          this.#isInFlight = true;
-          const result = await parts.api.send(connection, request);
-          this.#isInFlight = false;
-          if (request.idempotencyKey === this.#send?.idempotencyKey) this.#result = result;
-          this.#giveUpSoon();
-          return result;
-        },
-      },
-      journalAnswer: async (answered, leaving) => {
-        if (this.#result !== null) this.#received = answered.received;
-        await parts.journalAnswer(answered, this.#untilGivenUp(leaving));
-      },
-      settle: async (conclusion, leaving) =>
-        await parts.settle(
-          // Sent whatever was sent before; but nobody has said that an id that stands may be replaced.
-          { ...this.#speakFor(conclusion), claim: { ...conclusion.claim, force: false } },
-          this.#untilGivenUp(leaving),
-        ),
-    };
-  }
-
-  ended(outcome: Outcome | null, error: unknown): Ended {
-    return {
-      command: this.#send === null ? null : (JSON.parse(this.#send.body) as CustomerCommand),
-      result: this.#result,
-      sent: this.#send?.sent ?? null,
-      received: this.#received,
-      outcome,
-      error,
-    };
-  }
-
-  close(): void {
-    this.#callOff();
-  }
-
-  /**
-   * The generation that the conclusion ends. A refusal of the caller's data says nothing of the rows, and what was pending is
-   * delivered only when the rows say the same: otherwise a new round begins, in which a daemon looks.
-   */
-  #speakFor(conclusion: Conclusion): Conclusion {
-    const { taken } = this.#running;
-    const isOwn = conclusion.attempt === null || this.#send !== null;
-    this.isConcluded = isOwn || conclusion.kind === "ended";
-    if (!isOwn) return conclusion;
-
-    const isAboutTheRows =
-      conclusion.kind === "accepted"
-        ? !taken.wasPending || this.#send?.fingerprint === this.#fingerprintOfRows
-        : conclusion.name === "gone" || conclusion.errorClass === "unknown_outcome";
-    if (isAboutTheRows) return conclusion;
-
-    const older = String(BigInt(taken.generation) - 1n);
-    return conclusion.kind === "accepted"
-      ? { ...conclusion, attempt: { ...conclusion.attempt, generation: older } }
-      : { ...conclusion, generation: older };
-  }
-
-  #giveUpSoon(): void {
-    this.#callOff();
-    if (this.#isInFlight) return;
-    const { parts, writeWithinMs } = this.#options;
-    this.#callOff = parts.clock.after(writeWithinMs, () => this.#givenUp.abort());
-  }
-
-  /** A caller waits for no database for ever; what the API gave out is told him, and is in the journal if that could be written. */
-  #untilGivenUp(leaving: AbortSignal): AbortSignal {
-    return AbortSignal.any([leaving, this.#givenUp.signal]);
-  }
 }

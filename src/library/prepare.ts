@@ -7,7 +7,7 @@ import type { Account } from "../account/account.ts";
 import { loadAccounts } from "../account/load.ts";
 import { batched } from "../db/batched.ts";
 import type { Parts } from "../parts.ts";
-import { findIdOwners } from "../sync/attempt.ts";
+import { findIdOwners } from "../sync/adopt.ts";
 import { completedBy, type GivenAccount } from "./account-data.ts";
 import { errorOf } from "./processing-result.ts";
 import { lookUpReferences } from "./references.ts";

@@ -1,4 +1,4 @@
-/** How what a write-back came to is told: section by section, row by row, with what is left to be written. Pure. */
+/** What a write-back came to, as it is reported: section by section, row by row, with what is left to be written. Pure. */
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { RowResult } from "../sync/outcome.ts";
@@ -10,37 +10,84 @@ import type {
   UpdatedRecord,
 } from "./results.ts";
 
-/** What came for which rows. */
+/** What is known of the ids of one answer. */
+export interface IdReport {
+  readonly records: readonly UpdatedRecord[];
+  readonly errors: readonly string[];
+  readonly failedUpdates: readonly FailedUpdate[];
+}
+
+/** @param reason why nothing was written at all; null otherwise */
+export function toProcessingResult(
+  { records, errors, failedUpdates }: IdReport,
+  reason: string | null = null,
+): ProcessingResult {
+  return {
+    success: errors.length === 0,
+    ...(reason === null ? {} : { error: reason }),
+    updatedRecords: records,
+    errors,
+    summary: {
+      totalUpdated: records.filter(({ success }) => success).length,
+      totalErrors: errors.length,
+    },
+    ...(failedUpdates.length === 0 ? {} : { failedUpdates }),
+  };
+}
+
+/** Nothing was written, for this reason. */
+export function nothingWritten(
+  reason: string,
+  failedUpdates: readonly FailedUpdate[] = [],
+): ProcessingResult {
+  return toProcessingResult({ records: [], errors: [reason], failedUpdates }, reason);
+}
+
+export interface ReportedRow {
+  readonly id: string;
+  readonly uuidBe: string | null;
+  readonly success: boolean;
+  readonly error?: string;
+}
+
+/** The record of one section; empty where it has no rows. */
+export function toRowsRecord(
+  entity: "tier" | "pic",
+  rows: readonly ReportedRow[],
+  counts: { readonly updated: number; readonly failed: number },
+): RowsRecord[] {
+  if (rows.length === 0) return [];
+  return [
+    {
+      success: counts.failed === 0,
+      type: TYPES[entity],
+      updatedCount: counts.updated,
+      failedCount: counts.failed,
+      details: rows.map(({ id, success, uuidBe, error }) => ({
+        success,
+        ...(entity === "tier" ? { tierId: id } : { picId: id }),
+        uuidBe,
+        ...(error === undefined ? {} : { error }),
+      })),
+    },
+  ];
+}
+
+const TYPES = { tier: "tier", pic: "crew" } as const;
+
+/** What came for which rows, and what became of it. */
 export interface Written {
   readonly sent: SentRows;
   readonly received: ReceivedIds;
-  /** null: nothing was written, for this reason. */
-  readonly rows: readonly RowResult[] | { readonly error: string };
-  /** False where ids of other rows alone are written. Default true. */
+  readonly rows: readonly RowResult[];
+  /** False where only ids of other rows are written. Default true. */
   readonly isAboutCustomer?: boolean;
 }
 
-export function toProcessingResult(
+export function reportWritten(
   { sent, received, rows, isAboutCustomer = true }: Written,
   updatedAt: string,
-): ProcessingResult {
-  if ("error" in rows) {
-    return {
-      success: false,
-      error: rows.error,
-      updatedRecords: [],
-      errors: [rows.error],
-      summary: { totalUpdated: 0, totalErrors: 1 },
-      failedUpdates: [
-        ...ofAccount(sent.accountId, received.customer, received.branch),
-        ...received.tiers.map(
-          (row): FailedUpdate => toFailedUpdate("tier", row.id, row.externalId),
-        ),
-        ...received.pics.map((row): FailedUpdate => toFailedUpdate("crew", row.id, row.externalId)),
-      ],
-    };
-  }
-
+): IdReport {
   const resultOf = new Map(rows.map((row) => [`${row.entity} ${row.id}`, row]));
   const account = resultOf.get(`account ${sent.accountId}`);
   const accountError = account === undefined ? null : errorOf(account);
@@ -52,98 +99,83 @@ export function toProcessingResult(
     updatedAt,
     ...(accountError === null ? {} : { error: accountError }),
   };
-  const detailsOf = (entity: "tier" | "pic"): RowOutcome[] =>
-    (entity === "tier" ? sent.tiers : sent.pics).map(({ id, externalId }) => {
-      const row = resultOf.get(`${entity} ${id}`);
-      const error =
-        row === undefined
-          ? externalId === null
-            ? "the API gave no id that is certainly this row's"
-            : null
-          : errorOf(row);
-      return { id, uuidBe: row?.externalId ?? externalId, error, came: row !== undefined };
-    });
-  const tiers = detailsOf("tier");
-  const pics = detailsOf("pic");
-
-  const records: UpdatedRecord[] = [
-    ...(isAboutCustomer ? [customer] : []),
-    ...recordOf("tier", tiers, (id) => ({ tierId: id })),
-    ...recordOf("crew", pics, (id) => ({ picId: id })),
-  ];
-  const errors = [
-    ...(accountError === null ? [] : [`customer ${sent.accountId}: ${accountError}`]),
-    ...errorsOf("tier", tiers),
-    ...errorsOf("crew", pics),
-    ...received.problems.filter(({ entity }) => entity === "account").map(({ message }) => message),
-  ];
-  const failedUpdates = [
-    ...(accountError === null ? [] : ofAccount(sent.accountId, received.customer, received.branch)),
-    ...failedOf("tier", tiers),
-    ...failedOf("crew", pics),
-  ];
+  const tiers = reportSection("tier", sent, resultOf);
+  const pics = reportSection("pic", sent, resultOf);
   return {
-    success: errors.length === 0,
-    updatedRecords: records,
-    errors,
-    summary: {
-      totalUpdated: records.filter(({ success }) => success).length,
-      totalErrors: errors.length,
-    },
-    ...(failedUpdates.length === 0 ? {} : { failedUpdates }),
+    records: [...(isAboutCustomer ? [customer] : []), ...tiers.records, ...pics.records],
+    errors: [
+      ...(accountError === null ? [] : [`customer ${sent.accountId}: ${accountError}`]),
+      ...tiers.errors,
+      ...pics.errors,
+      ...received.problems
+        .filter(({ entity }) => entity === "account")
+        .map(({ message }) => message),
+    ],
+    failedUpdates: [
+      ...(accountError === null ? [] : updatesOfAccount(sent, received)),
+      ...tiers.failedUpdates,
+      ...pics.failedUpdates,
+    ],
   };
 }
 
-interface RowOutcome {
-  readonly id: string;
-  readonly uuidBe: string | null;
-  readonly error: string | null;
-  /** An id came for it. */
-  readonly came: boolean;
-}
-
-function recordOf(
-  type: "tier" | "crew",
-  rows: readonly RowOutcome[],
-  toId: (id: string) => { readonly tierId: string } | { readonly picId: string },
-): RowsRecord[] {
-  if (rows.length === 0) return [];
-  const failedCount = rows.filter(({ error }) => error !== null).length;
-  return [
-    {
-      success: failedCount === 0,
-      type,
-      updatedCount: rows.length - failedCount,
-      failedCount,
-      details: rows.map(({ id, uuidBe, error }) => ({
-        success: error === null,
-        ...toId(id),
+function reportSection(
+  entity: "tier" | "pic",
+  sent: SentRows,
+  resultOf: ReadonlyMap<string, RowResult>,
+): IdReport {
+  const type = TYPES[entity];
+  const rows = (entity === "tier" ? sent.tiers : sent.pics).map(({ id, externalId }) => {
+    const row = resultOf.get(`${entity} ${id}`);
+    const error =
+      row !== undefined
+        ? errorOf(row)
+        : externalId === null
+          ? "the API gave no id that is certainly this row's"
+          : null;
+    return { id, uuidBe: row?.externalId ?? externalId, error, hasCome: row !== undefined };
+  });
+  const failed = rows.filter(({ error }) => error !== null);
+  return {
+    records: toRowsRecord(
+      entity,
+      rows.map(({ id, uuidBe, error }) => ({
+        id,
         uuidBe,
+        success: error === null,
         ...(error === null ? {} : { error }),
       })),
-    },
-  ];
+      { updated: rows.length - failed.length, failed: failed.length },
+    ),
+    errors: failed.map(({ id, error }) => `${type} ${id}: ${error}`),
+    failedUpdates: failed.flatMap(({ id, uuidBe, hasCome }) =>
+      hasCome && uuidBe !== null ? [{ type, id, uuidBe }] : [],
+    ),
+  };
 }
 
-function errorsOf(type: "tier" | "crew", rows: readonly RowOutcome[]): string[] {
-  return rows.flatMap(({ id, error }) => (error === null ? [] : [`${type} ${id}: ${error}`]));
-}
-
-function failedOf(type: "tier" | "crew", rows: readonly RowOutcome[]): FailedUpdate[] {
-  return rows.flatMap(({ id, uuidBe, error, came }) =>
-    error === null || uuidBe === null || !came ? [] : [toFailedUpdate(type, id, uuidBe)],
-  );
-}
-
-function ofAccount(id: string, customer: string | null, branch: string | null): FailedUpdate[] {
+/** Everything that came, as still to be written. */
+export function toFailedUpdates({ accountId }: SentRows, received: ReceivedIds): FailedUpdate[] {
+  const toUpdate = (type: "tier" | "crew") => (row: ReceivedIds["tiers"][number]) => ({
+    type,
+    id: row.id,
+    uuidBe: row.externalId,
+  });
   return [
-    ...(customer === null ? [] : [toFailedUpdate("customer", id, customer)]),
-    ...(branch === null ? [] : [toFailedUpdate("branch", id, branch)]),
+    ...updatesOfAccount({ accountId }, received),
+    ...received.tiers.map(toUpdate("tier")),
+    ...received.pics.map(toUpdate("crew")),
   ];
 }
 
-function toFailedUpdate(type: FailedUpdate["type"], id: string, uuidBe: string): FailedUpdate {
-  return { type, id, uuidBe };
+function updatesOfAccount(
+  { accountId }: Pick<SentRows, "accountId">,
+  { customer, branch }: ReceivedIds,
+): FailedUpdate[] {
+  return [
+    ...(customer === null ? [] : [{ type: "customer" as const, id: accountId, uuidBe: customer }]),
+    ...(branch === null ? [] : [{ type: "branch" as const, id: accountId, uuidBe: branch }]),
+  ];
 }
 
 /** Why an id does not stand; null when it does. */

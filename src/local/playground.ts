@@ -212,7 +212,7 @@ async function withDatabase<T>(url: string, use: (db: Database) => Promise<T>): 
     applicationName: "account-sync playground",
     max: 1,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
   try {

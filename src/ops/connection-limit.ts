@@ -10,13 +10,13 @@ import type { Socket } from "node:net";
 
 /** How little is lost when a connection is closed: the least first, and among equals the one that has hung for the longest. */
 const KINDS = ["nothing_asked", "still_asking", "kept_alive", "being_answered"] as const;
-type Kind = (typeof KINDS)[number];
+type ConnectionKind = (typeof KINDS)[number];
 
 export function limitConnections(server: Server, max: number): void {
   /** In the order of their last change. */
-  const kinds = new Map<Socket, Kind>();
+  const kinds = new Map<Socket, ConnectionKind>();
 
-  const note = (socket: Socket, kind: Kind) => {
+  const note = (socket: Socket, kind: ConnectionKind) => {
     if (!kinds.delete(socket)) return;
     kinds.set(socket, kind);
   };
@@ -36,7 +36,7 @@ export function limitConnections(server: Server, max: number): void {
   });
 }
 
-function closeOne(kinds: Map<Socket, Kind>, newest: Socket): void {
+function closeOne(kinds: Map<Socket, ConnectionKind>, newest: Socket): void {
   for (const kind of KINDS) {
     for (const [socket, itsKind] of kinds) {
       if (itsKind !== kind || socket === newest) continue;

@@ -1,11 +1,9 @@
 /**
- * The one HTTP server of a daemon: metrics and health for machines, and whatever routes the console hands in for humans.
+ * The one HTTP server of a daemon: metrics and health for machines, and the routes that the console hands in for people.
  *
- * `/metrics`, `/healthz` and `/readyz` are open. The console needs the token, or, where there is none, a server that only
- * this machine can reach, and then a request that no foreign web page can have made. Only this file knows fastify.
+ * `/metrics`, `/healthz` and `/readyz` are open; http-access.ts decides who may use the console. Only this file runs fastify.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
-import { isIPv4, isIPv6 } from "node:net";
+import { isIPv6 } from "node:net";
 import {
   type FastifyInstance,
   type FastifyReply,
@@ -13,25 +11,27 @@ import {
   fastify,
   type HTTPMethods,
 } from "fastify";
+import type { KnownObstacle } from "../obstacle.ts";
 import { OperatorError } from "../operator-error.ts";
-import type { KnownObstacle } from "../queue/obstacle.ts";
 import { limitConnections } from "./connection-limit.ts";
+import { type Access, type AccessRefusal, findAccessRefusal, toAccess } from "./http-access.ts";
+import { type HttpProblem, notJson, unreadable } from "./http-problem.ts";
 
-const bodyBytesMax = 64 * 1024;
-const pathParameterMax = 500;
-const requestTimeoutMs = 10_000;
-/** From the connect, or the first byte of a later request: a socket that sends nothing, or headers without an end, is closed then. */
-const headersTimeoutMs = 5_000;
-/** Node looks for those that are too slow this often; by default only twice a minute. */
-const slownessCheckEveryMs = 1_000;
-const keepAliveMs = 5_000;
-/** Nothing moved on a connection for so long: its reader does not read, and must not keep one of the places. */
-const stalledMs = 30_000;
-const connectionsMax = 256;
-/** Connections that make room for new ones are gone only at the end of a turn of the event loop: until then they count here. */
-const socketsMax = 4 * connectionsMax;
-/** An answer that is still being written when we stop gets this long. */
-const closeGraceMs = 2_000;
+const BODY_BYTES_MAX = 64 * 1024;
+const PATH_PARAMETER_MAX = 500;
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Counted from the connect, or the first byte of a later request: then a socket without complete headers is closed. */
+const HEADERS_TIMEOUT_MS = 5_000;
+/** How often Node looks for such sockets; by default only twice a minute. */
+const SLOWNESS_CHECK_MS = 1_000;
+const KEEP_ALIVE_MS = 5_000;
+/** A connection on which nothing has moved for this long is closed: its reader does not read, and it counts as one of the connections. */
+const STALLED_MS = 30_000;
+const CONNECTIONS_MAX = 256;
+/** Connections that are closed for new ones are gone only at the end of a turn of the event loop: until then they count here. */
+const SOCKETS_MAX = 4 * CONNECTIONS_MAX;
+/** How long an answer that is being written at the stop may take. */
+const CLOSE_GRACE_MS = 2_000;
 
 export interface HttpServer {
   readonly url: string;
@@ -58,17 +58,9 @@ interface RouteRequest {
 
 export type RouteAnswer =
   | { readonly status: number; readonly json: unknown }
-  /** `styleHash`: what the Content-Security-Policy lets the page's own style element through with. */
+  /** `styleHash`: of the page's style element, which the Content-Security-Policy then allows. */
   | { readonly status: number; readonly html: string; readonly styleHash: string }
-  | { readonly problem: Problem };
-
-/** RFC 9457; `detail` is for whoever asked, so nothing of our inside belongs there. */
-export interface Problem {
-  readonly status: number;
-  readonly title: string;
-  readonly detail: string;
-  readonly extra?: Readonly<Record<string, unknown>>;
-}
+  | { readonly problem: HttpProblem };
 
 export async function startHttpServer(options: {
   readonly host: string;
@@ -76,12 +68,12 @@ export async function startHttpServer(options: {
   readonly port: number;
   readonly token: string | null;
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
-  /** Why we are not ready; empty means ready. Shown to everybody who asks. */
+  /** Why this process is not ready; empty means ready. Shown to every caller. */
   readonly readiness: () => readonly string[];
-  /** What stops this process from sending, whether it is ready or not; null for nothing. Shown to every caller, too. */
+  /** What stops this process from sending, whether it is ready or not; null for nothing. Shown to every caller. */
   readonly obstacle?: () => ShownObstacle | null;
   readonly console: readonly Route[];
-  /** A bug in a handler: the caller learns only that it was one. */
+  /** A bug in a handler; the caller is told only that it was one. */
   readonly onError: (error: unknown) => void;
 }): Promise<HttpServer> {
   const server = createServer(options.onError);
@@ -95,7 +87,7 @@ export async function startHttpServer(options: {
   return {
     url: toUrl(server, options.host),
     async close() {
-      const force = setTimeout(() => server.server.closeAllConnections(), closeGraceMs);
+      const force = setTimeout(() => server.server.closeAllConnections(), CLOSE_GRACE_MS);
       await server.close();
       clearTimeout(force);
     },
@@ -105,24 +97,24 @@ export async function startHttpServer(options: {
 function createServer(onError: (error: unknown) => void): FastifyInstance {
   const server = fastify({
     logger: false,
-    bodyLimit: bodyBytesMax,
-    requestTimeout: requestTimeoutMs,
-    connectionTimeout: stalledMs,
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: STALLED_MS,
     http: {
-      headersTimeout: headersTimeoutMs,
-      connectionsCheckingInterval: slownessCheckEveryMs,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: SLOWNESS_CHECK_MS,
     },
-    keepAliveTimeout: keepAliveMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: "idle",
     return503OnClosing: false,
-    routerOptions: { maxParamLength: pathParameterMax },
+    routerOptions: { maxParamLength: PATH_PARAMETER_MAX },
     frameworkErrors: (_error, _request, reply) => {
       setCommonHeaders(reply);
       void sendProblem(reply, unreadable("The path cannot be read."));
     },
   });
-  server.server.maxConnections = socketsMax;
-  limitConnections(server.server, connectionsMax);
+  server.server.maxConnections = SOCKETS_MAX;
+  limitConnections(server.server, CONNECTIONS_MAX);
 
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
@@ -184,7 +176,7 @@ function addConsoleRoutes(server: FastifyInstance, routes: readonly Route[], acc
       method,
       url: path,
       onRequest: async (request, reply) => {
-        const refusal = refuseCaller(request, access) ?? refuseForeignPage(request);
+        const refusal = findAccessRefusal(request, access);
         if (refusal !== null) return refuse(reply, refusal);
       },
       handler: async (request, reply) => {
@@ -199,7 +191,7 @@ function addConsoleRoutes(server: FastifyInstance, routes: readonly Route[], acc
   }
 }
 
-/** Every path we know answers the methods it does not have with 405 and those it has; fastify would say 404. */
+/** A known path answers other methods with 405 and the list of its own; fastify would answer 404. */
 function refuseOtherMethods(server: FastifyInstance, routes: readonly Route[]): void {
   const methods: HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
   const paths = new Set(["/metrics", "/healthz", "/readyz", ...routes.map(({ path }) => path)]);
@@ -210,7 +202,7 @@ function refuseOtherMethods(server: FastifyInstance, routes: readonly Route[]): 
     server.route({
       method: methods.filter((method) => !allowed.includes(method)),
       url,
-      // Before the body is looked at, or a wrong method with a wrong body would be called a wrong body.
+      // Before the body is parsed, or a wrong method with a wrong body would be answered as a wrong body.
       onRequest: async (_request, reply) => {
         reply.header("allow", allowed.join(", "));
         return sendProblem(reply, {
@@ -222,109 +214,6 @@ function refuseOtherMethods(server: FastifyInstance, routes: readonly Route[]): 
       handler: async () => undefined,
     });
   }
-}
-
-/** Who may use the console: whoever knows the token, whoever is on this machine, or nobody. */
-type Access =
-  | { readonly kind: "token"; readonly digest: Buffer }
-  | { readonly kind: "loopback" }
-  | { readonly kind: "closed" };
-
-function toAccess(host: string, token: string | null): Access {
-  if (token !== null && token !== "") return { kind: "token", digest: toDigest(token) };
-  return { kind: isLoopback(host) ? "loopback" : "closed" };
-}
-
-interface Refusal extends Problem {
-  readonly challenge?: readonly string[];
-}
-
-function refuseCaller(request: FastifyRequest, access: Access): Refusal | null {
-  switch (access.kind) {
-    case "closed":
-      return forbidden(
-        "The console is closed: set HTTP_TOKEN and send it as a bearer token, or bind HTTP_HOST to a loopback address.",
-      );
-
-    case "loopback":
-      // A web page may point its own name at 127.0.0.1 (DNS rebinding); what it cannot change is the Host it then sends.
-      if (isLoopback(toHostname(request.headers.host))) return null;
-      return forbidden(
-        "Without HTTP_TOKEN the console answers only to localhost or a loopback address as the host name.",
-      );
-
-    case "token": {
-      const given = toGivenToken(request.headers.authorization);
-      // Digests have one length, so neither the token's length nor its first letters show in the time this takes.
-      if (given !== null && timingSafeEqual(toDigest(given), access.digest)) return null;
-      return {
-        status: 401,
-        title: "Unauthorized",
-        detail:
-          "Send the value of HTTP_TOKEN as a bearer token, or in a browser as the password with any user name.",
-        challenge: ['Bearer realm="account-sync"', 'Basic realm="account-sync", charset="UTF-8"'],
-      };
-    }
-
-    default:
-      access satisfies never;
-      return null;
-  }
-}
-
-/**
- * Browsers send what they remember of us, or simply reach this machine, along with a form or fetch of any other page. They
- * also say where it came from, and they ask first before they send JSON across origins, which we never allow.
- */
-function refuseForeignPage({ method, headers }: FastifyRequest): Refusal | null {
-  if (method === "GET" || method === "HEAD") return null;
-
-  const { origin, host } = headers;
-  const site = headers["sec-fetch-site"];
-  const fromElsewhere = site !== undefined && site !== "same-origin" && site !== "none";
-
-  if (fromElsewhere || (origin !== undefined && toOriginHost(origin) !== host)) {
-    return forbidden("Requests from pages of another origin are refused.");
-  }
-
-  const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"]);
-  if (hasBody && !/^application\/json\s*(;|$)/i.test(headers["content-type"] ?? "")) {
-    return notJson();
-  }
-  return null;
-}
-
-function toGivenToken(authorization: string | undefined): string | null {
-  const [, scheme = "", value = ""] = /^(\w+) +(\S+)$/.exec(authorization ?? "") ?? [];
-
-  switch (scheme.toLowerCase()) {
-    case "bearer":
-      return value;
-    case "basic": {
-      const pair = Buffer.from(value, "base64").toString();
-      return pair.includes(":") ? pair.slice(pair.indexOf(":") + 1) : null;
-    }
-    default:
-      return null;
-  }
-}
-
-function toDigest(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
-}
-
-function toHostname(host: string | undefined): string {
-  const url = `http://${host ?? ""}`;
-  return URL.canParse(url) ? new URL(url).hostname : "";
-}
-
-function toOriginHost(origin: string): string | null {
-  return URL.canParse(origin) ? new URL(origin).host : null;
-}
-
-function isLoopback(host: string): boolean {
-  const name = host.replace(/^\[(.*)\]$/, "$1").toLowerCase();
-  return name === "localhost" || name === "::1" || (isIPv4(name) && name.startsWith("127."));
 }
 
 function setCommonHeaders(reply: FastifyReply): void {
@@ -352,12 +241,15 @@ function sendAnswer(reply: FastifyReply, answer: RouteAnswer): FastifyReply {
     .send(answer.html);
 }
 
-function refuse(reply: FastifyReply, refusal: Refusal): FastifyReply {
+function refuse(reply: FastifyReply, refusal: AccessRefusal): FastifyReply {
   if (refusal.challenge !== undefined) reply.header("www-authenticate", refusal.challenge);
   return sendProblem(reply, refusal);
 }
 
-function sendProblem(reply: FastifyReply, { status, title, detail, extra }: Problem): FastifyReply {
+function sendProblem(
+  reply: FastifyReply,
+  { status, title, detail, extra }: HttpProblem,
+): FastifyReply {
   const body = { type: "about:blank", title, status, detail, ...extra };
   // As bytes: to a string of some JSON type fastify adds a charset, which JSON does not have.
   return reply
@@ -366,8 +258,8 @@ function sendProblem(reply: FastifyReply, { status, title, detail, extra }: Prob
     .send(Buffer.from(JSON.stringify(body)));
 }
 
-/** fastify's own errors have a code and a status; their texts are not for outside, so each known one gets ours. */
-function toProblem(error: unknown): Problem {
+/** fastify's own errors have a status; their texts are not for callers, so each known one gets a text of ours. */
+function toProblem(error: unknown): HttpProblem {
   const { statusCode } = error as { readonly statusCode?: unknown };
 
   switch (statusCode) {
@@ -375,7 +267,7 @@ function toProblem(error: unknown): Problem {
       return {
         status: 413,
         title: "Content Too Large",
-        detail: `A body may have ${bodyBytesMax} bytes.`,
+        detail: `A body may have ${BODY_BYTES_MAX} bytes.`,
       };
     case 415:
       return notJson();
@@ -390,23 +282,7 @@ function toProblem(error: unknown): Problem {
   }
 }
 
-function unreadable(detail: string): Problem {
-  return { status: 400, title: "Bad Request", detail };
-}
-
-function forbidden(detail: string): Problem {
-  return { status: 403, title: "Forbidden", detail };
-}
-
-function notJson(): Problem {
-  return {
-    status: 415,
-    title: "Unsupported Media Type",
-    detail: "A body must be application/json.",
-  };
-}
-
-/** An empty body is no body: `curl -X POST -H 'content-type: application/json'` means the defaults. */
+/** An empty body counts as none: `curl -X POST -H 'content-type: application/json'` means the defaults. */
 function parseJson(text: string): unknown {
   if (text.trim() === "") return {};
 

@@ -4,107 +4,22 @@
  * Only this file knows prom-client. All label values stand at 0 from the start, so that a rate over a series that has never
  * been touched is 0 and not "no data"; an account id is never a label.
  */
-
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { Drift } from "../capture/drift.ts";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
-import type { WarningRule } from "../customer-command/validate.ts";
-import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
-import type { ApiRequestResult, CircuitState, Observe } from "./observe.ts";
-
-/** A scrape waits this long for the queue's numbers, then goes out with the last known ones. */
-const queueTimeoutMs = 2_000;
-/** Two Prometheus servers and a console asking at once are one question to the database. */
-const queueCacheMs = 1_000;
-/** A question without an answer for this long (a blackholed socket) is given up, so that a new one can be asked. */
-const queueAbandonMs = 30_000;
-
-const entities = everyOne<Entity>({ account: true, tier: true, pic: true });
-
-const errorClasses = everyOne<ErrorClass>({
-  validation: true,
-  rejected: true,
-  unauthorized: true,
-  throttled: true,
-  server: true,
-  network: true,
-  timeout: true,
-  incomplete: true,
-  unknown_outcome: true,
-  database: true,
-  id_conflict: true,
-});
-
-const outcomes = everyOne<OutcomeName>({
-  synced: true,
-  partial: true,
-  unchanged: true,
-  gone: true,
-  blocked: true,
-  retry: true,
-  parked: true,
-});
-
-const warningRules = everyOne<WarningRule>({
-  recommended: true,
-  ktp_length: true,
-  npwp_length: true,
-  amount_absent: true,
-  date_absent: true,
-  tier_overlap: true,
-  username_twice: true,
-  account_type_missing: true,
-});
-
-const triggers = everyOne<Trigger>({ change: true, manual: true, backfill: true });
-
-const operations = everyOne<ApiOperation>({
-  create: true,
-  update: true,
-  delete: true,
-  lookup: true,
-  token: true,
-});
-
-const apiResults = everyOne<ApiRequestResult>({
-  ok: true,
-  partial: true,
-  rejected: true,
-  unauthorized: true,
-  throttled: true,
-  server_error: true,
-  timeout: true,
-  network: true,
-});
-
-const reconcileResults = everyOne<Drift | "same">({
-  same: true,
-  changed: true,
-  ids_missing: true,
-  customer_missing: true,
-});
-
-const circuitStates = everyOne<CircuitState>({ closed: true, open: true, half_open: true });
-
-const pendingStates = everyOne<PendingState>({
-  waiting: true,
-  due: true,
-  running: true,
-  retrying: true,
-  parked: true,
-  blocked: true,
-});
-
-export type PendingState = "waiting" | "due" | "running" | "retrying" | "parked" | "blocked";
-
-export interface QueueStatus {
-  readonly byState: Readonly<Record<PendingState, number>>;
-  readonly oldestPendingSeconds: number;
-  /** How old it was when it was given; nothing says that it was read just now. */
-  readonly readMsAgo?: number;
-}
-
-type ApiOperation = Parameters<Observe["apiRequest"]>[0]["operation"];
+import {
+  API_OPERATIONS,
+  API_REQUEST_RESULTS,
+  CIRCUIT_STATES,
+  type CircuitState,
+  ENTITIES,
+  ERROR_CLASSES,
+  OUTCOMES,
+  PENDING_STATES,
+  RECONCILE_RESULTS,
+  TRIGGERS,
+  WARNING_RULES,
+} from "./labels.ts";
+import { createQueueGauges, type QueueStatus } from "./queue-gauges.ts";
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -116,7 +31,7 @@ export function createMetrics(options: {
 }) {
   const registry = new Registry();
   const metrics = registerMetrics(registry);
-  const refreshQueueGauges = createQueueReader({
+  const refreshQueueGauges = createQueueGauges({
     ask: options.queueStatus,
     gauges: metrics,
     now: options.now ?? (() => performance.now()),
@@ -138,7 +53,7 @@ export function createMetrics(options: {
 
     /**
      * Never waits longer than two seconds and never fails because of the database. Scrapes that come together are one: a thousand of
-     * them, each some milliseconds of work, would all begin with the same answer of the database and keep everything else waiting.
+     * them, each some milliseconds of work, would all start when the database answers, and keep everything else waiting.
      */
     scrape(): Promise<{ readonly contentType: string; readonly body: string }> {
       scraping ??= scrapeOnce().finally(() => {
@@ -289,29 +204,29 @@ function registerMetrics(registry: Registry) {
 type RegisteredMetrics = ReturnType<typeof registerMetrics>;
 
 function startAtZero(metrics: RegisteredMetrics): void {
-  for (const entity of entities) {
+  for (const entity of ENTITIES) {
     metrics.updated.inc({ entity }, 0);
-    for (const reason of errorClasses) metrics.failed.inc({ entity, reason }, 0);
+    for (const reason of ERROR_CLASSES) metrics.failed.inc({ entity, reason }, 0);
   }
 
-  for (const outcome of outcomes) {
-    for (const trigger of triggers) metrics.runs.inc({ outcome, trigger }, 0);
+  for (const outcome of OUTCOMES) {
+    for (const trigger of TRIGGERS) metrics.runs.inc({ outcome, trigger }, 0);
   }
 
-  for (const result of reconcileResults) metrics.reconciledAccounts.inc({ result }, 0);
-  for (const rule of warningRules) metrics.validationWarnings.inc({ rule }, 0);
+  for (const result of RECONCILE_RESULTS) metrics.reconciledAccounts.inc({ result }, 0);
+  for (const rule of WARNING_RULES) metrics.validationWarnings.inc({ rule }, 0);
 
-  for (const operation of operations) {
+  for (const operation of API_OPERATIONS) {
     metrics.apiRequestDuration.zero({ operation });
-    for (const result of apiResults) metrics.apiRequests.inc({ operation, result }, 0);
+    for (const result of API_REQUEST_RESULTS) metrics.apiRequests.inc({ operation, result }, 0);
   }
 
-  for (const state of pendingStates) metrics.pendingAccounts.set({ state }, 0);
+  for (const state of PENDING_STATES) metrics.pendingAccounts.set({ state }, 0);
   for (const check of Object.keys(CHECK_EFFECTS) as CheckName[]) setCheck(metrics, check, true);
   setCircuitState(metrics, "closed");
 }
 
-/** Severity stands beside the check, so that an alert need not know which checks only warn. */
+/** The severity is a label beside the check, so that an alert need not know which checks only warn. */
 export function setCheck(
   metrics: Pick<RegisteredMetrics, "checkOk">,
   check: CheckName,
@@ -326,71 +241,6 @@ export function setCircuitState(
   metrics: Pick<RegisteredMetrics, "circuitState">,
   current: CircuitState,
 ): void {
-  for (const state of circuitStates) metrics.circuitState.set({ state }, state === current ? 1 : 0);
-}
-
-/**
- * The queue gauges are asked for when a scrape comes. One question at a time: while the database hangs, every scrape waits
- * its two seconds on the same question, and no pile of queries builds up behind it.
- */
-function createQueueReader({
-  ask,
-  gauges,
-  now,
-}: {
-  readonly ask: () => Promise<QueueStatus>;
-  readonly gauges: RegisteredMetrics;
-  readonly now: () => number;
-}): () => Promise<void> {
-  let question: Promise<void> | null = null;
-  let askedAt = Number.NEGATIVE_INFINITY;
-  let knownAt = now();
-
-  return async function refreshQueueGauges(): Promise<void> {
-    if (question !== null && now() - askedAt >= queueAbandonMs) question = null;
-    if (question === null && now() - askedAt >= queueCacheMs) question = startQuestion();
-    if (question !== null) await doneWithin(question, queueTimeoutMs);
-
-    gauges.queueStatusAge.set(Math.max(0, now() - knownAt) / 1_000);
-  };
-
-  function startQuestion(): Promise<void> {
-    askedAt = now();
-
-    const asked = readQueue().finally(() => {
-      if (question === asked) question = null;
-    });
-    return asked;
-  }
-
-  /** A failure is no news here: it was reported where the database was asked, and the age of the numbers shows it. */
-  async function readQueue(): Promise<void> {
-    try {
-      const status = await ask();
-
-      for (const state of pendingStates) {
-        gauges.pendingAccounts.set({ state }, Number(status.byState[state]));
-      }
-      gauges.oldestPending.set(Number(status.oldestPendingSeconds));
-      knownAt = now() - (status.readMsAgo ?? 0);
-    } catch {
-      return;
-    }
-  }
-}
-
-function doneWithin(work: Promise<void>, limitMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, limitMs);
-
-    void work.finally(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-}
-
-/** The compiler complains when a value of the union is missing here. */
-function everyOne<Value extends string>(values: Readonly<Record<Value, true>>): readonly Value[] {
-  return Object.keys(values) as Value[];
+  for (const state of CIRCUIT_STATES)
+    metrics.circuitState.set({ state }, state === current ? 1 : 0);
 }

@@ -1,14 +1,14 @@
 /**
- * The one vocabulary of logs and metrics: domain code says what happened, wording and labels are in this folder.
+ * The one vocabulary of logs and metrics: the other parts report what happened, and the words and labels are in this folder.
  *
- * One method per event, one event is one log line and its metrics. What repeats for as long as an outage lasts is said once,
- * then ever more rarely, and summed up when it is over; the counters always count all of it.
+ * One method per event; one event is one log line and its metrics. What repeats for as long as an outage lasts is logged once, then
+ * more and more rarely, and summed up when it is over (warnings.ts, database-troubles.ts); the counters always count all of it.
  */
-
 import type { Drift } from "../capture/drift.ts";
 import type { Walk } from "../capture/reconcile.ts";
-import { CHECK_EFFECTS, type CheckName, type Finding } from "../checks/names.ts";
+import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
 import type { WarningRule } from "../customer-command/validate.ts";
+import type { Diagnosis } from "../operator-error.ts";
 import type {
   CountByEntity,
   Entity,
@@ -17,8 +17,11 @@ import type {
   OutcomeName,
   Trigger,
 } from "../sync/outcome.ts";
+import { createDatabaseTroubles } from "./database-troubles.ts";
+import type { ApiOperation, ApiRequestResult, CircuitState } from "./labels.ts";
 import type { Log, LogFields } from "./log.ts";
 import { type Metrics, setCheck, setCircuitState } from "./metrics.ts";
+import { createWarnings } from "./warnings.ts";
 
 export interface Observe {
   started(at: { readonly url: string; readonly version: string }): void;
@@ -26,19 +29,19 @@ export interface Observe {
   stopped(): void;
   /** Changes moved from the change table into the account rows. */
   folded(fold: { readonly changes: number; readonly accounts: number }): void;
-  /** A sync came to its end: one log line, the runs, updated and failed counters, duration and lag. */
+  /** A sync has ended: one log line, the counters of runs and of updated and failed rows, duration and lag. */
   ran(run: Run): void;
-  /** A command was validated. Its warnings are counted by rule, however often it comes to be validated. */
+  /** A command was validated. Its warnings are counted by rule, each time that it is validated. */
   validated(command: {
     readonly accountId: string;
     readonly warnings: readonly { readonly field: string; readonly rule: WarningRule }[];
   }): void;
   /** Reconcile has looked at some accounts; null: no drift. */
   reconciled(results: readonly (Drift | null)[]): void;
-  /** Reconcile has been through all of them. */
+  /** Reconcile has looked at all accounts. */
   walked(walk: Walk): void;
   apiRequest(request: {
-    readonly operation: "create" | "update" | "delete" | "lookup" | "token";
+    readonly operation: ApiOperation;
     readonly result: ApiRequestResult;
     readonly durationMs: number;
   }): void;
@@ -51,34 +54,22 @@ export interface Observe {
   notificationIgnored(notification: { readonly reason: string; readonly length: number }): void;
   idConflict(conflict: { readonly accountId: string; readonly entity: Entity }): void;
   unknownOutcome(accountId: string): void;
-  /** The API has made a customer that stands on no row: its create had been given up, or it made two of one. */
+  /** The API has a customer whose id is in no row: its create had been given up, or the API made two customers of one create. */
   strayCustomer(customer: {
     readonly accountId: string;
     readonly stray: "given up" | "made twice";
   }): void;
-  /** Our right to work on the account went to somebody else; what we had was thrown away. */
+  /** Another worker has the lease of the account; our result was thrown away. */
   leaseLost(accountId: string): void;
-  /** The database failed us; we keep trying. Logs code, constraint, table and column, never message or detail. */
+  /** The database failed, and what was being done is tried again. Logs code, constraint, table and column, never message or detail. */
   databaseTrouble(trouble: { readonly doing: string; readonly error: unknown }): void;
   databaseBack(): void;
-  /** One check's latest look. A finding is said when it appears and when it is gone, however often it is looked at. */
-  checked(name: CheckName, findings: readonly Finding[]): void;
-  /** Something to know that fits none of the above; `fields` hold no personal data. */
+  /** What one check has found. A finding is logged when it appears and when it is gone, and not each time that it is found. */
+  checked(name: CheckName, findings: readonly Diagnosis[]): void;
+  /** What fits none of the above; `fields` hold no personal data. */
   warning(message: string, fields?: Readonly<Record<string, unknown>>): void;
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
-
-export type CircuitState = "closed" | "open" | "half_open";
-
-export type ApiRequestResult =
-  | "ok"
-  | "partial"
-  | "rejected"
-  | "unauthorized"
-  | "throttled"
-  | "server_error"
-  | "timeout"
-  | "network";
 
 export interface Run {
   readonly accountId: string;
@@ -104,18 +95,7 @@ export interface Health {
   readonly circuit: CircuitState;
 }
 
-/** Warnings of one kind in a minute; the rest of that minute is counted, and is in the log at level debug. */
-const warningsPerMinute = 30;
-const minuteMs = 60_000;
-
-const troubleFirstRepeatMs = 60_000;
-const troubleRepeatMaxMs = 15 * 60_000;
-/** Kinds of trouble are few (what we were doing × error code); the bound is for the day that turns out wrong. */
-const troubleKindsMax = 100;
-
-type Level = "debug" | "info" | "warn" | "error";
-
-const levelOfOutcome: Readonly<Record<OutcomeName, Level>> = {
+const LEVEL_OF_OUTCOME: Readonly<Record<OutcomeName, "info" | "warn" | "error">> = {
   synced: "info",
   unchanged: "info",
   gone: "info",
@@ -135,13 +115,13 @@ export function createObserve({
   /** Monotonic milliseconds. */
   readonly now?: () => number;
 }): Observe & { health(): Health } {
-  const warnings = createWarningLimit({ log, now });
-  const databaseTroubles = createTroubleLog({ log, now });
+  const warnings = createWarnings({ log, now });
+  const databaseTroubles = createDatabaseTroubles({ log, now });
 
-  const findingsSaid = new Map<CheckName, readonly Finding[]>();
+  const findingsSaid = new Map<CheckName, readonly Diagnosis[]>();
 
   let listener: Health["listener"] = "down";
-  let listenerDownSaid = false;
+  let isListenerDownSaid = false;
   let circuit: CircuitState = "closed";
   let circuitOpenedAt = now();
 
@@ -179,7 +159,7 @@ export function createObserve({
         metrics.failed.inc({ entity, reason }, toAmount(count));
       }
 
-      const level = run.isExpected === true ? "info" : levelOfOutcome[outcome];
+      const level = run.isExpected === true ? "info" : LEVEL_OF_OUTCOME[outcome];
       const text = `account ${outcome}`;
       if (level === "warn") warnings.warn(`${outcome} ${errorClass}`, toRunLine(run), text);
       else log[level](toRunLine(run), text);
@@ -237,16 +217,16 @@ export function createObserve({
       if (listener === "up") return;
 
       listener = "up";
-      listenerDownSaid = false;
+      isListenerDownSaid = false;
       log.info({}, "listening for notifications");
     },
 
     listenerDown(reason) {
       metrics.listenerUp.set(0);
       listener = "down";
-      if (listenerDownSaid) return;
+      if (isListenerDownSaid) return;
 
-      listenerDownSaid = true;
+      isListenerDownSaid = true;
       log.warn({ reason }, "not listening: changes wait for the sweep; reconnecting");
     },
 
@@ -308,7 +288,7 @@ export function createObserve({
 
     checked(check, findings) {
       const before = findingsSaid.get(check) ?? [];
-      const isIn = (list: readonly Finding[], { problem }: Finding) =>
+      const isIn = (list: readonly Diagnosis[], { problem }: Diagnosis) =>
         list.some((other) => other.problem === problem);
       const level = CHECK_EFFECTS[check] === "warns" ? "warn" : "error";
 
@@ -344,115 +324,6 @@ function toRunLine(run: Run): LogFields {
     error_class: run.errorClass,
     error: run.error,
   };
-}
-
-/**
- * Lets the first warnings of a kind through and counts the others until the minute is over. There is no timer: the sum is
- * said with the next warning or the next run, and after an outage a next one comes.
- */
-function createWarningLimit({ log, now }: { readonly log: Log; readonly now: () => number }) {
-  const said = new Map<string, number>();
-  const unsaid = new Map<string, number>();
-  let minuteStartedAt = now();
-
-  return {
-    warn(kind: string, fields: LogFields, message: string): void {
-      sumUp();
-
-      // Kinds come from our own words, but `warning` takes any text; beyond this many they share one count.
-      const counted = said.has(kind) || said.size < troubleKindsMax ? kind : "other";
-      const lines = (said.get(counted) ?? 0) + 1;
-      said.set(counted, lines);
-
-      if (lines <= warningsPerMinute) {
-        log.warn(fields, message);
-        return;
-      }
-      unsaid.set(counted, (unsaid.get(counted) ?? 0) + 1);
-      log.debug(fields, message);
-    },
-
-    sumUp,
-  };
-
-  function sumUp(): void {
-    if (now() - minuteStartedAt < minuteMs) return;
-
-    for (const [kind, lines] of unsaid) {
-      log.warn({ kind, lines }, "more warnings of this kind were left out");
-    }
-    said.clear();
-    unsaid.clear();
-    minuteStartedAt = now();
-  }
-}
-
-/**
- * Database trouble of one kind is said at once, again after a minute, after two, after four, at most every quarter of an
- * hour. A kind keeps its silence when the database was back in between, or one bad row among good ones would fill the log.
- */
-function createTroubleLog({ log, now }: { readonly log: Log; readonly now: () => number }) {
-  interface Kind {
-    quietUntil: number;
-    repeatMs: number;
-    unsaid: number;
-  }
-
-  const kinds = new Map<string, Kind>();
-  let outage: { readonly since: number; failures: number; said: boolean } | null = null;
-
-  return {
-    happened(doing: string, error: unknown): void {
-      outage ??= { since: now(), failures: 0, said: false };
-      outage.failures += 1;
-
-      const name = `${doing} ${toCode(error)}`;
-      const kind = kinds.get(name);
-      if (kind !== undefined && now() < kind.quietUntil) {
-        kind.unsaid += 1;
-        log.debug({ doing, err: error }, "database trouble");
-        return;
-      }
-
-      outage.said = true;
-      log.warn(
-        { doing, err: error, repeated: kind?.unsaid ?? 0 },
-        "database trouble, trying again",
-      );
-      remember(name, kind);
-    },
-
-    over(): void {
-      if (outage === null) return;
-
-      const { since, failures, said } = outage;
-      outage = null;
-      if (!said) return;
-
-      const seconds = Math.round((now() - since) / 1_000);
-      log.info({ failures, seconds }, "the database answers again");
-    },
-  };
-
-  function remember(name: string, before: Kind | undefined): void {
-    // Long silence between two troubles means that they are two stories, and the second starts from the beginning.
-    const continues = before !== undefined && now() < before.quietUntil + before.repeatMs;
-    const repeatMs = continues
-      ? Math.min(before.repeatMs * 2, troubleRepeatMaxMs)
-      : troubleFirstRepeatMs;
-
-    kinds.delete(name);
-    kinds.set(name, { quietUntil: now() + repeatMs, repeatMs, unsaid: 0 });
-
-    const oldest = kinds.keys().next().value;
-    if (kinds.size > troubleKindsMax && oldest !== undefined) kinds.delete(oldest);
-  }
-}
-
-function toCode(error: unknown): string {
-  if (!(error instanceof Error)) return typeof error;
-  const { code } = error as NodeJS.ErrnoException;
-  return typeof code === "string" ? code : error.name;
 }
 
 function entriesOf(counts: CountByEntity): readonly (readonly [Entity, number])[] {

@@ -1,38 +1,64 @@
 /**
- * The loop that decides when and how many: wake or due → fold → claim → run, up to `concurrency` at a time.
+ * The loop that decides when and how many: due → claim → run, up to `concurrency` at a time.
  *
- * It is woken (a notification, a free slot) or wakes itself (an account falls due, the doorbell says look, a sweep), and does all
- * its looking in one place, so nothing depends on which of these it was. It knows nothing of what a sync does.
+ * Due accounts come through one port: the queue of the daemon, the calls of the library, the ids that the `sync` command was given. The
+ * dispatcher knows nothing of where they come from, nor of what a sync does.
  */
-import { type Clock, sleep } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import { isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import { type Lease, RenewedLease } from "./lease.ts";
-import { type Claim, FOLD_LIMIT, type Queue } from "./queue.ts";
+import { Loop, type LoopTrouble } from "./loop.ts";
+import type { Claim } from "./queue.ts";
+
+/** A source of due accounts, and what the dispatcher does with the claims it got from there. */
+export interface DueAccounts {
+  readonly leaseMs: number;
+  /** Without a renewal for so long, another process may have our accounts. */
+  readonly silenceMs: number;
+  claim(limit: number): Promise<readonly Claim[]>;
+  /** Milliseconds until the next account falls due; null when none will. */
+  nextDueInMs(): Promise<number | null>;
+  /** Resolves with the account ids that are still ours. */
+  renew(claims: readonly Claim[]): Promise<ReadonlySet<string>>;
+  /** Gives claims back unworked. */
+  release(claims: readonly Claim[]): Promise<void>;
+}
+
+/** What the API takes at present. */
+export interface Capacity {
+  /** Milliseconds until the API may be sent to, 0 for now. While it is not, nothing is claimed. */
+  availableInMs(): number;
+  /** How many sends make sense now: one where only a probe would get through. */
+  slots(): number;
+}
+
+/** For callers that wait: they are told that the API is away, instead of waiting until it is back. */
+export const UNLIMITED: Capacity = {
+  availableInMs: () => 0,
+  slots: () => Number.POSITIVE_INFINITY,
+};
 
 export interface DispatcherOptions {
   readonly clock: Clock;
-  readonly queue: Queue;
+  readonly due: DueAccounts;
   /** Brings one account to its outcome. Resolves null when the lease was lost. */
   readonly run: (claim: Claim, lease: Lease) => Promise<Outcome | null>;
-  /** Says when to look next; told what every look found. */
-  readonly doorbell: { afterLook(found: boolean): Promise<number> };
-  /** Wakes the other replicas when there is more than we can take. */
-  readonly ring: () => Promise<void>;
-  /** Milliseconds until the API may be sent to, 0 for now. While it is not, nothing is claimed. */
-  readonly availableInMs: () => number;
-  /** How many sends make sense now: one where only a probe would get through. */
-  readonly slots: () => number;
-  readonly observe: Observe;
+  readonly capacity: Capacity;
+  /** More is due than this process takes: others may help. */
+  readonly onMoreDue: () => Promise<void>;
+  readonly observe: Pick<
+    Observe,
+    "databaseBack" | "databaseTrouble" | "leaseLost" | "ran" | "warning"
+  >;
   readonly concurrency: number;
+  /** Due accounts are claimed at least so often, whatever was said about the next one. */
   readonly sweepIntervalMs: number;
 }
 
-/** A loop that the database fails is repeated after this, doubled up to the second figure. */
-const TROUBLE_WAIT_MS = { first: 100, longest: 2_000 };
-/** How often other replicas are told that there is more to do than one can take. */
-const RING_EVERY_MS = 500;
+/** How often the other replicas are told that there is more to do than one can take. */
+const TELL_EVERY_MS = 500;
 /** An account that is due and was not claimed: its row is locked just now, by a fold or a settling worker. */
 const LOCKED_WAIT_MS = 20;
 /** Within the silence after which our requests are aborted, three renewals may fail. */
@@ -50,49 +76,51 @@ interface Running {
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
+  readonly #loop: Loop;
   readonly #running = new Set<Running>();
-  readonly #stopping = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
   #endRenewals = () => {};
   #renewing = false;
-  #alarm: (() => void) | null = null;
 
   /*
-   * The loop's deadlines, monotonic. A wake makes it look at the change table at once; without one it does at #lookAt, which the
-   * doorbell sets after every look. A look also continues with the markers while #mayExpand says there are some; those of other
-   * replicas, or set aside, are looked for at #expandAt, once a sweep. Accounts are claimed at #dueAt, which is what the queue said
-   * after the last claim (at once after a wake, a fold or a run, which may have moved it), and at #sweepAt in any case; while #mayBeMoreDue,
-   * because the last claim filled every slot, as soon as a slot is free. Full slots or an API that is away hold claims back and move
-   * none of these, so everything that has passed counts when there is room again.
+   * The loop's deadlines, monotonic. Accounts are claimed at #dueAt, which is what the port said after the last claim (at once after a
+   * wake or a run, which may have moved it), and at #sweepAt in any case; while #mayBeMoreDue, because the last claim filled every slot,
+   * as soon as a slot is free. Full slots or an API that is away hold claims back and move none of these, so everything that has passed
+   * counts when there is room again.
    */
-  #woken = true;
-  #lookAt = 0;
-  #mayExpand = true;
-  #expandAt = 0;
-  #dueAt = Number.POSITIVE_INFINITY;
+  #dueAt = 0;
+  /** Counts what may have moved #dueAt, so that what happens during a claim is not overwritten by what the port said before it. */
+  #moves = 0;
   #sweepAt = 0;
   #mayBeMoreDue = false;
-  #rangAt = Number.NEGATIVE_INFINITY;
-  #trouble: { readonly error: unknown; readonly sinceMs: number } | null = null;
+  #toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    const { clock, observe, sweepIntervalMs } = options;
+    this.#loop = new Loop({
+      clock,
+      round: () => this.#round(),
+      longestWaitMs: sweepIntervalMs,
+      onTrouble: (error) => observe.databaseTrouble({ doing: "looking for due accounts", error }),
+      onRecovered: () => observe.databaseBack(),
+    });
   }
 
   start(): void {
     this.#keepRenewing();
-    this.#loop = this.#dispatch();
+    this.#loop.start();
   }
 
-  /** Something may have changed. Sets a flag: the loop runs at its own pace. */
+  /** Something may have fallen due: a fold, a take-over, a person's retry. */
   wake(): void {
-    this.#woken = true;
-    this.#alarm?.();
+    this.#dueAt = 0;
+    this.#moves += 1;
+    this.#loop.wake();
   }
 
-  /** What keeps the loop from its work at present, and since when, monotonic; null when it goes round. */
-  get trouble(): { readonly error: unknown; readonly sinceMs: number } | null {
-    return this.#trouble;
+  /** Why nothing is claimed at present; null while claims get through. */
+  get trouble(): LoopTrouble | null {
+    return this.#loop.trouble;
   }
 
   get runningCount(): number {
@@ -104,10 +132,7 @@ export class Dispatcher {
    * next daemon.
    */
   async stop(timeoutMs: number): Promise<void> {
-    this.#stopping.abort();
-    this.#alarm?.();
-
-    const drained = this.#loop.then(() => this.#allDone());
+    const drained = this.#loop.stop().then(() => this.#allDone());
     await this.#within(timeoutMs, drained);
     for (const { lease } of this.#running) lease.leave();
     await this.#within(ABORT_GRACE_MS, drained);
@@ -118,101 +143,57 @@ export class Dispatcher {
     while (this.#running.size > 0) await Promise.all([...this.#running].map(({ done }) => done));
   }
 
-  async #dispatch(): Promise<void> {
-    let troubleWaitMs = TROUBLE_WAIT_MS.first;
-    while (!this.#stopping.signal.aborted) {
-      try {
-        const trouble = await this.#lookAtChanges().then(
-          () => null,
-          (error: unknown) => ({ error }),
-        );
-        // What is due is worked off also while changes cannot be folded.
-        await this.#claimDue();
-        if (trouble !== null) throw trouble.error;
-        if (troubleWaitMs > TROUBLE_WAIT_MS.first) this.#options.observe.databaseBack();
-        troubleWaitMs = TROUBLE_WAIT_MS.first;
-        this.#trouble = null;
-        await this.#sleep(this.#untilNext());
-      } catch (error) {
-        this.#trouble = { error, sinceMs: this.#trouble?.sinceMs ?? this.#now() };
-        this.#options.observe.databaseTrouble({ doing: "looking for due accounts", error });
-        this.#woken = true;
-        // Through wakes: being told of changes does not mend the database.
-        const { clock } = this.#options;
-        await sleep(clock, troubleWaitMs * (0.5 + clock.random() / 2), this.#stopping.signal);
-        troubleWaitMs = Math.min(troubleWaitMs * 2, TROUBLE_WAIT_MS.longest);
-      }
-    }
+  async #round(): Promise<number> {
+    if (this.#isTimeToClaim()) await this.#claimDue();
+    return this.#untilClaim();
   }
 
-  async #lookAtChanges(): Promise<void> {
-    if (!this.#woken && this.#now() < this.#lookAt) return;
-    // Who wakes us may have made accounts due without a change: a take-over, a person's retry, a replica with too much to do.
-    if (this.#woken) this.#dueAt = 0;
-    this.#woken = false;
-
-    const { queue, doorbell, observe, sweepIntervalMs } = this.#options;
-    const folded = await queue.fold();
-    if (folded.changes > 0) observe.folded(folded);
+  #isTimeToClaim(): boolean {
+    if (this.#freeSlots() <= 0 || this.#options.capacity.availableInMs() > 0) return false;
     const now = this.#now();
-    const isTimeToExpand = now >= this.#expandAt;
-    if (isTimeToExpand) this.#expandAt = now + sweepIntervalMs;
-    this.#mayExpand ||= folded.markers > 0 || isTimeToExpand;
-    const expansion = this.#mayExpand && (await queue.expand());
-    if (typeof expansion === "object")
-      observe.databaseTrouble({ doing: "expanding a marker", error: expansion.error });
-    const expanded = expansion !== false;
-    this.#mayExpand = expanded;
-    const found = folded.changes > 0 || expanded;
-    if (folded.accounts > 0) this.#dueAt = 0;
-
-    const lookInMs = await doorbell.afterLook(found);
-    const isMore = folded.changes === FOLD_LIMIT || expanded;
-    this.#lookAt = isMore ? 0 : this.#now() + lookInMs;
+    return this.#mayBeMoreDue || now >= this.#dueAt || now >= this.#sweepAt;
   }
 
   async #claimDue(): Promise<void> {
-    const { queue, sweepIntervalMs, availableInMs } = this.#options;
+    const { due, sweepIntervalMs } = this.#options;
     const now = this.#now();
     const free = this.#freeSlots();
-    if (free <= 0 || availableInMs() > 0) return;
-    if (!this.#mayBeMoreDue && now < this.#dueAt && now < this.#sweepAt) return;
-
-    const claims = await queue.claim(free);
+    const moves = this.#moves;
+    const claims = await due.claim(free);
     // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
     const elapsedMs = this.#now() - now;
-    if (this.#stopping.signal.aborted || elapsedMs >= queue.silenceMs)
-      return await queue.release(claims);
+    if (this.#loop.isStopping || elapsedMs >= due.silenceMs) return await due.release(claims);
     for (const claim of claims) this.#run(claim, elapsedMs);
 
     this.#sweepAt = now + sweepIntervalMs;
     this.#mayBeMoreDue = claims.length === free;
-    if (this.#mayBeMoreDue) return this.#tellOthers();
-    const dueInMs = await queue.nextDueInMs();
+    if (this.#mayBeMoreDue) return await this.#tellOthers();
+    const dueInMs = await due.nextDueInMs();
+    if (this.#moves !== moves) return;
     this.#dueAt =
       dueInMs === null ? Number.POSITIVE_INFINITY : this.#now() + Math.max(dueInMs, LOCKED_WAIT_MS);
   }
 
   /** When only probes make sense, those that are on their way count; what has been in flight since before does not. */
   #freeSlots(): number {
-    const { concurrency, slots } = this.#options;
+    const { concurrency, capacity } = this.#options;
     const probes = [...this.#running].filter(({ isProbe }) => isProbe).length;
-    return Math.min(concurrency - this.#running.size, slots() - probes);
+    return Math.min(concurrency - this.#running.size, capacity.slots() - probes);
   }
 
   async #tellOthers(): Promise<void> {
     const now = this.#now();
-    if (now - this.#rangAt < RING_EVERY_MS) return;
-    this.#rangAt = now;
-    await this.#options.ring();
+    if (now - this.#toldAt < TELL_EVERY_MS) return;
+    this.#toldAt = now;
+    await this.#options.onMoreDue();
   }
 
   #run(claim: Claim, elapsedMs: number): void {
-    const { clock, queue, slots } = this.#options;
-    const lease = new RenewedLease(clock, queue.silenceMs, elapsedMs);
+    const { clock, due, capacity } = this.#options;
+    const lease = new RenewedLease(clock, due.silenceMs, elapsedMs);
     const running: Running = {
       claim,
-      isProbe: Number.isFinite(slots()),
+      isProbe: Number.isFinite(capacity.slots()),
       lease,
       done: Promise.resolve(),
     };
@@ -220,9 +201,8 @@ export class Dispatcher {
     running.done = this.#runAfter(before, claim, lease).finally(() => {
       lease.close();
       this.#running.delete(running);
-      // It may be due again soon (a retry, a newer change), or have woken others.
-      this.#dueAt = 0;
-      this.#alarm?.();
+      // The account may be due again soon (a retry, a newer change), or have made others due.
+      this.wake();
     });
     this.#running.add(running);
   }
@@ -235,13 +215,13 @@ export class Dispatcher {
   }
 
   async #runOne(claim: Claim, lease: Lease): Promise<void> {
-    const { run, observe, queue } = this.#options;
+    const { run, observe, due } = this.#options;
     const startedAt = this.#now();
     try {
       const outcome = await run(claim, lease);
       if (outcome === null) {
-        // Given back at a shutdown; where the lease is somebody else's by now, this changes nothing.
-        if (this.#stopping.signal.aborted) await queue.release([claim]);
+        // Given back at a shutdown; where another process has the lease by now, this changes nothing.
+        if (this.#loop.isStopping) await due.release([claim]);
         else observe.leaseLost(claim.accountId);
         return;
       }
@@ -268,14 +248,14 @@ export class Dispatcher {
         });
       }
       observe.databaseTrouble({ doing: "syncing an account", error });
-      // Back to due at once when the database is there again to be told; else the lease runs out by itself.
-      await queue.release([claim]).catch(() => {});
+      // Due again at once if the database answers by now; else the lease runs out by itself.
+      await due.release([claim]).catch(() => {});
     }
   }
 
   #keepRenewing(): void {
     // A third of the lease: one renewal may fail, and the second still comes in time.
-    const everyMs = Math.min(this.#options.queue.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS);
+    const everyMs = Math.min(this.#options.due.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS);
     this.#endRenewals = this.#options.clock.after(everyMs, () => {
       this.#keepRenewing();
       void this.#renew();
@@ -288,7 +268,7 @@ export class Dispatcher {
     this.#renewing = true;
     const begunAt = this.#now();
     try {
-      const renewed = await this.#options.queue.renew(running.map(({ claim }) => claim));
+      const renewed = await this.#options.due.renew(running.map(({ claim }) => claim));
       for (const one of running) {
         // Settled meanwhile: it had no lease left to renew, and nothing is lost.
         if (!this.#running.has(one)) continue;
@@ -302,33 +282,15 @@ export class Dispatcher {
     }
   }
 
-  #untilNext(): number {
-    if (this.#woken) return 0;
-    return Math.min(this.#lookAt - this.#now(), this.#untilClaim());
-  }
-
+  /** Milliseconds until the next claim makes sense. */
   #untilClaim(): number {
-    const { concurrency, availableInMs } = this.#options;
+    const { concurrency, capacity } = this.#options;
     const untilDue = this.#mayBeMoreDue ? 0 : Math.min(this.#dueAt, this.#sweepAt) - this.#now();
-    const unavailableForMs = availableInMs();
+    const unavailableForMs = capacity.availableInMs();
     // A slot that becomes free wakes us.
     const isFull =
       this.#running.size >= concurrency || (unavailableForMs === 0 && this.#freeSlots() <= 0);
     return isFull ? Number.POSITIVE_INFINITY : Math.max(untilDue, unavailableForMs);
-  }
-
-  /** Sleeps until the time is up, or somebody wakes the loop. */
-  async #sleep(ms: number): Promise<void> {
-    if (ms <= 0) {
-      await new Promise((resolve) => setImmediate(resolve));
-      return;
-    }
-    if (this.#stopping.signal.aborted) return;
-    const { clock, sweepIntervalMs } = this.#options;
-    const awake = new AbortController();
-    this.#alarm = () => awake.abort();
-    await sleep(clock, Math.min(ms, sweepIntervalMs), awake.signal);
-    this.#alarm = null;
   }
 
   async #within(ms: number, work: Promise<unknown>): Promise<void> {

@@ -1,6 +1,7 @@
 /** Reads the queue for people: counts, states, histories. Writes nothing. */
 import type { Queryable } from "../db/database.ts";
-import type { PendingState, QueueStatus } from "../ops/metrics.ts";
+import type { PendingState } from "../ops/labels.ts";
+import type { QueueStatus } from "../ops/queue-gauges.ts";
 
 /** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often somebody asks. */
 const COUNTING_SHARE = 20;

@@ -6,7 +6,7 @@
  * its lock, and is told from one that works by its silence (src/queue/sending.ts).
  */
 import type { Queryable } from "../db/database.ts";
-import type { Obstacle } from "./obstacle.ts";
+import type { Obstacle } from "../obstacle.ts";
 
 export interface ObstacleNoticeOptions {
   readonly db: Queryable;

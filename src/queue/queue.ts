@@ -139,25 +139,19 @@ export function createQueue({
       });
     },
 
-    /** Takes due accounts with a lease, manual before change before backfill. */
-    async claim(limit: number): Promise<Claim[]> {
+    /**
+     * Takes due accounts with a lease, manual before change before backfill.
+     *
+     * @param among these accounts only; null for any
+     */
+    async claim(limit: number, among: readonly string[] | null = null): Promise<Claim[]> {
       return await relaxedDb.run<Claim>("claim_accounts", [
         limit,
         leaseMs,
         crypto.randomUUID(),
         replicaId,
+        among,
       ]);
-    },
-
-    /** Takes one account when it is due and nobody has it; null otherwise. */
-    async claimOne(accountId: string): Promise<Claim | null> {
-      const [claim] = await relaxedDb.run<Claim>("claim_account", [
-        accountId,
-        leaseMs,
-        crypto.randomUUID(),
-        replicaId,
-      ]);
-      return claim ?? null;
     },
 
     /**
@@ -209,18 +203,15 @@ export function createQueue({
     /** Applies outcomes to rows that `hold` has locked. */
     async settle(tx: Queryable, settlements: readonly Settlement[]): Promise<void> {
       await tx.run("settle_accounts", [
-        settlements.map((s) => s.claim.accountId),
-        settlements.map((s) => s.generation),
-        settlements.map((s) => s.disposition),
-        settlements.map((s) => Math.round(s.delayMs)),
-        settlements.map((s) => s.countsAsAttempt),
-        settlements.map((s) => s.errorClass),
-        settlements.map((s) => s.error),
-        settlements.map((s) => s.fingerprint),
-        settlements.map((s) => s.blockedBy),
+        JSON.stringify(
+          settlements.map(({ claim, delayMs, ...settlement }) => ({
+            ...settlement,
+            accountId: claim.accountId,
+            delayMs: Math.round(delayMs),
+          })),
+        ),
         quietPeriodMs,
         maxWaitMs,
-        settlements.map((s) => s.keepsRetry),
       ]);
     },
 
@@ -259,6 +250,12 @@ export function createQueue({
     /** Marks many accounts in the slow lane. */
     async mark(which: "all" | "missing" | "unqueued"): Promise<void> {
       await db.run("request_marker", [which]);
+      await db.run("ring");
+    },
+
+    /** Marks these accounts in the slow lane. What is pending by then is coalesced: it is not sent twice for having been marked. */
+    async markAccounts(accountIds: readonly string[]): Promise<void> {
+      await db.run("mark_accounts", [accountIds]);
       await db.run("ring");
     },
 

@@ -9,7 +9,7 @@ import {
   type Obstacle,
   type StoppedBy,
   WAIT_ASKED_FOR,
-} from "./obstacle.ts";
+} from "../obstacle.ts";
 import { LOCK_CLASS, SILENCE_MAX_MS } from "./presence.ts";
 
 export interface Sending {

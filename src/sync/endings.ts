@@ -1,49 +1,27 @@
-/** The ways in which a sync ends without anything to write back: what each means for the account, in one place. Pure but for the telling. */
-
+/** The ways in which a sync ends without ids to write back: what each means for the account. Pure. */
 import type { Account } from "../account/account.ts";
 import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
-import type { Observe } from "../ops/observe.ts";
+import { errorCode, isNoRowsFault } from "../db/database.ts";
 import type { Claim } from "../queue/queue.ts";
-import type { Attempt, UnsettledAttempt } from "./attempt.ts";
-import type { ErrorClass, FailedRows } from "./outcome.ts";
-import { bounded, type Ended, type SettlingAttempt } from "./settle.ts";
-import type { SyncPolicy } from "./sync-parts.ts";
+import type { Ending, SettlingAttempt } from "./conclusion.ts";
+import type { Attempt, UnsettledAttempt } from "./journal.ts";
+import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
+import type { SyncPolicy } from "./wiring.ts";
 
-export type Ending = Pick<Ended, "name"> &
-  Partial<Omit<Ended, "kind" | "claim" | "generation" | "durationMs">>;
+/** Tries at ids that did not come or cannot be written, and at unforeseen errors, before the account is parked. */
+export const INCOMPLETE_TRIES = 5;
+/** Backoff step used when an attempt is not counted. */
+export const UNCOUNTED_STEP = 5;
 
-export const WITHOUT_FURTHER_ADO = {
-  attempt: null,
-  supersedes: null,
-  errorClass: null,
-  error: null,
-  httpStatus: null,
-  failed: [],
-  warnings: 0,
-  delivery: null,
-  settlesAttempt: true,
-  delayMs: 0,
-  countsAsAttempt: true,
-  blockedBy: null,
-  keepsRetry: false,
-} satisfies Omit<Ended, "kind" | "claim" | "generation" | "name" | "durationMs">;
-
-export interface EndingParts {
-  readonly observe: Pick<Observe, "unknownOutcome">;
-  readonly policy: Pick<SyncPolicy, "unknownOutcome" | "maxAttempts" | "delayAfter">;
-}
-
-/** A configuration that was asked for and does not exist is this request's fault; a missing default one is nobody's account's. */
+/** A requested configuration that does not exist is the request's fault; a missing default one is no account's fault. */
 export function withoutConnection(
-  parts: EndingParts,
+  policy: Pick<SyncPolicy, "delayAfter">,
   claim: Claim,
   account: Account | null,
   error: string,
 ): Ending {
-  if (claim.configId !== null) {
-    return notValid(error, account);
-  }
+  if (claim.configId !== null) return notValid(error, account);
   return {
     name: "retry",
     errorClass: "unauthorized",
@@ -53,7 +31,7 @@ export function withoutConnection(
         ? [{ entity: "account", reason: "unauthorized", count: 1 }]
         : failedRowsOf(account, "unauthorized"),
     countsAsAttempt: false,
-    delayMs: parts.policy.delayAfter(claim.attempts),
+    delayMs: policy.delayAfter(claim.attempts),
   };
 }
 
@@ -92,7 +70,7 @@ export function notValid(error: string, account: Account | null): Ending {
   return {
     name: "parked",
     errorClass: "validation",
-    error: bounded(error),
+    error: boundedText(error),
     failed:
       account === null
         ? [{ entity: "account", reason: "validation", count: 1 }]
@@ -136,51 +114,57 @@ export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | nu
     name: "parked",
     attempt,
     errorClass: "unknown_outcome",
-    error: bounded(reason === null ? advice : `${reason}. ${advice}`),
+    error: boundedText(reason === null ? advice : `${reason}. ${advice}`),
     failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
     delivery: "unknown",
     settlesAttempt: false,
   };
 }
 
+/** Whether an answer that did not come leaves a create in doubt that was not so before. */
+export function putsCreateInDoubt(attempt: Attempt, failure: ApiFailure): boolean {
+  return (
+    attempt.operation === "create" && !attempt.repeatsUnknown && failure.delivery === "unknown"
+  );
+}
+
 export function afterFailure(
-  parts: EndingParts,
+  policy: Pick<SyncPolicy, "unknownOutcome" | "maxAttempts" | "delayAfter">,
   claim: Claim,
   attempt: Attempt,
   failure: ApiFailure,
 ): Ending {
-  // Whatever became of this try, it says nothing about an earlier one of the same send that may have been applied.
+  // The result of this try says nothing about an earlier one of the same send that may have been applied.
   const delivery = attempt.repeatsUnknown ? "unknown" : failure.delivery;
-  const isUnknownCreate = attempt.operation === "create" && delivery === "unknown";
-  if (isUnknownCreate && !attempt.repeatsUnknown) parts.observe.unknownOutcome(claim.accountId);
   const ending = {
+    generation: attempt.generation,
+    attempt,
     errorClass: failure.errorClass,
-    error: bounded(failure.message),
+    error: boundedText(failure.message),
     httpStatus: failure.httpStatus,
     delivery,
     failed: failedRowsOfSent(attempt.sent, failure.errorClass),
   };
 
-  // Also when it is refused now: a 409 may well mean that the first one was applied. Not when this try did not get there: what a
-  // person asked for is still to be done.
-  const wasDecided = failure.errorClass === "rejected";
+  // A create that may have been applied is parked also when it is refused now: a 409 may mean that the first one was applied. It is not
+  // parked when this try did not arrive: the retry that a person asked for is then still to be done.
+  const isRejected = failure.errorClass === "rejected";
   if (
-    isUnknownCreate &&
-    (wasDecided || (parts.policy.unknownOutcome === "park" && failure.delivery === "unknown"))
+    attempt.operation === "create" &&
+    delivery === "unknown" &&
+    (isRejected || (policy.unknownOutcome === "park" && failure.delivery === "unknown"))
   ) {
     return { ...ending, ...parkUnknownOutcome(attempt, failure.message) };
   }
-  if (failure.errorClass === "rejected") return { ...ending, name: "parked", settlesAttempt: true };
+  if (isRejected) return { ...ending, name: "parked", settlesAttempt: true };
   const isLastTry =
-    failure.countsAsAttempt &&
-    parts.policy.maxAttempts > 0 &&
-    claim.attempts + 1 >= parts.policy.maxAttempts;
+    failure.countsAsAttempt && policy.maxAttempts > 0 && claim.attempts + 1 >= policy.maxAttempts;
   return {
     ...ending,
     name: isLastTry ? "parked" : "retry",
     settlesAttempt: delivery === "not_sent",
     countsAsAttempt: failure.countsAsAttempt,
-    delayMs: Math.max(failure.retryAfterMs ?? 0, parts.policy.delayAfter(claim.attempts)),
+    delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
     keepsRetry: claim.retry && failure.delivery !== "unknown",
   };
 }
@@ -194,6 +178,27 @@ export function answeredWithoutCustomer(httpStatus: number): ApiFailure {
     httpStatus,
     message: `The API answered the create with ${httpStatus}, without the customer's id`,
     retryAfterMs: null,
+  };
+}
+
+/** An error that no code foresees: retried ever more slowly, then parked, so that it does not hold up other accounts. */
+export function failedUnforeseen(
+  policy: Pick<SyncPolicy, "delayAfter">,
+  claim: Claim,
+  error: unknown,
+): Ending {
+  const code = errorCode(error);
+  const countsAsAttempt = !isNoRowsFault(error);
+  const isLastTry = countsAsAttempt && claim.attempts + 1 >= INCOMPLETE_TRIES;
+  return {
+    name: isLastTry ? "parked" : "retry",
+    errorClass: "database",
+    // The message of an unforeseen error may carry a value of the row.
+    error: `Failed in a way that was not foreseen (${code ?? (error instanceof Error ? error.name : typeof error)}); the log has the rest`,
+    failed: [{ entity: "account", reason: "database", count: 1 }],
+    settlesAttempt: false,
+    delayMs: policy.delayAfter(countsAsAttempt ? claim.attempts : UNCOUNTED_STEP),
+    countsAsAttempt,
   };
 }
 

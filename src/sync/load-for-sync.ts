@@ -2,7 +2,7 @@
 import type { Account } from "../account/account.ts";
 import { loadAccountsWith } from "../account/load.ts";
 import type { Database } from "../db/database.ts";
-import { loadUnsettledAttempts, type UnsettledAttempt } from "./attempt.ts";
+import { loadUnsettledAttempts, type UnsettledAttempt } from "./journal.ts";
 
 /** What is known about an account when its sync begins. */
 export interface Loaded {

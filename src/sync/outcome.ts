@@ -73,3 +73,14 @@ export interface Outcome {
   /** What became of each id that came; only where an answer was accepted. */
   readonly rows?: readonly RowResult[];
 }
+
+/** Error texts end up in rows, logs and tables: so many characters say enough. */
+const ERROR_TEXT_MAX = 1_000;
+
+/** PostgreSQL stores no NUL, no half of a surrogate pair in JSON, and no `…` in every encoding. */
+export function boundedText(text: string): string {
+  const storable = text.replaceAll("\0", "");
+  return (
+    storable.length <= ERROR_TEXT_MAX ? storable : `${storable.slice(0, ERROR_TEXT_MAX - 3)}...`
+  ).toWellFormed();
+}

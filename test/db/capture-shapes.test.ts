@@ -367,7 +367,7 @@ function openQueue(database: TestDatabase): Queue {
     applicationName: "capture test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
   opened.push(db);

@@ -955,7 +955,7 @@ function openQueue(on: TestDatabase): Queue {
     applicationName: "capture test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
   opened.push(db);

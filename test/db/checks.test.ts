@@ -3,18 +3,21 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Grounds } from "../../src/checks/check.ts";
+import { withCheckContext as openCheckContext } from "../../src/check-context.ts";
+import type { CheckContext } from "../../src/checks/check.ts";
+import { EXPECTED_TABLES } from "../../src/checks/expected-tables.ts";
 import { CHECKS } from "../../src/checks/list.ts";
-import { CHECK_EFFECTS, type CheckName, type Finding } from "../../src/checks/names.ts";
-import { EXPECTED } from "../../src/checks/source-tables.ts";
-import { findRefusal, Watch } from "../../src/checks/watch.ts";
+import { Monitor } from "../../src/checks/monitor.ts";
+import { CHECK_EFFECTS, type CheckName } from "../../src/checks/names.ts";
+import { findRefusal } from "../../src/checks/refusal.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Queryable } from "../../src/db/database.ts";
-import { latestMigration, migrate } from "../../src/db/migrate.ts";
+import { migrate } from "../../src/db/migrate.ts";
 import { sqlOf } from "../../src/db/queries.ts";
-import { withGrounds as openGrounds } from "../../src/grounds.ts";
+import { latestMigration } from "../../src/db/schema-version.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/local/embedded-postgres.ts";
 import { createSourceTables } from "../../src/local/source-tables.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { lacksPgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
@@ -345,22 +348,22 @@ describe("with the least rights", () => {
       excess_rights: [{ problem: expect.stringContaining("is a superuser") }],
     });
     expect(
-      await findingsOf(database.url, { only: ["excess_rights"], grounds: { isEmbedded: true } }),
+      await findingsOf(database.url, { only: ["excess_rights"], context: { isEmbedded: true } }),
     ).toEqual({});
   });
 
   test("a server that allows PREPARE TRANSACTION is a hint, unless nothing notifies", async () => {
     expect(
-      await findingsOf(role.url, { only: ["prepared_transactions"], grounds: { notify: "auto" } }),
+      await findingsOf(role.url, { only: ["prepared_transactions"], context: { notify: "auto" } }),
     ).toMatchObject({
       prepared_transactions: [{ remedy: expect.stringContaining("SYNC_NOTIFY=off") }],
     });
   });
 
   test("an API that may not be used is found", async () => {
-    const grounds = { apiTrouble: async () => "m_backend_ext_config has no active row" };
+    const context = { apiTrouble: async () => "m_backend_ext_config has no active row" };
 
-    expect(await findingsOf(role.url, { only: ["api_configuration"], grounds })).toMatchObject({
+    expect(await findingsOf(role.url, { only: ["api_configuration"], context })).toMatchObject({
       api_configuration: [
         { problem: expect.stringContaining("m_backend_ext_config has no active row") },
       ],
@@ -368,9 +371,9 @@ describe("with the least rights", () => {
   });
 
   test("rights on m_backend_ext_config are asked for only where it says where to send", async () => {
-    const grounds = { readsApiConfigs: true };
+    const context = { readsApiConfigs: true };
 
-    expect(await findingsOf(role.url, { only: ["rights"], grounds })).toMatchObject({
+    expect(await findingsOf(role.url, { only: ["rights"], context })).toMatchObject({
       rights: [{ remedy: expect.stringMatching(/^grant select on public\.m_backend_ext_config/) }],
     });
   });
@@ -380,7 +383,7 @@ describe("with the least rights", () => {
       `revoke select, trigger on m_account from ${role.name}; revoke update (updated_by) on m_account_pic from ${role.name}`,
     );
 
-    const refusal = await withGrounds(role.url, findRefusal);
+    const refusal = await withCheckContext(role.url, findRefusal);
     await database.query(
       `grant select, trigger on m_account to ${role.name}; grant update (updated_by) on m_account_pic to ${role.name}`,
     );
@@ -425,7 +428,7 @@ describe("before the first migrate", () => {
 
     const { rights = [] } = await findingsOf(role.url);
     const grants = rights.map(({ remedy }) => remedy.replace(/ or create schema.*/, ""));
-    expect(grants).toHaveLength(1 + EXPECTED.length);
+    expect(grants).toHaveLength(1 + EXPECTED_TABLES.length);
     await database.query(grants.join("\n"));
 
     expect(await findingsOf(role.url, { except: ["schema_version", "triggers"] })).toEqual({});
@@ -458,7 +461,7 @@ test("the columns that are asked for are those that the queries cannot do withou
   const needed: string[] = [];
   await withClient(database.url, async (client) => {
     for (const { table, column } of columns) {
-      const load = EXPECTED.find((expected) => expected.table === table)?.load ?? "";
+      const load = EXPECTED_TABLES.find((expected) => expected.table === table)?.load ?? "";
       await client.query("begin");
       await client.query(`alter table ${table} drop column "${column}" cascade`);
       for (const query of queriesOf[table] ?? [load]) {
@@ -474,7 +477,7 @@ test("the columns that are asked for are those that the queries cannot do withou
     }
   });
 
-  const asked = EXPECTED.flatMap(({ table, reads, writes, newer }) =>
+  const asked = EXPECTED_TABLES.flatMap(({ table, reads, writes, newer }) =>
     [...new Set([...reads, ...writes])]
       .filter((column) => !newer.includes(column))
       .map((column) => `${table}.${column}`),
@@ -522,9 +525,9 @@ describe("a standby", () => {
 
 test("a direct connection that leads to another database is found", async () => {
   const [one, other] = await Promise.all([createDatabase(), createDatabase()]);
-  const grounds = { hasListenUrl: true, listenUrl: other.url };
+  const context = { hasListenUrl: true, listenUrl: other.url };
 
-  expect(await findingsOf(one.url, { only: ["listen"], grounds })).toMatchObject({
+  expect(await findingsOf(one.url, { only: ["listen"], context })).toMatchObject({
     listen: [
       { problem: `LISTEN_DATABASE_URL leads to ${other.name}, and DATABASE_URL to ${one.name}.` },
     ],
@@ -536,7 +539,7 @@ test.skipIf(lacksPgBouncer)("a transaction pooler is found out without a LISTEN"
   const listenUrl = await startPgBouncer(database.url, { mode: "transaction", poolSize: 1 });
 
   expect(
-    await findingsOf(database.url, { only: ["listen"], grounds: { listenUrl } }),
+    await findingsOf(database.url, { only: ["listen"], context: { listenUrl } }),
   ).toMatchObject({ listen: [{ remedy: expect.stringContaining("set LISTEN_DATABASE_URL") }] });
   // In the only session of the pool, which the application gets next.
   expect(
@@ -547,17 +550,17 @@ test.skipIf(lacksPgBouncer)("a transaction pooler is found out without a LISTEN"
 test("a table that somebody holds keeps no daemon from starting, and hides no other finding", async () => {
   const database = await createDatabase();
   await migrate({ url: database.url, info: () => {} });
-  const found = new Map<CheckName, readonly Finding[]>();
+  const found = new Map<CheckName, readonly Diagnosis[]>();
   const troubles: unknown[] = [];
 
-  await withGrounds(database.url, async (grounds) => {
-    const watch = new Watch({
-      grounds: { ...grounds, db: refusing(grounds.db, "load_accounts", "55P03") },
+  await withCheckContext(database.url, async (context) => {
+    const monitor = new Monitor({
+      context: { ...context, db: refusing(context.db, "load_accounts", "55P03") },
       onChecked: (name, findings) => found.set(name, findings),
       onTrouble: (error) => troubles.push(error),
     });
-    await watch.start();
-    watch.stop();
+    await monitor.start();
+    monitor.stop();
   });
 
   expect(troubles).toHaveLength(1);
@@ -578,32 +581,35 @@ async function findingsOf(
   {
     only = CHECKS.map(({ name }) => name),
     except = [],
-    grounds = {},
+    context = {},
   }: {
     readonly only?: readonly CheckName[];
     readonly except?: readonly CheckName[];
-    readonly grounds?: Partial<Grounds>;
+    readonly context?: Partial<CheckContext>;
   } = {},
-): Promise<Partial<Record<CheckName, readonly Finding[]>>> {
-  return await withGrounds(url, async (common) => {
-    const found: Partial<Record<CheckName, readonly Finding[]>> = {};
+): Promise<Partial<Record<CheckName, readonly Diagnosis[]>>> {
+  return await withCheckContext(url, async (common) => {
+    const found: Partial<Record<CheckName, readonly Diagnosis[]>> = {};
     for (const { name, look } of CHECKS) {
       if (!only.includes(name) || except.includes(name)) continue;
-      const findings = await look({ ...common, ...grounds });
+      const findings = await look({ ...common, ...context });
       if (findings.length > 0) found[name] = findings;
     }
     return found;
   });
 }
 
-async function withGrounds<T>(url: string, use: (grounds: Grounds) => Promise<T>): Promise<T> {
+async function withCheckContext<T>(
+  url: string,
+  use: (context: CheckContext) => Promise<T>,
+): Promise<T> {
   const config = readConfig({
     DATABASE_URL: url,
     CUSTOMER_API_URL: "https://api.example.com",
     // This server allows PREPARE TRANSACTION, for other tests.
     SYNC_NOTIFY: "off",
   });
-  return await openGrounds(config, url, use);
+  return await openCheckContext(config, url, use);
 }
 
 /** Says of one query what the server says when a table's lock does not come in time: ten seconds that the test need not wait. */

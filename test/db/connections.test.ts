@@ -1,7 +1,8 @@
-/** Rows of m_backend_ext_config as they stand in a database: which one is taken, and what is said about all of them. */
+/** Rows of m_backend_ext_config in a database: which one is taken, and how all of them are listed. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { apiConfigReader, describeSource } from "../../src/account/source.ts";
-import { type ConnectionSettings, createConnections } from "../../src/customer-api/connections.ts";
+import { createConnections } from "../../src/customer-api/connections.ts";
+import type { ConnectionSettings } from "../../src/customer-api/environment-connection.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import {
@@ -49,7 +50,7 @@ async function open(options: TestDatabaseOptions = {}) {
     applicationName: "account-sync test",
     max: 2,
     synchronousCommit: "off",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
   opened.push(connected);

@@ -12,7 +12,7 @@ import {
   isOutage,
 } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { patiently } from "../../src/db/patience.ts";
+import { retryWhileAway } from "../../src/db/retry-while-away.ts";
 import { OWN_SETTINGS, RELIED_ON } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -38,13 +38,17 @@ beforeEach(async () => {
 
 afterAll(() => db.close());
 
-function connect(synchronousCommit: "on" | "off", pooled = false, url = database.url): Database {
+function connect(
+  synchronousCommit: "on" | "off",
+  settingsPerTransaction = false,
+  url = database.url,
+): Database {
   return createDatabase({
     url,
     applicationName: "account-sync test",
     max: 3,
     synchronousCommit,
-    pooled,
+    settingsPerTransaction,
     onError: (error) => connectionErrors.push(error),
   });
 }
@@ -182,12 +186,12 @@ test.each([
   ["off", true, ["on", "0", "0", "on"]],
 ] as const)(
   "with synchronous commit %s, behind a pooler %s, a session has %j",
-  async (commit, pooled, settings) => {
+  async (commit, settingsPerTransaction, settings) => {
     const client = new pg.Client(
       connectionOptions({
         url: database.url,
         applicationName: "account-sync test",
-        pooled,
+        settingsPerTransaction,
         synchronousCommit: commit,
       }),
     );
@@ -249,7 +253,9 @@ describe("what a URL says", () => {
     const url = new URL(database.url);
     url.search = query;
     const options = { applicationName: "account-sync test", synchronousCommit: "off" } as const;
-    const client = new pg.Client(connectionOptions({ ...options, url: url.href, pooled: false }));
+    const client = new pg.Client(
+      connectionOptions({ ...options, url: url.href, settingsPerTransaction: false }),
+    );
     await client.connect();
     const { rows } = await client.query<{ name: string; setting: string }>(
       "select name, setting from pg_settings where name = any($1)",
@@ -295,7 +301,7 @@ describe("what a URL says", () => {
     const { options } = connectionOptions({
       url: database.url,
       applicationName: "account-sync test",
-      pooled: false,
+      settingsPerTransaction: false,
       synchronousCommit: "on",
     });
     const client = new pg.Client({
@@ -359,14 +365,14 @@ test("others in the way are told from a value that is impossible", () => {
   ]);
 });
 
-describe("patience", () => {
+describe("a retry while the database is away", () => {
   const outage = () => Object.assign(new Error("x"), { code: "57P03" });
 
   test("repeats through an outage until it is over, and tells of it", async () => {
     let calls = 0;
     const troubles: unknown[] = [];
 
-    const result = await patiently(
+    const result = await retryWhileAway(
       {
         clock: systemClock,
         signal: new AbortController().signal,
@@ -386,7 +392,7 @@ describe("patience", () => {
   test("ends at once for an error that will not pass", async () => {
     let calls = 0;
 
-    const failing = patiently(
+    const failing = retryWhileAway(
       { clock: systemClock, signal: new AbortController().signal, onTrouble: () => {} },
       async () => {
         calls += 1;
@@ -401,7 +407,7 @@ describe("patience", () => {
   test("ends with the outage's error when it is told to leave", async () => {
     const leaving = new AbortController();
 
-    const failing = patiently(
+    const failing = retryWhileAway(
       { clock: systemClock, signal: leaving.signal, onTrouble: () => leaving.abort() },
       () => Promise.reject(outage()),
     );

@@ -25,7 +25,7 @@ beforeAll(async () => {
     applicationName: "doorbell test",
     max: 4,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
 });

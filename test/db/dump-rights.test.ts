@@ -1,10 +1,10 @@
 /** Who could dump the database before account-sync came can dump it afterwards, and nobody else can read what is in its schema. */
 import { describe, expect, test } from "vitest";
+import { withCheckContext } from "../../src/check-context.ts";
 import { lookAtDumpRights } from "../../src/checks/dump-rights.ts";
-import type { Finding } from "../../src/checks/names.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { withGrounds } from "../../src/grounds.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
 
@@ -129,12 +129,12 @@ async function migrateSaying(url: string): Promise<string[]> {
   return said;
 }
 
-async function findings(role: TestRole): Promise<readonly Finding[]> {
+async function findings(role: TestRole): Promise<readonly Diagnosis[]> {
   const config = readConfig({
     DATABASE_URL: role.url,
     CUSTOMER_API_URL: "https://api.example.com",
   });
-  return await withGrounds(config, role.url, lookAtDumpRights);
+  return await withCheckContext(config, role.url, lookAtDumpRights);
 }
 
 /** What pg_dump would fail at: it locks every table, and reads tables and sequences. */

@@ -1,7 +1,14 @@
 /** Which outcomes are normal operation, and no warning: a parent on its way, a row that another transaction holds for a moment. */
+
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { Outcome } from "../../src/sync/outcome.ts";
-import { createEngine, createFakeApi, type Engine, type FakeApi } from "../support/engine.ts";
+import {
+  claimOne,
+  createEngine,
+  createFakeApi,
+  type Engine,
+  type FakeApi,
+} from "../support/engine.ts";
 import { withClient } from "../support/postgres.ts";
 
 let engine: Engine;
@@ -100,7 +107,7 @@ test("an id whose row another transaction holds is in normal operation, and writ
 const outcomeOfChild = () => outcomeOf(child);
 
 async function outcomeOf(id: string): Promise<Outcome | null> {
-  const claim = await engine.queue.claimOne(id);
+  const claim = await claimOne(engine.queue, id);
   if (claim === null) throw new Error(`${id} is not due`);
   return (await engine.sync(api))(claim);
 }

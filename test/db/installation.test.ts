@@ -3,12 +3,12 @@
  * what to run, and after that changes are captured as before.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Finding } from "../../src/checks/names.ts";
+import { withCheckContext } from "../../src/check-context.ts";
+import { lookAtRights } from "../../src/checks/rights.ts";
 import { lookAtSchemaVersion } from "../../src/checks/server.ts";
-import { lookAtRights } from "../../src/checks/source-tables.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { withGrounds } from "../../src/grounds.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS, type TestRole } from "../support/roles.ts";
 
@@ -116,16 +116,16 @@ test("a schema that an administrator made and left empty is nothing to complain 
   expect(await findings(lookAtSchemaVersion)).toEqual([]);
 });
 
-function pasteable(finding: Finding | undefined): string {
+function pasteable(finding: Diagnosis | undefined): string {
   return /^(?:do|drop) [\s\S]*/m.exec(finding?.remedy ?? "")?.[0] ?? "";
 }
 
-async function findings(look: typeof lookAtRights): Promise<readonly Finding[]> {
+async function findings(look: typeof lookAtRights): Promise<readonly Diagnosis[]> {
   const config = readConfig({
     DATABASE_URL: ours.url,
     CUSTOMER_API_URL: "https://api.example.com",
   });
-  return await withGrounds(config, ours.url, look);
+  return await withCheckContext(config, ours.url, look);
 }
 
 async function capturedChanges(accountNo: string): Promise<number> {

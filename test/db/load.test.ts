@@ -32,7 +32,7 @@ function connect({ url }: TestDatabase): Database {
     applicationName: "account-sync test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
   opened.push(db);

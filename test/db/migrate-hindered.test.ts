@@ -2,13 +2,13 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect, test } from "vitest";
-import type { Grounds } from "../../src/checks/check.ts";
-import type { Finding } from "../../src/checks/names.ts";
-import { lookAtRights } from "../../src/checks/source-tables.ts";
+import { withCheckContext } from "../../src/check-context.ts";
+import type { CheckContext } from "../../src/checks/check.ts";
+import { lookAtRights } from "../../src/checks/rights.ts";
 import { lookAtTriggers } from "../../src/checks/triggers.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate, uninstall } from "../../src/db/migrate.ts";
-import { withGrounds } from "../../src/grounds.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { createRole, LEAST_GRANTS } from "../support/roles.ts";
@@ -145,10 +145,10 @@ test("a migrate whose machine falls silent lets go of the application's tables w
 
 async function findingsOf(
   url: string,
-  look: (grounds: Grounds) => Promise<readonly Finding[]>,
-): Promise<readonly Finding[]> {
+  look: (context: CheckContext) => Promise<readonly Diagnosis[]>,
+): Promise<readonly Diagnosis[]> {
   const config = readConfig({ DATABASE_URL: url, CUSTOMER_API_URL: "https://api.example.com" });
-  return await withGrounds(config, url, look);
+  return await withCheckContext(config, url, look);
 }
 
 async function partitionAddresses(

@@ -3,7 +3,7 @@
 import pg from "pg";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database, type Queryable } from "../../src/db/database.ts";
-import { type Obstacle, STOPPED_BY } from "../../src/queue/obstacle.ts";
+import { type Obstacle, STOPPED_BY } from "../../src/obstacle.ts";
 import { ObstacleNotice } from "../../src/queue/obstacle-notice.ts";
 import { LOCK_CLASS } from "../../src/queue/presence.ts";
 import { readSending } from "../../src/queue/sending.ts";
@@ -35,7 +35,7 @@ beforeEach(async () => {
     applicationName: "obstacle notice test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
 });

@@ -1,9 +1,10 @@
 /** Who is taken for dead, and whose accounts are taken over: never those of a daemon that still renews. */
+
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { Presence, SILENCE_MAX_MS } from "../../src/queue/presence.ts";
 import type { Queue } from "../../src/queue/queue.ts";
-import { createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
+import { claimOne, createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
 
 const DEAD = 7;
@@ -26,7 +27,7 @@ beforeEach(async () => {
     applicationName: "presence test",
     max: 2,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
 });
@@ -50,7 +51,7 @@ async function leased(accountId: string, secondsAgo: number): Promise<void> {
   await engine.change(accountId);
   const queue = engine.queueWith({ quietPeriodMs: 0, maxWaitMs: 0 });
   await queue.fold();
-  await queue.claimOne(accountId);
+  await claimOne(queue, accountId);
   await engine.query(
     "update account_sync.account set leased_by = $2, due_at = due_at - $3 * interval '1 s' where account_id = $1",
     [accountId, DEAD, secondsAgo],
@@ -133,7 +134,7 @@ test("renewing says that the replica lives, also while the account's row is lock
   await lost(DEAD, 60);
   await engine.change("a");
   await queue.fold();
-  const claim = await queue.claimOne("a");
+  const claim = await claimOne(queue, "a");
   const tokens = [["a"], [claim?.leaseToken], LEASE_MS, DEAD];
 
   const silent = await db.transaction(async (tx) => {

@@ -1,7 +1,8 @@
 /** Changes become rows, rows become claims: nothing is lost on the way, and nobody gets what another one has. */
+
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
-import { createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
+import { claimOne, createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
 import { withClient } from "../support/postgres.ts";
 
@@ -25,7 +26,7 @@ async function set(accountId: string, columns: string): Promise<void> {
 }
 
 async function claimed(accountId: string) {
-  const claim = await queue.claimOne(accountId);
+  const claim = await claimOne(queue, accountId);
   if (claim === null) throw new Error(`account ${accountId} is not due`);
   return claim;
 }
@@ -467,7 +468,7 @@ describe("a claim", () => {
     const first = await claimed("a");
     await engine.change("a", { lane: "manual", request: { force: true } });
     await queue.fold();
-    const whileLeased = await queue.claimOne("a");
+    const whileLeased = await claimOne(queue, "a");
     await expire("a");
     const [second] = await queue.claim(1);
 
@@ -499,15 +500,15 @@ describe("a claim", () => {
   test("of one account takes it only when it is due", async () => {
     await engine.change("a");
     await queue.fold();
-    const early = await queue.claimOne("a");
+    const early = await claimOne(queue, "a");
     await expire("a");
-    const claim = await queue.claimOne("a");
-    const again = await queue.claimOne("a");
+    const claim = await claimOne(queue, "a");
+    const again = await claimOne(queue, "a");
 
     expect(early).toBeNull();
     expect(claim).toMatchObject({ accountId: "a" });
     expect(again).toBeNull();
-    expect(await queue.claimOne("nobody")).toBeNull();
+    expect(await claimOne(queue, "nobody")).toBeNull();
   });
 });
 

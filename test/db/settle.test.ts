@@ -1,8 +1,9 @@
 /** What becomes of an account's row when its sync ends, and what does not when the lease is somebody else's by then. */
+
 import fc from "fast-check";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Claim, Queue, Settlement } from "../../src/queue/queue.ts";
-import { createEngine, type Engine } from "../support/engine.ts";
+import { claimOne, createEngine, type Engine } from "../support/engine.ts";
 
 let engine: Engine;
 let queue: Queue;
@@ -30,7 +31,7 @@ async function claimOf(accountId: string): Promise<Claim> {
   await engine.query("update account_sync.account set due_at = now() where account_id = $1", [
     accountId,
   ]);
-  const claim = await queue.claimOne(accountId);
+  const claim = await claimOne(queue, accountId);
   if (claim === null) throw new Error(`account ${accountId} is not due`);
   return claim;
 }
@@ -298,7 +299,7 @@ async function take(step: Step, id: string, model: Model, lost: Claim[]): Promis
       model.unfolded = 0;
       return;
     case "claim": {
-      const claim = await queue.claimOne(id);
+      const claim = await claimOne(queue, id);
       if (claim === null) return;
       if (model.claim !== null) lost.push(model.claim);
       model.claim = claim;

@@ -1,13 +1,15 @@
 /** The story of one account on a real database, told by what the API was sent and what stands in the tables afterwards. */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ApiConnection, ApiRequest, ApiResult } from "../../src/customer-api/customer-api.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import type { Claim } from "../../src/queue/queue.ts";
-import { createPace } from "../../src/sync/pace.ts";
+import { createRateLimit } from "../../src/sync/rate-limit.ts";
 import {
   accepted,
   CONNECTION,
+  claimOne,
   createEngine,
   createFakeApi,
   type Engine,
@@ -861,9 +863,9 @@ describe("an account that was removed", () => {
     const run = await engine.sync(api, {
       ...deleting,
       overrides: {
-        pace: {
+        rateLimit: {
           hold: async () => {},
-          place: async () => {
+          waitForTurn: async () => {
             await engine.query(
               "insert into m_account (id, account_no, name, phone_no, email, uuid_be) values ($1, 'A-1', 'Toko', '081234567890', '', 'ext-customer-1')",
               [id],
@@ -1410,8 +1412,8 @@ describe("a child", () => {
     const parent = await engine.insertAccount();
     const child = await engine.insertAccount({ parentId: parent.id });
     await engine.queue.fold();
-    const parentClaim = await engine.queue.claimOne(parent.id);
-    const childClaim = await engine.queue.claimOne(child.id);
+    const parentClaim = await claimOne(engine.queue, parent.id);
+    const childClaim = await claimOne(engine.queue, child.id);
     if (parentClaim === null || childClaim === null) throw new Error("both are due");
     const runParent = await engine.sync(api);
     // The child has been loaded, without its parent's id, when the parent's is written and wakes whoever sleeps.
@@ -1451,7 +1453,7 @@ describe("a child", () => {
     await engine.query("update m_account set uuid_be = ' '");
     const child = await engine.insertAccount({ parentId: parent.id });
     await engine.queue.fold();
-    const claim = await engine.queue.claimOne(child.id);
+    const claim = await claimOne(engine.queue, child.id);
     if (claim === null) throw new Error("the child is due");
 
     const outcome = await (await engine.sync(api))(claim);
@@ -1775,7 +1777,7 @@ describe("a poison account", () => {
     const names = [];
     for (let round = 0; round < 6; round += 1) {
       await engine.queue.fold();
-      const claim = await engine.queue.claimOne(poison.id);
+      const claim = await claimOne(engine.queue, poison.id);
       if (claim !== null) names.push((await run(claim))?.name);
     }
     const others = await engine.round(api);
@@ -1830,7 +1832,7 @@ describe("an API that asked another replica to be left alone", () => {
   test("is not sent to, nothing is journaled, and no attempt is used up", async () => {
     const { id } = await engine.insertAccount();
     const held: number[] = [];
-    await createPace(engine.db, 0).hold(CONNECTION.baseUrl, 60_000);
+    await createRateLimit(engine.db, 0).hold(CONNECTION.baseUrl, 60_000);
 
     const outcomes = await engine.round({ ...api, hold: (_, forMs) => held.push(forMs) });
 
@@ -1848,15 +1850,17 @@ describe("an API that asked another replica to be left alone", () => {
   });
 
   test("is sent to as soon as the time is over, and a shorter wait does not end a longer one", async () => {
-    const pace = createPace(engine.db, 0);
+    const rateLimit = createRateLimit(engine.db, 0);
     const { signal } = new AbortController();
-    await pace.hold("http://one.example", 300);
-    await pace.hold("http://one.example", 10);
+    await rateLimit.hold("http://one.example", 300);
+    await rateLimit.hold("http://one.example", 10);
 
-    expect(await pace.place("http://one.example", signal)).toMatchObject({ kind: "held" });
-    expect(await pace.place("http://other.example", signal)).toEqual({ kind: "now" });
+    expect(await rateLimit.waitForTurn("http://one.example", signal)).toMatchObject({
+      kind: "held",
+    });
+    expect(await rateLimit.waitForTurn("http://other.example", signal)).toEqual({ kind: "now" });
     await eventually(async () =>
-      expect(await pace.place("http://one.example", signal)).toEqual({ kind: "now" }),
+      expect(await rateLimit.waitForTurn("http://one.example", signal)).toEqual({ kind: "now" }),
     );
   });
 });

@@ -16,7 +16,7 @@ test("accounts from before the first migrate are counted up to a number, and not
     applicationName: "unqueued test",
     max: 1,
     synchronousCommit: "on",
-    pooled: false,
+    settingsPerTransaction: false,
     onError: () => {},
   });
 

@@ -352,7 +352,7 @@ async function connect(url: string): Promise<string> {
     connectionOptions({
       url,
       applicationName: "database-tls.test",
-      pooled: false,
+      settingsPerTransaction: false,
       synchronousCommit: "on",
     }),
   );

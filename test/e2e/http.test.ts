@@ -11,9 +11,9 @@ import {
   type RetrySelection,
 } from "../../src/console/api.ts";
 import { statusPageRoute } from "../../src/console/status-page.ts";
+import type { KnownObstacle, Obstacle } from "../../src/obstacle.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
-import type { KnownObstacle, Obstacle } from "../../src/queue/obstacle.ts";
 
 const token = "correct horse battery staple".replaceAll(" ", "-");
 

@@ -201,7 +201,7 @@ test("F38 edited to a URL that may not be used: nothing is sent, the reason is s
 
 const UNUSABLE: Readonly<Record<string, RegExp>> = {
   "base_url = 'https://elsewhere.example'": /CUSTOMER_API_ALLOWED_ORIGINS does not list/,
-  "base_url = 'the customer API'": /has a URL that is none/,
+  "base_url = 'the customer API'": /has an invalid URL/,
   "base_url = 'file:///etc/passwd'": /only https/,
   "additional_headers = '[\"a\"]'": /is not a map of strings/,
   "is_active = false": /No active row/,

@@ -10,13 +10,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { withCheckContext } from "../../src/check-context.ts";
+import { lookAt } from "../../src/checks/check.ts";
 import { CHECKS } from "../../src/checks/list.ts";
-import type { Finding } from "../../src/checks/names.ts";
-import { lookAt } from "../../src/checks/watch.ts";
 import { readConfig } from "../../src/config.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { withGrounds } from "../../src/grounds.ts";
 import { createSourceTables } from "../../src/local/source-tables.ts";
+import type { Diagnosis } from "../../src/operator-error.ts";
 import { eventually } from "../support/eventually.ts";
 import { withClient } from "../support/postgres.ts";
 import { createProduct } from "../support/product.ts";
@@ -305,14 +305,14 @@ describe.skipIf(skips)(`a dump by the owner of the tables${skips ? ` [${missing}
 });
 
 /** By check; those that find nothing are left out. */
-type Examined = ReadonlyMap<string, readonly Finding[]>;
+type Examined = ReadonlyMap<string, readonly Diagnosis[]>;
 
 async function examined(url: string): Promise<Examined> {
   const config = readConfig({ DATABASE_URL: url, CUSTOMER_API_URL: "https://api.example.com" });
-  return await withGrounds(config, url, async (grounds) => {
-    const found = new Map<string, readonly Finding[]>();
+  return await withCheckContext(config, url, async (context) => {
+    const found = new Map<string, readonly Diagnosis[]>();
     for (const check of CHECKS) {
-      const result = await lookAt(check, grounds);
+      const result = await lookAt(check, context);
       if ("error" in result) found.set(`${check.name} (not checked)`, []);
       else if (result.findings.length > 0) found.set(check.name, result.findings);
     }

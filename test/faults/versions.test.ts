@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { latestMigration } from "../../src/db/migrate.ts";
+import { latestMigration } from "../../src/db/schema-version.ts";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { version as thisVersion } from "../../src/version.ts";
 import { insertAccount, insertAccounts } from "../support/accounts.ts";

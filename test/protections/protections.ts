@@ -76,8 +76,9 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "SKIP LOCKED: two claimers never take the same account",
     file: "sql/queries/queue/claim_accounts.sql",
-    text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1\n  for update skip locked",
-    without: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit $1",
+    text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end\n  for update skip locked",
+    without:
+      "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end",
     foundBy: {
       file: "test/db/queue.test.ts",
       test: "never gives two claimers the same account",
@@ -123,9 +124,9 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the send: nothing is written to the network when the lease is over by the clock",
-    file: "src/sync/sync-account.ts",
-    text: "lease.isHeld() && parts.clock.now()",
-    without: "parts.clock.now()",
+    file: "src/sync/send.ts",
+    text: "lease.isHeld() && wiring.clock.now()",
+    without: "wiring.clock.now()",
     foundBy: {
       file: "test/faults/stop.test.ts",
       test: "while its token is on the way: the create is not begun any more",
@@ -133,9 +134,9 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the delete: an account that is there again keeps its customer",
-    file: "src/sync/sync-account.ts",
-    text: "if (now.account !== null) {",
-    without: "if (now.account !== null && false) {",
+    file: "src/sync/send.ts",
+    text: "return account === null ? null : end(",
+    without: "return account !== undefined ? null : end(",
     foundBy: {
       file: "test/db/sync-account.test.ts",
       test: "and inserted again while its delete waited for its turn is not deleted either",
@@ -153,9 +154,9 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the retry: a create is not sent beside the first one",
-    file: "src/sync/doubt.ts",
-    text: "? sendOnceAlone(parts, claim, unsettled)",
-    without: "? SEND",
+    file: "src/sync/in-doubt.ts",
+    text: "? repeatOnceAlone(sync, connection, unsettled)",
+    without: "? repeat(sync, connection, unsettled)",
     foundBy: {
       file: "test/db/sync-account.test.ts",
       test: "that a person sends again waits for the first, which may still be answered",
@@ -163,9 +164,9 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: 'the lookup: a "not there" that comes too early is not believed',
-    file: "src/sync/doubt.ts",
-    text: "return waitMs <= 0 ? SEND",
-    without: "return waitMs <= 1e9 ? SEND",
+    file: "src/sync/in-doubt.ts",
+    text: "return waitMs <= 0",
+    without: "return waitMs <= 1e9",
     foundBy: {
       file: "test/db/sync-account.test.ts",
       test: "that is not there yet is not sent again while the API may be at work on it",
@@ -173,8 +174,8 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lookup: only who holds the lease asks",
-    file: "src/sync/doubt.ts",
-    text: "if (!(await parts.isStillOurs(claim, lease.leaving))) return LEASE_LOST;",
+    file: "src/sync/in-doubt.ts",
+    text: "if (!(await wiring.isStillOurs(claim, sync.dbSignal))) return LEASE_LOST;",
     without: "",
     foundBy: {
       file: "test/db/sync-account.test.ts",
@@ -183,7 +184,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lookup: no customer is given to two accounts",
-    file: "src/sync/attempt.ts",
+    file: "src/sync/adopt.ts",
     text: "if (takenBy !== null) return { takenBy };",
     without: 'if (takenBy === "") return { takenBy };',
     foundBy: {
@@ -193,7 +194,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lookup: accounts that found one customer take turns",
-    file: "src/sync/attempt.ts",
+    file: "src/sync/adopt.ts",
     text: `await tx.run("lock_external_id", [customer]);`,
     without: "",
     foundBy: {
@@ -203,7 +204,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lookup: what was found is brought up to date",
-    file: "src/sync/doubt.ts",
+    file: "src/sync/in-doubt.ts",
     text: "adopted: true,",
     without: "adopted: false,",
     foundBy: {

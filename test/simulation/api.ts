@@ -2,6 +2,7 @@
  * A customer API of the simulation: it keeps customers, may honour keys, and each of its requests meets a fate that the history draws.
  * What it answers goes through production's reading of answers.
  */
+import { readAnswer } from "../../src/customer-api/answer.ts";
 import type {
   ApiFailure,
   ApiRequest,
@@ -11,7 +12,6 @@ import type {
   LookupResult,
 } from "../../src/customer-api/customer-api.ts";
 import { readLookup } from "../../src/customer-api/lookup.ts";
-import { readAnswer } from "../../src/customer-api/schema.ts";
 import type { CustomerCommand } from "../../src/customer-command/command.ts";
 import type { Tape } from "./tape.ts";
 

@@ -125,7 +125,7 @@ class History {
 
   ring(from: Replica): void {
     for (const replica of this.#replicas)
-      if (replica !== from && this.tape.chance(0.5)) replica.dispatcher.wake();
+      if (replica !== from && this.tape.chance(0.5)) replica.wake();
   }
 
   async play(): Promise<void> {
@@ -211,7 +211,7 @@ class History {
       can(0.2, () => this.#retryBlindly());
     }
     for (const replica of running) {
-      can(0.25, () => replica.dispatcher.wake());
+      can(0.25, () => replica.wake());
       can(0.1, () => void replica.keepHouse());
       can(this.#rates.replica * 0.25, () => this.stop(replica));
       can(this.#rates.replica * 0.25, () => replica.kill());
@@ -409,7 +409,7 @@ class History {
       }
     }
     await this.#queueOfPeople().retry({ ids: null, errorClass: null });
-    for (const replica of this.#replicas) if (replica.isAlive) replica.dispatcher.wake();
+    for (const replica of this.#replicas) if (replica.isAlive) replica.wake();
   }
 }
 

@@ -1,17 +1,19 @@
 /**
- * One replica of the daemon, of production's parts: dispatcher, queue with all its SQL, sync, limits. What it has of the world is played:
+ * One replica of the daemon, of production's parts: dispatcher, queue with all its SQL, sync, circuits. What it has of the world is played:
  * its clock, its connections, the API. It can be stopped and go on (SIGSTOP), drain (SIGTERM), and die, in the middle of anything.
  */
-import { createLimits } from "../../src/customer-api/limits.ts";
+
+import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
 import { type Database, databaseOver } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { backoffMs } from "../../src/queue/backoff.ts";
 import { Dispatcher } from "../../src/queue/dispatcher.ts";
+import { FoldLoop } from "../../src/queue/fold-loop.ts";
 import { SILENCE_MAX_MS } from "../../src/queue/presence.ts";
 import { createQueue, type Queue } from "../../src/queue/queue.ts";
-import { createPace } from "../../src/sync/pace.ts";
-import { wakeForgottenChildren } from "../../src/sync/settle.ts";
-import { createSync } from "../../src/sync/sync.ts";
+import { createSync } from "../../src/sync/create-sync.ts";
+import { createRateLimit } from "../../src/sync/rate-limit.ts";
+import { wakeForgottenChildren } from "../../src/sync/wake-children.ts";
 import { CONNECTION } from "../support/engine.ts";
 import type { ModelApi, Sender } from "./api.ts";
 import { type Call, createGate, type Gated } from "./gate.ts";
@@ -62,9 +64,10 @@ export class Replica implements Sender {
   /** The session that says it is there can be lost, and the process live on. */
   hasPresence = false;
   readonly number: number;
-  readonly dispatcher: Dispatcher;
   readonly #db: Database;
   readonly #queue: Queue;
+  readonly #dispatcher: Dispatcher;
+  readonly #foldLoop: FoldLoop;
   readonly #leaseMs: number;
   readonly #world: World;
 
@@ -90,7 +93,7 @@ export class Replica implements Sender {
           stop: () => world.stop(this),
           atCommit: (statements) => world.atCommit(statements),
         }),
-        { pooled: false },
+        { settingsPerTransaction: false },
       ),
       close: async () => {},
     };
@@ -103,9 +106,9 @@ export class Replica implements Sender {
       ...settings,
     });
     this.#queue = queue;
-    const pace = createPace(db, 0);
-    const limits = createLimits({
-      onHold: (baseUrl, forMs) => void pace.hold(baseUrl, forMs).catch(() => {}),
+    const rateLimit = createRateLimit(db, 0);
+    const circuits = createConnectionCircuits({
+      onWaitAsked: (baseUrl, forMs) => void rateLimit.hold(baseUrl, forMs).catch(() => {}),
       backoffMinMs: BACKOFF.minMs,
       backoffMaxMs: BACKOFF.maxMs,
       now: clock.now,
@@ -119,16 +122,16 @@ export class Replica implements Sender {
       queue,
       api: {
         send: (connection, request) =>
-          limits.guard(connection, {
+          circuits.guard(connection, {
             idempotencyKey: request.idempotencyKey,
             run: () => exchange.send(connection, request),
           }),
         lookUp: exchange.lookUp,
-        hold: (connection, forMs) => limits.hold(connection, forMs),
+        hold: (connection, forMs) => circuits.startWait(connection, forMs),
       },
       connections: { of: async () => CONNECTION },
       mapping: { defaultCountry: "ID", referenceField: null },
-      pace,
+      rateLimit,
       observe,
       policy: {
         unknownOutcome: settings.unknownOutcome,
@@ -142,19 +145,26 @@ export class Replica implements Sender {
         blockedRecheckMs: BACKOFF.maxMs,
       },
     });
-    this.dispatcher = new Dispatcher({
+    this.#dispatcher = new Dispatcher({
       clock,
-      queue,
+      due: queue,
       run,
-      doorbell: { afterLook: async () => SWEEP_MS },
-      ring: async () => world.ring(this),
-      availableInMs: () => limits.available(),
-      slots: () => limits.slots(),
+      capacity: { availableInMs: () => circuits.available(), slots: () => circuits.slots() },
+      onMoreDue: async () => world.ring(this),
       observe,
       concurrency: settings.concurrency,
       sweepIntervalMs: SWEEP_MS,
     });
-    this.dispatcher.start();
+    this.#foldLoop = new FoldLoop({
+      clock,
+      queue,
+      doorbell: { afterLook: async () => SWEEP_MS },
+      onDue: () => this.#dispatcher.wake(),
+      observe,
+      sweepIntervalMs: SWEEP_MS,
+    });
+    this.#dispatcher.start();
+    this.#foldLoop.start();
   }
 
   get isRunning(): boolean {
@@ -191,10 +201,15 @@ export class Replica implements Sender {
       const ids = dead.map(({ replicaId }) => replicaId);
       const orphans = await this.#db.run("take_over_leases", [ids, TAKE_OVER_AFTER_MS]);
       await this.#db.run("forget_replicas", [ids, this.number]);
-      if (orphans.length > 0) this.dispatcher.wake();
+      if (orphans.length > 0) this.#dispatcher.wake();
     } catch {
       // The next look comes.
     }
+  }
+
+  /** Something may have changed. */
+  wake(): void {
+    this.#foldLoop.wake();
   }
 
   /** As the daemon does once a minute. */
@@ -245,7 +260,8 @@ export class Replica implements Sender {
   drain(timeoutMs: number): void {
     this.#world.note(`${this.name} drains`);
     this.isDraining = true;
-    void this.dispatcher.stop(timeoutMs).then(() => this.kill());
+    void this.#foldLoop.stop();
+    void this.#dispatcher.stop(timeoutMs).then(() => this.kill());
   }
 
   #submit(call: Call): void {

@@ -115,7 +115,7 @@ async function openSession(database: TestDatabase, actor: string): Promise<Sessi
         query: client.query.bind(client),
         connect: async () => Object.assign(Object.create(client), { release: () => {} }),
       } as never,
-      { pooled: false },
+      { settingsPerTransaction: false },
     ),
   };
 }

@@ -5,6 +5,7 @@
 import { afterAll } from "vitest";
 import { describeSource } from "../../src/account/source.ts";
 import { systemClock } from "../../src/clock.ts";
+import type { AnswerSection } from "../../src/customer-api/answer.ts";
 import type {
   ApiConnection,
   ApiFailure,
@@ -14,16 +15,15 @@ import type {
   LookupRequest,
   LookupResult,
 } from "../../src/customer-api/customer-api.ts";
-import type { AnswerSection } from "../../src/customer-api/schema.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
+import { createSync, type SyncOptions } from "../../src/sync/create-sync.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
-import { createPace } from "../../src/sync/pace.ts";
-import { createSync, type SyncOptions } from "../../src/sync/sync.ts";
-import type { SyncPolicy } from "../../src/sync/sync-parts.ts";
+import { createRateLimit } from "../../src/sync/rate-limit.ts";
+import type { SyncPolicy } from "../../src/sync/wiring.ts";
 import { heldLease } from "./leases.ts";
 import {
   createDatabase as createTestDatabase,
@@ -118,7 +118,7 @@ export async function createEngine(
       applicationName: "account-sync test",
       max,
       synchronousCommit: "off",
-      pooled: false,
+      settingsPerTransaction: false,
       onError: () => {},
     });
     cleanups.push(() => opened.close());
@@ -235,7 +235,7 @@ export async function createEngine(
         api,
         connections: { of: async () => CONNECTION },
         mapping: { defaultCountry: "ID", referenceField: null },
-        pace: createPace(db, 0),
+        rateLimit: createRateLimit(db, 0),
         observe: { ...SILENT, ...observe },
         policy: {
           unknownOutcome: "park",
@@ -445,3 +445,12 @@ export const REJECTED = failed({
   httpStatus: 422,
   message: "answered 422: *** is not welcome",
 });
+
+/** Takes this account when it is due and not leased; null otherwise. */
+export async function claimOne(
+  queue: Pick<Queue, "claim">,
+  accountId: string,
+): Promise<Claim | null> {
+  const [claim = null] = await queue.claim(1, [accountId]);
+  return claim;
+}

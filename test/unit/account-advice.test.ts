@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { type AccountFacts, adviseOn, type ParentFacts } from "../../src/cli/account-advice.ts";
 import type { AccountState } from "../../src/console/api.ts";
-import { type KnownObstacle, STOPPED_BY } from "../../src/queue/obstacle.ts";
+import { type KnownObstacle, STOPPED_BY } from "../../src/obstacle.ts";
 import type { Sending } from "../../src/queue/sending.ts";
 import { ERROR_CLASSES } from "../../src/sync/outcome.ts";
 

@@ -2,9 +2,9 @@
 import { expect, test } from "vitest";
 import { withAsciiWords } from "../../src/customer-api/ascii-words.ts";
 import { createCustomerApi } from "../../src/customer-api/client.ts";
-import type { Obstacle } from "../../src/queue/obstacle.ts";
+import type { Obstacle } from "../../src/obstacle.ts";
 
-test("what stops the sending is told in letters that every database can store", async () => {
+test("an obstacle is said in letters that every database can store", async () => {
   const obstacle: Obstacle = {
     by: "circuit_open",
     reason: "create answered 503: Łódź indisponível 日本",

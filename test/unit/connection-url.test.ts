@@ -275,25 +275,36 @@ describe("options=", () => {
 
 describe("what a URL says takes none of our guards away", () => {
   const common = { applicationName: "account-sync", synchronousCommit: "on" } as const;
-  const bare = connectionOptions({ ...common, url: "postgres://db/crm", pooled: false });
+  const bare = connectionOptions({
+    ...common,
+    url: "postgres://db/crm",
+    settingsPerTransaction: false,
+  });
   // By the names of the server and by those of the driver; what a URL is there to say left out.
   const everything = [...new Set([...OWN_SETTINGS, ...Object.keys(bare), "connect_timeout", "max"])]
     .filter((name) => !/^(?:ssl|client_encoding|port|host|user|options)/.test(name))
     .map((name) => `${name}=1`);
 
-  test.each([false, true])("as a parameter or in options=, pooled: %s", (pooled) => {
-    const without = connectionOptions({ ...common, url: "postgres://db/crm", pooled });
-    const options = [...OWN_SETTINGS].map((name) => `-c ${name}=1`).join(" ");
-    const url = `postgres://db/crm?${everything.join("&")}&options=${encodeURIComponent(options)}`;
+  test.each([false, true])(
+    "as a parameter or in options=, settings per transaction: %s",
+    (settingsPerTransaction) => {
+      const without = connectionOptions({
+        ...common,
+        url: "postgres://db/crm",
+        settingsPerTransaction,
+      });
+      const options = [...OWN_SETTINGS].map((name) => `-c ${name}=1`).join(" ");
+      const url = `postgres://db/crm?${everything.join("&")}&options=${encodeURIComponent(options)}`;
 
-    expect(connectionOptions({ ...common, url, pooled })).toEqual(without);
-  });
+      expect(connectionOptions({ ...common, url, settingsPerTransaction })).toEqual(without);
+    },
+  );
 
   test("what it adds stands in front of ours, of which the server takes the later", () => {
     const { options } = connectionOptions({
       ...common,
       url: "postgres://db/crm?options=-c%20geqo%3Doff",
-      pooled: false,
+      settingsPerTransaction: false,
     });
 
     expect(options).toBe(`-c geqo=off ${bare.options}`);
@@ -308,7 +319,7 @@ describe("what a URL says takes none of our guards away", () => {
 
   test("a URL that did not go through the configuration is refused in one sentence", () => {
     const url = "postgres://u:secret@db/crm?sslmode=prefer&replication=on";
-    const open = () => connectionOptions({ ...common, url, pooled: false });
+    const open = () => connectionOptions({ ...common, url, settingsPerTransaction: false });
 
     expect(open).toThrow(OperatorError);
     expect(open).toThrow(
@@ -380,7 +391,7 @@ describe("libpq's variables", () => {
           url: "postgres://u:p@/crm",
           applicationName: "account-sync",
           synchronousCommit: "on",
-          pooled: false,
+          settingsPerTransaction: false,
         }),
       );
 

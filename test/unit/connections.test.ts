@@ -1,7 +1,8 @@
 /** Where a command goes and with whose credentials: the environment's stay with the origin they were set for. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { type ConnectionSettings, createConnections } from "../../src/customer-api/connections.ts";
+import { createConnections } from "../../src/customer-api/connections.ts";
 import type { ApiAuth, ApiConnection } from "../../src/customer-api/customer-api.ts";
+import type { ConnectionSettings } from "../../src/customer-api/environment-connection.ts";
 
 const OURS = "https://api.example";
 const OTHER = "https://other.example";
@@ -210,7 +211,7 @@ describe("customers' data go", () => {
     ["with the secret to no other", { allowedOrigins: [OURS] }, TOKEN_ELSEWHERE, /does not list/],
     ["with it to a listed one", { allowedOrigins: [OURS, OTHER] }, TOKEN_ELSEWHERE, null],
     ["nowhere without a base_url", {}, { baseUrl: null }, /has no base_url/],
-    ["nowhere where base_url is none", {}, { baseUrl: "the API" }, /a URL that is none/],
+    ["nowhere where base_url is none", {}, { baseUrl: "the API" }, /has an invalid URL/],
     ["nowhere but to the web", {}, { baseUrl: "ftp://api.example" }, /only https/],
   ])("%s", async (_, settings, row, refusal) => {
     const found = await find(settings, row);

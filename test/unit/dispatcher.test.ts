@@ -1,9 +1,10 @@
-/** The dispatcher's loop over a queue in memory: when it claims, how much, and when it stops. */
+/** The dispatcher and the fold loop over a queue in memory: when it claims, how much, and when it stops. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { Observe } from "../../src/ops/observe.ts";
-import { Dispatcher, type DispatcherOptions } from "../../src/queue/dispatcher.ts";
+import { type Capacity, Dispatcher, UNLIMITED } from "../../src/queue/dispatcher.ts";
+import { FoldLoop } from "../../src/queue/fold-loop.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import type { Claim, Queue } from "../../src/queue/queue.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
@@ -22,14 +23,19 @@ const SYNCED: Outcome = {
 const scenes: Scene[] = [];
 
 afterEach(async () => {
-  for (const { dispatcher, runs } of scenes.splice(0)) {
+  for (const { dispatcher, foldLoop, runs } of scenes.splice(0)) {
     for (const run of runs) run.end();
+    await foldLoop.stop();
     await dispatcher.stop(0);
   }
 });
 
 interface Scene {
   readonly dispatcher: Dispatcher;
+  readonly foldLoop: FoldLoop;
+  start(): void;
+  /** As a notification does. */
+  wake(): void;
   /** What the dispatcher sees; to be replaced in part. */
   readonly queue: Partial<Queue>;
   /** Account ids by the time they fall due (monotonic), as the tables would hold them. */
@@ -50,7 +56,10 @@ interface Run {
 }
 
 function setUp(
-  options: Partial<DispatcherOptions> & {
+  options: {
+    readonly capacity?: Partial<Capacity>;
+    readonly concurrency?: number;
+    readonly sweepIntervalMs?: number;
     readonly leaseMs?: number;
     /** Runs end as soon as they have begun. */
     readonly endsAtOnce?: boolean;
@@ -107,25 +116,45 @@ function setUp(
 
   const dispatcher = new Dispatcher({
     clock: systemClock,
-    queue: queue as Queue,
+    due: queue as Queue,
     run: (claim, lease) => {
       const { promise, resolve, reject } = Promise.withResolvers<Outcome | null>();
       runs.push({ claim, lease, end: (outcome = SYNCED) => resolve(outcome), fail: reject });
       if (options.endsAtOnce === true) resolve(SYNCED);
       return promise;
     },
-    doorbell: { afterLook: async () => 10_000 },
-    ring: async () => {
+    capacity: { ...UNLIMITED, ...options.capacity },
+    onMoreDue: async () => {
       events.push("ring");
     },
-    availableInMs: () => 0,
-    slots: () => Number.POSITIVE_INFINITY,
     observe: observeInto(events),
-    concurrency: 3,
-    sweepIntervalMs: 10_000,
-    ...options,
+    concurrency: options.concurrency ?? 3,
+    sweepIntervalMs: options.sweepIntervalMs ?? 10_000,
   });
-  const scene = { dispatcher, queue, due, changes, runs, events, failures, lost };
+  const foldLoop = new FoldLoop({
+    clock: systemClock,
+    queue: queue as Queue,
+    doorbell: { afterLook: async () => 10_000 },
+    onDue: () => dispatcher.wake(),
+    observe: observeInto(events),
+    sweepIntervalMs: options.sweepIntervalMs ?? 10_000,
+  });
+  const scene: Scene = {
+    dispatcher,
+    foldLoop,
+    start() {
+      dispatcher.start();
+      foldLoop.start();
+    },
+    wake: () => foldLoop.wake(),
+    queue,
+    due,
+    changes,
+    runs,
+    events,
+    failures,
+    lost,
+  };
   scenes.push(scene);
   return scene;
 }
@@ -164,7 +193,7 @@ const outage = () => Object.assign(new Error("x"), { code: "57P03" });
 test("never runs more than it may at a time, and gets through everything", async () => {
   const scene = setUp();
   makeDue(scene, 20);
-  scene.dispatcher.start();
+  scene.start();
 
   let most = 0;
   for (let ended = 0; ended < 20; ended += 1) {
@@ -183,7 +212,7 @@ test("never runs more than it may at a time, and gets through everything", async
 test("a slot that becomes free is filled at once", async () => {
   const scene = setUp({ concurrency: 1 });
   makeDue(scene, 2);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
   scene.runs[0]?.end();
@@ -194,7 +223,7 @@ test("a slot that becomes free is filled at once", async () => {
 test("tells the other replicas when there is more than it can take, and not all the time", async () => {
   const scene = setUp({ endsAtOnce: true, concurrency: 1 });
   makeDue(scene, 30);
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(30));
 
@@ -204,7 +233,7 @@ test("tells the other replicas when there is more than it can take, and not all 
 test("comes back for an account when it falls due", async () => {
   const scene = setUp({ endsAtOnce: true });
   scene.due.set("later", performance.now() + 150);
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 1_000 });
 });
@@ -212,7 +241,7 @@ test("comes back for an account when it falls due", async () => {
 test("an account that is due again after its run is not kept waiting for the sweep", async () => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
   scene.due.set("account-0", performance.now() + 50);
@@ -223,11 +252,11 @@ test("an account that is due again after its run is not kept waiting for the swe
 
 test("a wake folds what has changed and runs it", async () => {
   const scene = setUp({ endsAtOnce: true });
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("claim 3"));
 
   scene.changes.push("changed");
-  scene.dispatcher.wake();
+  scene.wake();
 
   await eventually(() => expect(scene.runs[0]?.claim.accountId).toBe("changed"), {
     timeoutMs: 500,
@@ -236,18 +265,18 @@ test("a wake folds what has changed and runs it", async () => {
 
 test("a wake claims what somebody else made due, also when nothing has changed", async () => {
   const scene = setUp({ endsAtOnce: true });
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("claim 3"));
 
   makeDue(scene, 1);
-  scene.dispatcher.wake();
+  scene.wake();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
 });
 
 test("rests when there is nothing to do", async () => {
   const scene = setUp();
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("claim 3"));
   const before = scene.events.length;
 
@@ -260,7 +289,7 @@ test("rests when there is nothing to do", async () => {
 test("does not spin while a due account cannot be claimed", async () => {
   const scene = setUp();
   Object.assign(scene.queue, { nextDueInMs: async () => -5_000 });
-  scene.dispatcher.start();
+  scene.start();
 
   // Long enough for thousands of turns of a loop that spins.
   await sleep(300);
@@ -274,12 +303,14 @@ test("claims nothing while the API is not available, and goes on when it is", as
   let availableAt = Number.POSITIVE_INFINITY;
   const scene = setUp({
     endsAtOnce: true,
-    availableInMs: () => Math.min(50, Math.max(0, availableAt - performance.now())),
+    capacity: {
+      availableInMs: () => Math.min(50, Math.max(0, availableAt - performance.now())),
+    },
   });
   makeDue(scene, 2);
-  scene.dispatcher.start();
+  scene.start();
   scene.changes.push("changed");
-  scene.dispatcher.wake();
+  scene.wake();
   // That nothing is claimed can only be waited for.
   await sleep(150);
   const whileAway = scene.events.filter((event) => event.startsWith("claim"));
@@ -294,9 +325,9 @@ test("claims nothing while the API is not available, and goes on when it is", as
 
 test("lets one probe go ahead after an outage, and claims no more until it is back", async () => {
   let slots = 1;
-  const scene = setUp({ slots: () => slots });
+  const scene = setUp({ capacity: { slots: () => slots } });
   makeDue(scene, 3);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   // That nothing more is claimed can only be waited for.
   await sleep(100);
@@ -312,7 +343,7 @@ test("lets one probe go ahead after an outage, and claims no more until it is ba
 test("stops by finishing what is in flight, and claims nothing more", async () => {
   const scene = setUp();
   makeDue(scene, 10);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(3));
 
   const stopped = scene.dispatcher.stop(5_000);
@@ -327,7 +358,7 @@ test("stops by finishing what is in flight, and claims nothing more", async () =
 test("aborts what does not end within the deadline", async () => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   const [run] = scene.runs;
   run?.lease.signal.addEventListener("abort", () => run.end(null));
@@ -343,7 +374,7 @@ test("gives back what it claims in the moment of stopping", async () => {
   const scene = setUp();
   const { promise: claiming, resolve } = Promise.withResolvers<Claim[]>();
   Object.assign(scene.queue, { claim: () => claiming });
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.events).toContain("fold"));
 
   const stopped = scene.dispatcher.stop(5_000);
@@ -360,7 +391,7 @@ const LONG_LEASE_MS = 1_000;
 test("a lease that is renewed lets its run go on; a lost one aborts it", async () => {
   const scene = setUp({ leaseMs: LONG_LEASE_MS });
   makeDue(scene, 2);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(2));
 
   scene.lost.add("account-1");
@@ -382,7 +413,7 @@ test("a run whose lease could not be renewed in time is aborted before somebody 
   const scene = setUp({ leaseMs: LONG_LEASE_MS });
   makeDue(scene, 1);
   scene.failures.renew.push(outage(), outage(), outage(), outage(), outage());
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   const claimedAt = performance.now();
 
@@ -402,7 +433,7 @@ test("claims whose answer came too late are given back, not run", async () => {
     },
   });
 
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.events).toContain("release late"));
   expect(scene.runs).toEqual([]);
@@ -418,13 +449,13 @@ test("full slots do not make every look search for markers", async () => {
     },
   });
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
   const startedAt = performance.now();
   const before = searches;
   for (let look = 0; look < 40; look += 1) {
-    scene.dispatcher.wake();
+    scene.wake();
     // Ten looks within each sweep.
     await sleep(6);
   }
@@ -444,7 +475,7 @@ test("a marker that fails is told, and disturbs nobody", async () => {
     },
   });
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
   await eventually(() => expect(results).toEqual([]), { timeoutMs: 500 });
@@ -456,10 +487,10 @@ test("a marker that fails is told, and disturbs nobody", async () => {
 test("an account that is claimed again while its old run goes on is run after it, never beside it", async () => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   makeDue(scene, 1);
-  scene.dispatcher.wake();
+  scene.wake();
   scene.changes.push("other");
   await eventually(() => expect(scene.runs[0]?.lease.signal.aborted).toBe(true));
   const whileOld = scene.runs.filter(({ claim }) => claim.accountId === "account-0").length;
@@ -479,7 +510,7 @@ test("trouble is repeated with pauses until it is over", async () => {
   makeDue(scene, 1);
   scene.failures.claim.push(outage(), outage(), outage());
   const startedAt = performance.now();
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
@@ -492,7 +523,7 @@ test("what is due is worked off also while nothing can be folded", async () => {
   const scene = setUp({ endsAtOnce: true });
   makeDue(scene, 1);
   scene.failures.fold.push(...Array.from({ length: 50 }, () => new Error("a bad change")));
-  scene.dispatcher.start();
+  scene.start();
 
   await eventually(() => expect(scene.runs).toHaveLength(1), { timeoutMs: 500 });
 });
@@ -503,7 +534,7 @@ test.each([
 ])("a run that throws: %s", async (_, error, told, isReleased) => {
   const scene = setUp();
   makeDue(scene, 1);
-  scene.dispatcher.start();
+  scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
 
   scene.runs[0]?.fail(error);

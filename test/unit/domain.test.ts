@@ -79,7 +79,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   ["every form of answer, for create and update", "test/e2e/answers.test.ts", "$name"],
   [
     "token by form or JSON, renewed after 401 and 403",
-    "test/e2e/customer-api-client.test.ts",
+    "test/e2e/customer-api-token.test.ts",
     "style form is the standard request",
   ],
   [

@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 
 import {
   errorVerdict,
+  mentionsToken,
   networkErrorCode,
   retryAfterMs,
-  smellsOfToken,
   statusVerdict,
   usesUpAttempt,
 } from "../../src/customer-api/failure.ts";
@@ -142,7 +142,7 @@ describe("a 403", () => {
     ["This customer belongs to another tenant", false],
     ["tier is expired", false],
     ["", false],
-  ])("with the words %j smells of a token: %s", (message, expected) => {
-    expect(smellsOfToken([message])).toBe(expected);
+  ])("with the words %j mentions a token: %s", (message, expected) => {
+    expect(mentionsToken([message])).toBe(expected);
   });
 });

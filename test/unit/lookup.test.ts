@@ -1,8 +1,12 @@
-/** What the answer to a lookup is taken for. A "not there" that is none makes a second customer, and a wrong "found" gives an id away. */
+/** How the answer to a lookup is read. A wrong "not there" makes a second customer, and a wrong "found" takes another account's id. */
 import { describe, expect, test } from "vitest";
-import { type LookupAnswer, readLookup, type Wanted } from "../../src/customer-api/lookup.ts";
+import {
+  type LookupAnswer,
+  readLookup,
+  type WantedCustomer,
+} from "../../src/customer-api/lookup.ts";
 
-const WANTED: Wanted = { accountNo: "A-1", accountId: "local-1", referenceField: null };
+const WANTED: WantedCustomer = { accountNo: "A-1", accountId: "local-1", referenceField: null };
 
 /** As an answer to a command. */
 const sections = (code: string, id = "cus-1") => ({
@@ -58,7 +62,7 @@ describe("one customer is found where exactly one carries the very number", () =
   });
 });
 
-describe("nobody is there where that is said", () => {
+describe("the customer is not there where the answer says so", () => {
   test.each<[string, number, unknown]>([
     ["404 that speaks of the customer", 404, { error: "no customer has this code" }],
     ["404 in Bahasa Indonesia", 404, { message: "pelanggan tidak ditemukan" }],
@@ -80,7 +84,7 @@ describe("nobody is there where that is said", () => {
   });
 });
 
-describe("it is left to a human, and why is said", () => {
+describe("it is left to a person, with the reason", () => {
   test.each<[string, number, unknown, RegExp]>([
     ["two customers", 200, [flat("A-1", "c-1"), flat("A-1", "c-2")], /^2 customers carry/],
     ["three, among others", 200, [1, 2, 3].map((n) => flat("A-1", `c-${n}`)), /^3 customers carry/],
@@ -135,7 +139,7 @@ describe("it is left to a human, and why is said", () => {
 });
 
 test.each(["<html>maintenance</html>", '{"data": [{"id": "cus', ""])(
-  "a success that holds no JSON (%j) tells nothing, and may pass",
+  "a success without JSON (%j) says nothing, and may pass",
   (text) => {
     expect(readLookup({ status: 200, text, link: null }, WANTED)).toBeNull();
   },

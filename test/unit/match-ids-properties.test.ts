@@ -8,7 +8,7 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { AnswerSection } from "../../src/customer-api/schema.ts";
+import type { AnswerSection } from "../../src/customer-api/answer.ts";
 import type {
   CommandCrew,
   CommandTier,

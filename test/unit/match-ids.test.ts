@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { AnswerSection, CustomerAnswer } from "../../src/customer-api/schema.ts";
+import type { AnswerSection, CustomerAnswer } from "../../src/customer-api/answer.ts";
 import type {
   CommandCrew,
   CommandTier,

@@ -1,7 +1,8 @@
 /** The scrape: its names and label values are a promise to dashboards, and it answers whatever the database does. */
 import { expect, test, vi } from "vitest";
 import { CHECK_EFFECTS } from "../../src/checks/names.ts";
-import { createMetrics, type QueueStatus } from "../../src/ops/metrics.ts";
+import { createMetrics } from "../../src/ops/metrics.ts";
+import type { QueueStatus } from "../../src/ops/queue-gauges.ts";
 
 const queueStatus: QueueStatus = {
   byState: { waiting: 1, due: 2, running: 3, retrying: 4, parked: 5, blocked: 6 },

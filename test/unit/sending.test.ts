@@ -1,6 +1,6 @@
 /** Who sends, and what stops it, as a table: from what the daemons wrote down to the words. */
 import { describe, expect, test } from "vitest";
-import { STOPPED_BY } from "../../src/queue/obstacle.ts";
+import { STOPPED_BY } from "../../src/obstacle.ts";
 import { type SendingRow, toSending } from "../../src/queue/sending.ts";
 import { describeSending, meaningOf, toSendingJson } from "../../src/queue/sending-words.ts";
 

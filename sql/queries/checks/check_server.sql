@@ -1,7 +1,5 @@
 -- What checks want to know about the server, and about a session on it.
 select
-  current_setting('server_version_num')::int as "versionNumber",
-  current_setting('server_version') as "version",
   pg_is_in_recovery() as "isStandby",
   current_setting('transaction_read_only')::boolean as "isReadOnly",
   current_setting('session_replication_role') as "replicationRole",

@@ -1,14 +1,22 @@
--- Takes due accounts with a lease, lane by lane: a backfill of a million accounts never delays a live edit.
--- $1 at most so many   $2 lease, ms   $3 lease token   $4 replica
+-- Takes due accounts with a lease, lane by lane: a backfill of a million accounts never delays a live edit. Or those of some accounts
+-- that are due, by their key: among a million due accounts a search along the lanes would not find them soon.
+-- $1 at most so many   $2 lease, ms   $3 lease token   $4 replica   $5 these accounts only (null: any)
 --
 -- The account itself is loaded by a later statement: in this one it would be read with the snapshot of before the claim, and a
 -- claim that re-reads a newer row would pair the new generation with the old data.
-with manual as (
+with wanted as (
+  select account_id
+  from account_sync.account
+  where account_id = any ($5::text[]) and due_at <= now()
+  limit $1
+  for update skip locked
+),
+manual as (
   select account_id
   from account_sync.account
   where lane = 'manual' and due_at <= now()
   order by due_at
-  limit $1
+  limit case when $5::text[] is null then $1 else 0 end
   for update skip locked
 ),
 change as (
@@ -16,7 +24,7 @@ change as (
   from account_sync.account
   where lane = 'change' and due_at <= now()
   order by due_at
-  limit greatest($1 - (select count(*) from manual), 0)
+  limit case when $5::text[] is null then greatest($1 - (select count(*) from manual), 0) else 0 end
   for update skip locked
 ),
 backfill as (
@@ -24,10 +32,12 @@ backfill as (
   from account_sync.account
   where lane = 'backfill' and due_at <= now()
   order by due_at
-  limit greatest($1 - (select count(*) from manual) - (select count(*) from change), 0)
+  limit case when $5::text[] is null then greatest($1 - (select count(*) from manual) - (select count(*) from change), 0) else 0 end
   for update skip locked
 ),
 due as (
+  select account_id from wanted
+  union all
   select account_id from manual
   union all
   select account_id from change

@@ -31,8 +31,8 @@ expanding as (
     request = excluded.request
   returning 1
 ),
--- Each thing that was wished for is kept; of two wishes for the same thing the later one counts.
-wish as (
+-- Each thing that was asked for is kept; of two requests for the same thing the later one counts.
+asked as (
   select
     taken.account_id,
     jsonb_object_agg(wanted.key, wanted.value order by taken.changed_at) as request
@@ -49,7 +49,7 @@ per_account as (
     max(changed_at) as last_changed_at,
     (array_agg(external_id order by changed_at desc) filter (where external_id is not null))[1] as external_id
   from taken
-  -- Longer than what an index entry holds is no account's id, and must not keep the fold from the others.
+  -- Longer than what an index entry holds: not an account's id, and must not keep the fold from the others.
   where octet_length(account_id) <= 1000
   group by account_id
 ),
@@ -60,14 +60,14 @@ folded as (
     lane,
     changed_at,
     last_changed_at,
-    wish.request,
+    asked.request,
     external_id,
     case lane
       when 'change' then least(last_changed_at + $2 * interval '1 ms', changed_at + $3 * interval '1 ms')
       else now()
     end
   from per_account
-  left join wish using (account_id)
+  left join asked using (account_id)
   order by account_id
   on conflict (account_id) do update set
     generation = a.generation + 1,
@@ -78,61 +78,64 @@ folded as (
     next_lane = case when a.lease_token is not null then least(a.next_lane, excluded.lane) end,
     next_changed_at = case when a.lease_token is not null then least(a.next_changed_at, excluded.changed_at) end,
     next_request = case when a.lease_token is not null then coalesce(a.next_request || excluded.request, a.next_request, excluded.request) end,
-    request = case
-      when a.lease_token is not null then a.request
-      -- Whoever asks for an account that is set aside for an unknown outcome may have looked: it is sent again.
-      when a.parked_at is not null and a.error_class = 'unknown_outcome' and excluded.lane = 'manual'
-        then coalesce(a.request, '{}') || coalesce(excluded.request, '{}') || '{"retry": true}'
-      else coalesce(a.request || excluded.request, a.request, excluded.request)
-    end,
 
-    -- Leased too: when the lease runs out, the more urgent lane is where the account is claimed again.
-    lane = case
-      when a.changed_at is null or (a.parked_at is not null and a.error_class is distinct from 'unknown_outcome') then excluded.lane
-      else least(a.lane, excluded.lane)
-    end,
-    -- A round begins: of a clean account, of one that was set aside, and of one that only stood in the backfill's line.
-    changed_at = case
-      when a.changed_at is null
-        or (a.parked_at is not null and (excluded.lane = 'manual' or a.error_class is distinct from 'unknown_outcome'))
-        or (a.lease_token is null and a.lane = 'backfill' and excluded.lane <> 'backfill')
-        then excluded.changed_at
-      else a.changed_at
-    end,
-
-    due_at = case
-      when a.lease_token is not null then a.due_at
-      when excluded.lane = 'manual' then now()
-      -- Nobody but a human may decide over a create that may or may not have happened.
-      when a.parked_at is not null and a.error_class = 'unknown_outcome' then null
-      when excluded.lane = 'backfill' then coalesce(a.due_at, now())
-      when a.changed_at is null or a.parked_at is not null
-        then least(excluded.last_changed_at + $2 * interval '1 ms', excluded.changed_at + $3 * interval '1 ms')
-      -- Asleep, with its change long behind it: this one may be what it waits for, and further ones must not push it on.
-      when a.blocked_by is not null
-        then least(a.due_at, excluded.last_changed_at + $2 * interval '1 ms')
-      -- Not before backoff: a busy account must not hammer an API that is down.
-      when a.error_class is not null
-        then greatest(a.due_at, least(excluded.last_changed_at + $2 * interval '1 ms', a.changed_at + $3 * interval '1 ms'))
-      -- A person asked and waits: no quiet period for that.
-      when a.lane = 'manual' then a.due_at
-      when a.lane = 'backfill'
-        then least(excluded.last_changed_at + $2 * interval '1 ms', excluded.changed_at + $3 * interval '1 ms')
-      else least(excluded.last_changed_at + $2 * interval '1 ms', a.changed_at + $3 * interval '1 ms')
-    end,
-    parked_at = case
-      when a.error_class = 'unknown_outcome' and excluded.lane <> 'manual' then a.parked_at
-    end,
-    attempts = case
-      when a.parked_at is null or (a.error_class = 'unknown_outcome' and excluded.lane <> 'manual') then a.attempts
-      else 0
-    end,
-    error_class = case
-      when a.parked_at is null or (a.error_class = 'unknown_outcome' and excluded.lane <> 'manual') then a.error_class
-    end,
-    error = case
-      when a.parked_at is null or (a.error_class = 'unknown_outcome' and excluded.lane <> 'manual') then a.error
-    end
+    (request, lane, changed_at, due_at, parked_at, attempts, error_class, error) = (
+      with before as (
+        select
+          case
+            when a.lease_token is not null then 'running'
+            when a.changed_at is null then 'clean'
+            -- Only a person decides over a create that may or may not have happened.
+            when a.parked_at is not null and a.error_class = 'unknown_outcome'
+              then case excluded.lane when 'manual' then 'revived in doubt' else 'in doubt' end
+            when a.parked_at is not null then 'revived'
+            when a.blocked_by is not null then 'blocked'
+            when a.error_class is not null then 'retrying'
+            else 'waiting'
+          end as state,
+          excluded.last_changed_at + $2 * interval '1 ms' as quiet_at,
+          $3 * interval '1 ms' as max_wait
+      )
+      select
+        case
+          when state = 'running' then a.request
+          -- The person may have looked whether the customer exists: the create may be sent again.
+          when state = 'revived in doubt'
+            then coalesce(a.request, '{}') || coalesce(excluded.request, '{}') || '{"retry": true}'
+          else coalesce(a.request || excluded.request, a.request, excluded.request)
+        end,
+        -- Leased too: when the lease runs out, the more urgent lane is where the account is claimed again.
+        case
+          when state in ('clean', 'revived') then excluded.lane
+          else least(a.lane, excluded.lane)
+        end,
+        -- A round begins: of a clean account, of a revived one, and of one that only stood in the backfill's line.
+        case
+          when state in ('clean', 'revived', 'revived in doubt') then excluded.changed_at
+          when state <> 'running' and a.lane = 'backfill' and excluded.lane <> 'backfill' then excluded.changed_at
+          else a.changed_at
+        end,
+        case
+          when state = 'running' then a.due_at
+          when excluded.lane = 'manual' then now()
+          when state = 'in doubt' then null
+          when excluded.lane = 'backfill' then coalesce(a.due_at, now())
+          when state in ('clean', 'revived') then least(quiet_at, excluded.changed_at + max_wait)
+          -- Asleep, with its change long behind it: this one may be what it waits for, and further ones must not push it on.
+          when state = 'blocked' then least(a.due_at, quiet_at)
+          -- Not before backoff: a busy account must not hammer an API that is down.
+          when state = 'retrying' then greatest(a.due_at, least(quiet_at, a.changed_at + max_wait))
+          -- A person asked and waits: no quiet period for that.
+          when a.lane = 'manual' then a.due_at
+          when a.lane = 'backfill' then least(quiet_at, excluded.changed_at + max_wait)
+          else least(quiet_at, a.changed_at + max_wait)
+        end,
+        case when state = 'in doubt' then a.parked_at end,
+        case when state in ('revived', 'revived in doubt') then 0 else a.attempts end,
+        case when state not in ('revived', 'revived in doubt') then a.error_class end,
+        case when state not in ('revived', 'revived in doubt') then a.error end
+      from before
+    )
   returning 1
 )
 select

@@ -1,0 +1,66 @@
+/** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
+
+import { apiConfigReader, describeSource } from "./account/source.ts";
+import type { CheckContext } from "./checks/check.ts";
+import { type Config, directDatabase } from "./config.ts";
+import { createConnections } from "./customer-api/connections.ts";
+import { parseConnectionUrl } from "./db/connection-url.ts";
+import { createDatabase, type Queryable } from "./db/database.ts";
+import { isPooled } from "./db/pooling.ts";
+import { version } from "./version.ts";
+
+export function checkContextOn(config: Config, databaseUrl: string, db: Queryable): CheckContext {
+  return {
+    db,
+    databaseUrl,
+    listenUrl: directDatabase(config, databaseUrl).url,
+    urls: [
+      { name: "DATABASE_URL", connection: parseConnectionUrl(databaseUrl) },
+      ...(config.database.listenUrl === null
+        ? []
+        : [
+            {
+              name: "LISTEN_DATABASE_URL",
+              connection: parseConnectionUrl(config.database.listenUrl),
+            },
+          ]),
+    ],
+    hasListenUrl: config.database.listenUrl !== null,
+    poolMax: config.database.poolMax,
+    notify: config.sync.notify,
+    readsApiConfigs: config.api.url === null || config.api.configId !== null,
+    isEmbedded: config.database.url === null,
+    apiTrouble: async () => {
+      const connection = await defaultConnection(config, db);
+      return "error" in connection ? connection.error : null;
+    },
+  };
+}
+
+/** Read anew: the rows, and the table itself, come and go. */
+export async function defaultConnection(config: Config, db: Queryable) {
+  return await createConnections(apiConfigReader(db, await describeSource(db)), config.api).of(
+    null,
+  );
+}
+
+export async function withCheckContext<T>(
+  config: Config,
+  databaseUrl: string,
+  use: (context: CheckContext) => Promise<T>,
+): Promise<T> {
+  const db = createDatabase({
+    url: databaseUrl,
+    applicationName: `account-sync ${version} check`,
+    // Where there is no connection, the first query says so; where a full pooler kept the answer back, nothing is set on its session.
+    settingsPerTransaction: await isPooled(databaseUrl).catch(() => true),
+    max: 1,
+    synchronousCommit: "on",
+    onError: () => {},
+  });
+  try {
+    return await use(checkContextOn(config, databaseUrl, db));
+  } finally {
+    await db.close();
+  }
+}

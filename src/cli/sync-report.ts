@@ -1,0 +1,145 @@
+/** What `sync` reports of an account, in the shape of the library's results, from the journal and the account's row. Pure. */
+import type { AccountState } from "../console/api.ts";
+import type { SentRow, SentRows } from "../customer-command/command.ts";
+import type { ReceivedId, ReceivedIds } from "../customer-command/match-ids.ts";
+import { type IdReport, toProcessingResult, toRowsRecord } from "../library/processing-result.ts";
+import type { CustomerRecord, ProcessingResult } from "../library/results.ts";
+import type { CountByEntity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";
+
+/** An attempt that came to an outcome. */
+export interface FinishedAttempt {
+  readonly accountId: string;
+  readonly generation: string;
+  readonly outcome: OutcomeName;
+  readonly operation: Operation | null;
+  readonly finishedAt: string;
+  readonly httpStatus: number | null;
+  readonly errorClass: ErrorClass | null;
+  readonly error: string | null;
+  readonly sent: SentRows | null;
+  readonly received: ReceivedIds | null;
+  readonly updated: CountByEntity | null;
+  readonly failed: CountByEntity | null;
+  readonly warnings: number;
+}
+
+/** How an account's row stands; all null while the queue does not know it. */
+export interface FollowedAccount {
+  readonly accountId: string;
+  /** Changes or requests wait to be folded. */
+  readonly hasChanges: boolean;
+  readonly generation: string | null;
+  readonly state: AccountState | null;
+  readonly dueInMs: number | null;
+  readonly dueAt: string | null;
+  readonly errorClass: ErrorClass | null;
+  readonly error: string | null;
+}
+
+/** As `sync` prints it; where this process did the send, with `customerData` and `response` beside it. */
+export interface SyncReport {
+  /** The API has what was sent; `processingResult` tells whether all ids stand, too. */
+  readonly success: boolean;
+  readonly accountId: string;
+  readonly outcome: OutcomeName | "unfinished";
+  readonly operation: Operation | null;
+  readonly httpStatus: number | null;
+  readonly errorClass?: ErrorClass;
+  readonly error?: string;
+  readonly nextAttemptAt?: string;
+  /** What validation had to say about the command; `preview` tells them. */
+  readonly warnings: number;
+  readonly processingResult: ProcessingResult;
+}
+
+/** What became of an account, by its attempt; without one it rests as its row says. */
+export function reportOf(
+  account: FollowedAccount,
+  attempt: FinishedAttempt | undefined,
+): SyncReport {
+  const outcome = attempt?.outcome ?? (account.state === "parked" ? "parked" : "retry");
+  const isAccepted = outcome === "synced" || outcome === "partial" || outcome === "unchanged";
+  const error = attempt?.error ?? account.error ?? FALLBACK_ERRORS[outcome];
+  const errorClass = attempt?.errorClass ?? account.errorClass;
+
+  return {
+    success: isAccepted,
+    accountId: account.accountId,
+    outcome,
+    operation: attempt?.operation ?? null,
+    httpStatus: attempt?.httpStatus ?? null,
+    ...(errorClass === null ? {} : { errorClass }),
+    ...(error === null ? {} : { error }),
+    ...(outcome === "retry" && account.dueAt !== null ? { nextAttemptAt: account.dueAt } : {}),
+    warnings: attempt?.warnings ?? 0,
+    processingResult: toProcessingResult(toIdReport(attempt, error)),
+  };
+}
+
+/** It did not come to its end while the command waited. The request stands, and a daemon goes on with it. */
+export function unfinishedReport(account: FollowedAccount): SyncReport {
+  const state = account.hasChanges || account.state === null ? "not folded yet" : account.state;
+  const why = account.error === null ? "" : ` (${account.error})`;
+  const error = `Not finished in time; it is ${state}${why}. The request stays: a running daemon goes on with it.`;
+  return {
+    success: false,
+    accountId: account.accountId,
+    outcome: "unfinished",
+    operation: null,
+    httpStatus: null,
+    error,
+    warnings: 0,
+    processingResult: toProcessingResult(toIdReport(undefined, error)),
+  };
+}
+
+const FALLBACK_ERRORS: Readonly<Record<OutcomeName, string | null>> = {
+  synced: null,
+  partial: null,
+  unchanged: null,
+  gone: "There is no account with this id (any more).",
+  blocked: "Waits for its parent, which has no external id yet.",
+  retry: "Failed, and is tried again.",
+  parked: "Set aside.",
+};
+
+/** The journal knows which ids came and how many rows failed, not which of them: details name the ids. */
+function toIdReport(attempt: FinishedAttempt | undefined, error: string | null): IdReport {
+  const errors = error === null ? [] : [error];
+  if (attempt === undefined) return { errors, records: [], failedUpdates: [] };
+  const { sent, received, updated, failed } = attempt;
+  if (sent === null || received === null || updated === null)
+    return { errors, records: [], failedUpdates: [] };
+
+  const section = (
+    entity: "tier" | "pic",
+    rows: readonly SentRow[],
+    ids: readonly ReceivedId[],
+  ) => {
+    const idOf = new Map(ids.map((row) => [row.id, row.externalId]));
+    return toRowsRecord(
+      entity,
+      rows.map((row) => {
+        const uuidBe = idOf.get(row.id) ?? row.externalId;
+        return { id: row.id, uuidBe, success: uuidBe !== null };
+      }),
+      { updated: updated[entity], failed: failed?.[entity] ?? 0 },
+    );
+  };
+  const customer: CustomerRecord = {
+    success: updated.account > 0 && (failed?.account ?? 0) === 0,
+    type: "customer",
+    accountId: attempt.accountId,
+    uuidBe: received.customer ?? received.branch ?? sent.externalId,
+    updatedAt: attempt.finishedAt,
+  };
+  return {
+    errors,
+    records: [
+      customer,
+      ...section("tier", sent.tiers, received.tiers),
+      ...section("pic", sent.pics, received.pics),
+    ],
+    failedUpdates: [],
+  };
+}

@@ -1,0 +1,16 @@
+/** JSON of an API, of which nothing is known yet. Pure. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** undefined when the text is no JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** False for an array. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

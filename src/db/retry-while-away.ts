@@ -1,0 +1,39 @@
+/** Repeats work that the database is too ill for just now. */
+import { type Clock, sleep } from "../clock.ts";
+import { isContention, isOutage } from "./database.ts";
+
+export interface AwayRetry {
+  readonly clock: Clock;
+  /** Ends the waiting: the outage's error is then thrown. */
+  readonly signal: AbortSignal;
+  readonly onTrouble: (error: unknown) => void;
+  /** What is worth repeating for. Default: outages, and others being in the way. */
+  readonly mayPass?: (error: unknown) => boolean;
+}
+
+const FIRST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 2_000;
+
+/**
+ * Runs `work` until it succeeds, fails for a reason of its own, or `signal` is aborted. For what must not be forgotten because
+ * the database is away: `work` has to be repeatable, since a commit whose answer was lost may have happened.
+ */
+export async function retryWhileAway<T>(
+  {
+    clock,
+    signal,
+    onTrouble,
+    mayPass = (error) => isOutage(error) || isContention(error),
+  }: AwayRetry,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!mayPass(error) || signal.aborted) throw error;
+      onTrouble(error);
+      await sleep(clock, waitMs * (0.5 + clock.random() / 2), signal);
+    }
+  }
+}

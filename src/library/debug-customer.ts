@@ -1,0 +1,47 @@
+/** Looks at what is handed in without sending anything: the preview, the command alone, its validation. */
+import type { CustomerCommand } from "../customer-command/command.ts";
+import { type LastAccepted, previewCommand } from "../customer-command/preview.ts";
+import { toCommand } from "../customer-command/transform.ts";
+import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
+import { type AccountData, parseAccountData } from "./account-data.ts";
+import type { LibraryContext } from "./context.ts";
+import type { DebugResult } from "./contract.ts";
+import { notValid, toSentence, toValidation } from "./not-valid.ts";
+import type { ValidationResult } from "./results.ts";
+
+/** Also of an account that is not in the tables, and without the database: what is handed in can be looked at all the same. */
+export async function debugCustomer(
+  { parts, prepare, language }: LibraryContext,
+  accountData: AccountData,
+): Promise<DebugResult> {
+  const { db, mapping } = parts;
+  const parsed = parseAccountData(accountData);
+  if (!parsed.isShaped) return notValid(language, toValidation(parsed.errors), null);
+
+  const prepared = await prepare(parsed, { kind: "reading" }).catch(() => null);
+  const account = prepared?.kind === "prepared" ? prepared.account : parsed.account;
+  const [lastAccepted = null] = await db
+    .run<LastAccepted>("last_accepted", [account.id])
+    .catch(() => []);
+  return previewCommand({ originalData: accountData, account, mapping, language, lastAccepted });
+}
+
+/** @throws TypeError naming each field that has no shape to make a command of */
+export function transformCustomer(
+  { parts }: LibraryContext,
+  accountData: AccountData,
+): CustomerCommand {
+  const parsed = parseAccountData(accountData);
+  if (!parsed.isShaped) throw new TypeError(toSentence(parsed.errors));
+  return toCommand(parsed.account, parts.mapping).command;
+}
+
+export function validateCustomer(
+  { parts, language }: LibraryContext,
+  accountData: AccountData,
+): ValidationResult {
+  const parsed = parseAccountData(accountData);
+  if (!parsed.isShaped) return toValidation(parsed.errors);
+  const { command } = toCommand(parsed.account, parts.mapping);
+  return validateCommand(command, toValidationContext(parsed.account, language));
+}

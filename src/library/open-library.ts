@@ -1,0 +1,122 @@
+/**
+ * The library: syncs accounts from code, beside daemons, through their pipeline. Each function resolves with a value for everything
+ * that can be foreseen; what is wrong with the installation itself is thrown by `createAccountSync`.
+ */
+import type { ConnectionPool } from "../db/database.ts";
+import { explained } from "../db/explained.ts";
+import type { Environment } from "../environment.ts";
+import { OperatorError } from "../operator-error.ts";
+import { createLog, type Log } from "../ops/log.ts";
+import { createMetrics } from "../ops/metrics.ts";
+import { createObserve } from "../ops/observe.ts";
+import { openParts, requireMigrated } from "../parts.ts";
+import { version } from "../version.ts";
+import type { AccountData } from "./account-data.ts";
+import { Calls } from "./calls.ts";
+import type { LibraryContext } from "./context.ts";
+import type { AccountSync, AccountSyncOptions, DebugResult } from "./contract.ts";
+import { debugCustomer, transformCustomer, validateCustomer } from "./debug-customer.ts";
+import { toConfig } from "./options.ts";
+import { createPrepare } from "./prepare.ts";
+import type { SyncResult } from "./results.ts";
+import { syncCustomer } from "./sync-customer.ts";
+import { processResponse, retryFailedUpdates, updateId } from "./update-ids.ts";
+
+const USER_CHARACTERS_MAX = 50;
+/** How long, once the API has answered, the database is waited for before the caller is told. */
+const WRITE_WITHIN_MS = 10_000;
+
+/** @throws OperatorError with what to do: bad options, no database, not migrated */
+export async function openAccountSync(
+  options: AccountSyncOptions,
+  environment: Environment,
+): Promise<AccountSync> {
+  const context = await openContext(options, environment);
+  const { parts, calls } = context;
+  let closed: Promise<void> | null = null;
+
+  async function syncCustomerToExternalApi(
+    accountData: AccountData,
+    configId: string | null = null,
+    userId: string | null = null,
+    accountId: string | number | null = null,
+    debugMode = false,
+  ): Promise<SyncResult | DebugResult> {
+    return debugMode
+      ? await debugCustomer(context, accountData)
+      : await syncCustomer(context, accountData, { configId, userId, accountId });
+  }
+
+  return {
+    syncCustomerToExternalApi:
+      syncCustomerToExternalApi as AccountSync["syncCustomerToExternalApi"],
+    debugCustomerData: (accountData) => debugCustomer(context, accountData),
+    previewCustomerData: (accountData) => debugCustomer(context, accountData),
+    updateAccount: (accountId, changes) => updateId(context, "customer", accountId, changes),
+    updatePackageTier: (tierId, changes) => updateId(context, "tier", tierId, changes),
+    updateAccountPIC: (picId, changes) => updateId(context, "crew", picId, changes),
+    transformCustomerData: (accountData) => transformCustomer(context, accountData),
+    validateCustomerData: (accountData) => validateCustomer(context, accountData),
+    processExternalApiResponse: (response, accountData, userId = null) =>
+      processResponse(context, response, accountData, userId),
+    retryFailedUpdates: (processingResult, accountData, userId = null) =>
+      retryFailedUpdates(context, processingResult, accountData, userId),
+    getAvailableBackendConfigs: () => parts.connections.list(),
+    close(): Promise<void> {
+      closed ??= calls.close().then(() => parts.close());
+      return closed;
+    },
+  };
+}
+
+async function openContext(
+  options: AccountSyncOptions,
+  environment: Environment,
+): Promise<LibraryContext> {
+  const config = toConfig(options, environment);
+  const observe = createObserve({
+    log: options.log === false ? SILENT : (options.log ?? createWarnings()),
+    // A library has no port to be scraped on.
+    metrics: createMetrics({
+      version,
+      queueStatus: async () => Promise.reject(new Error("unused")),
+    }),
+  });
+  const database =
+    typeof options.database === "object"
+      ? (options.database as ConnectionPool)
+      : config.database.url;
+  if (database === null) {
+    throw new OperatorError("It is not known where the accounts are.", {
+      hint: "Give createAccountSync a `database` (a connection string or a pool), or set DATABASE_URL.",
+      exitCode: 2,
+    });
+  }
+
+  const parts = await openParts(config, database, observe).catch((error: unknown) => {
+    throw typeof database === "string" ? explained(error, database) : error;
+  });
+  await requireMigrated(parts).catch(async (error: unknown) => {
+    await parts.close();
+    throw error;
+  });
+  return {
+    parts,
+    prepare: createPrepare(parts),
+    calls: new Calls({
+      parts,
+      observe,
+      concurrency: config.sync.concurrency,
+      waitMs: options.waitMs ?? 2 * config.api.timeoutMs,
+      writeWithinMs: WRITE_WITHIN_MS,
+    }),
+    language: config.language,
+    userOf: (userId) => (userId ?? config.sync.userId).slice(0, USER_CHARACTERS_MAX).toWellFormed(),
+  };
+}
+
+function createWarnings(): Log {
+  return createLog({ level: "warn", format: "json", destination: process.stderr });
+}
+
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, fatal() {} };

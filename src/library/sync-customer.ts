@@ -1,0 +1,113 @@
+/** `syncCustomerToExternalApi`: from what is handed in to what the caller is told. */
+import type { Account } from "../account/account.ts";
+import type { CustomerCommand, SentRows } from "../customer-command/command.ts";
+import { toCommand } from "../customer-command/transform.ts";
+import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
+import { recordUnsent } from "../sync/journal.ts";
+import { boundedText } from "../sync/outcome.ts";
+import { type AccountData, parseAccountData } from "./account-data.ts";
+import type { CallResult } from "./call-sync.ts";
+import type { LibraryContext } from "./context.ts";
+import { notValid, toValidation } from "./not-valid.ts";
+import type { SyncResult, ValidationResult } from "./results.ts";
+import { toSyncResult } from "./to-sync-result.ts";
+import { toDatabaseError } from "./updates.ts";
+
+export async function syncCustomer(
+  context: LibraryContext,
+  accountData: AccountData,
+  {
+    configId,
+    userId,
+    accountId,
+  }: {
+    readonly configId: string | null;
+    readonly userId: string | null;
+    /** An account under which the attempt stands in the history, too. */
+    readonly accountId: string | number | null;
+  },
+): Promise<SyncResult> {
+  const { calls, language, userOf } = context;
+  const ready = await makeReady(context, accountData, userId);
+  if ("success" in ready) return ready;
+  const { given, command, validation } = ready;
+  if (!validation.isValid) return notValid(language, validation, command);
+  if (configId !== null) {
+    const message = await reasonAgainst(context, configId);
+    if (message !== null) {
+      const error = { field: "configId", rule: "unusable", message };
+      return notValid(language, toValidation([error]), command);
+    }
+  }
+
+  const called = await calls.sync({ account: given, userId: userOf(userId), configId });
+  const result = toSyncResult(called, command, language);
+  if (accountId !== null && String(accountId) !== given.id)
+    await noteInHistory(context, String(accountId), called, result);
+  return result;
+}
+
+export interface Ready {
+  /** As it was handed in, with what it refers to. */
+  readonly given: Account;
+  readonly command: CustomerCommand;
+  readonly sent: SentRows;
+  readonly validation: ValidationResult;
+}
+
+/** The command as it would be sent now, or why there is none. */
+export async function makeReady(
+  { parts, prepare, language, userOf }: LibraryContext,
+  accountData: AccountData,
+  userId: string | null,
+): Promise<Ready | Extract<SyncResult, { success: false }>> {
+  const { mapping } = parts;
+  const parsed = parseAccountData(accountData);
+  if (!parsed.isShaped) return notValid(language, toValidation(parsed.errors), null);
+  try {
+    const prepared = await prepare(parsed, { kind: "adopting", userId: userOf(userId) });
+    if (prepared.kind === "unusable") {
+      const { field, rule, message } = prepared;
+      const { command } = toCommand(parsed.account, mapping);
+      return notValid(language, toValidation([{ field, rule, message }]), command);
+    }
+    const { given, account } = prepared;
+    const { command, sent } = toCommand(account, mapping);
+    const validation = validateCommand(command, toValidationContext(account, language));
+    return { given, command, sent, validation };
+  } catch (error) {
+    const customerData = toCommand(parsed.account, mapping).command;
+    return { success: false, error: toDatabaseError(error), customerData };
+  }
+}
+
+/** Why nothing can be sent to this configuration; null when it can, and where only the sync will tell. */
+async function reasonAgainst({ parts }: LibraryContext, configId: string): Promise<string | null> {
+  const connection = await parts.connections.of(configId).catch(() => null);
+  return connection !== null && "error" in connection ? connection.error : null;
+}
+
+/** The same attempt, under the account that the caller named for the history. */
+async function noteInHistory(
+  { parts }: LibraryContext,
+  accountId: string,
+  { outcome }: CallResult,
+  result: SyncResult,
+): Promise<void> {
+  await recordUnsent(parts.db, [
+    {
+      accountId,
+      generation: "0",
+      trigger: "manual",
+      outcome: outcome?.name ?? "retry",
+      errorClass: outcome?.errorClass ?? null,
+      error: result.success ? null : boundedText(result.error),
+      updated: outcome?.updated ?? { account: 0, tier: 0, pic: 0 },
+      failed: { account: result.success ? 0 : 1, tier: 0, pic: 0 },
+      durationMs: 0,
+      warnings: 0,
+    },
+  ])
+    // The sync is done, and its result is what the caller asked for.
+    .catch(() => {});
+}

@@ -1,0 +1,118 @@
+/** Writes ids that a caller has: one row's, those of an API's answer, or those that an earlier result says are missing. */
+import { canonicalId } from "../account/canonical-ids.ts";
+import { loadAccounts } from "../account/load.ts";
+import { readAnswer } from "../customer-api/answer.ts";
+import type { SentRow, SentRows } from "../customer-command/command.ts";
+import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
+import type { AccountData } from "./account-data.ts";
+import type { LibraryContext } from "./context.ts";
+import type { IdUpdate, UpdateResult } from "./contract.ts";
+import {
+  errorOf,
+  nothingWritten,
+  reportWritten,
+  toFailedUpdates,
+  toProcessingResult,
+} from "./processing-result.ts";
+import type { ProcessingResult } from "./results.ts";
+import { makeReady } from "./sync-customer.ts";
+import { failedUpdatesOf, readRow, receivedOf, toDatabaseError, writeIds } from "./updates.ts";
+
+/** Never rejects. */
+export async function updateId(
+  { parts, userOf }: LibraryContext,
+  type: "customer" | "tier" | "crew",
+  id: string | number,
+  { uuid_be, updated_by, replace = false }: IdUpdate,
+): Promise<UpdateResult> {
+  const uuidBe = String(uuid_be).trim();
+  const end = (error: string | null): UpdateResult => ({
+    success: error === null,
+    id: String(id),
+    uuidBe,
+    updatedAt: new Date().toISOString(),
+    ...(error === null ? {} : { error }),
+  });
+  if (uuidBe === "" || uuidBe.length > 255) return end("uuid_be must have 1 to 255 characters");
+  try {
+    const row = await readRow(parts.db, type, String(id));
+    if (row === null) return end("there is no such row");
+
+    const rows = await writeIds(parts.db, {
+      sent: row.sent,
+      received: receivedOf([{ type, id: String(id), uuidBe }]),
+      userId: userOf(updated_by),
+      replace,
+    });
+    return end("error" in rows ? rows.error : (rows.map(errorOf)[0] ?? null));
+  } catch (error) {
+    return end(toDatabaseError(error));
+  }
+}
+
+/** The ids of an answer that the caller got from the API by itself. */
+export async function processResponse(
+  context: LibraryContext,
+  response: unknown,
+  accountData: AccountData,
+  userId: string | null,
+): Promise<ProcessingResult> {
+  const ready = await makeReady(context, accountData, userId);
+  if ("success" in ready) return nothingWritten(ready.error);
+  const answer = readAnswer(response);
+  if (answer === null) return nothingWritten("The response has none of the sections of an answer");
+  if (answer.refusal !== null) return nothingWritten(`The API refused: ${answer.refusal}`);
+
+  const { command, sent } = ready;
+  const received = matchIds(answer, command, sent, {
+    referenceField: context.parts.mapping.referenceField,
+    answers: "the command",
+  });
+  return await write(context, sent, received, userId);
+}
+
+/** Writes the ids that `processingResult` says came and do not stand. */
+export async function retryFailedUpdates(
+  context: LibraryContext,
+  processingResult: ProcessingResult,
+  { id }: Pick<AccountData, "id">,
+  userId: string | null,
+): Promise<ProcessingResult> {
+  const failed = failedUpdatesOf(processingResult);
+  const received = receivedOf(failed);
+  const { db } = context.parts;
+  try {
+    const [loaded] = await loadAccounts(db, [await canonicalId(db, String(id))]);
+    const account = loaded?.account ?? null;
+    if (account === null) return nothingWritten("There is no such account");
+
+    // Each among its own: where keys are numbers, a tier and a contact person may have the same.
+    const asTheyStand = (wanted: readonly { id: string }[], rows: readonly SentRow[]) => {
+      const idOf = new Map(rows.map((row) => [row.id, row.externalId]));
+      return wanted.map((row) => ({ id: row.id, externalId: idOf.get(row.id) ?? null }));
+    };
+    const sent: SentRows = {
+      accountId: account.id,
+      externalId: account.externalId,
+      branchExternalId: account.branchExternalId,
+      tiers: asTheyStand(received.tiers, account.tiers),
+      pics: asTheyStand(received.pics, account.pics),
+    };
+    return await write(context, sent, received, userId);
+  } catch (error) {
+    return nothingWritten(toDatabaseError(error), failed);
+  }
+}
+
+async function write(
+  { parts, userOf }: LibraryContext,
+  sent: SentRows,
+  received: ReceivedIds,
+  userId: string | null,
+): Promise<ProcessingResult> {
+  const rows = await writeIds(parts.db, { sent, received, userId: userOf(userId), replace: false });
+  if ("error" in rows) return nothingWritten(rows.error, toFailedUpdates(sent, received));
+  const isAboutCustomer = received.customer !== null || received.branch !== null;
+  const report = reportWritten({ sent, received, rows, isAboutCustomer }, new Date().toISOString());
+  return toProcessingResult(report);
+}

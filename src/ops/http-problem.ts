@@ -1,0 +1,25 @@
+/** What a caller of the HTTP server is told when it gets no answer. Pure. */
+
+/** The body of RFC 9457. `detail` is shown to the caller, so it says nothing of the inside of this process. */
+export interface HttpProblem {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly extra?: Readonly<Record<string, unknown>>;
+}
+
+export function unreadable(detail: string): HttpProblem {
+  return { status: 400, title: "Bad Request", detail };
+}
+
+export function forbidden(detail: string): HttpProblem {
+  return { status: 403, title: "Forbidden", detail };
+}
+
+export function notJson(): HttpProblem {
+  return {
+    status: 415,
+    title: "Unsupported Media Type",
+    detail: "A body must be application/json.",
+  };
+}

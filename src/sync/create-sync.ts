@@ -1,0 +1,189 @@
+/** Wires the sync of one account: batched statements, repetition while the database is away, and what is done about unforeseen errors. */
+
+import type { Clock } from "../clock.ts";
+import type { Connections } from "../customer-api/connections.ts";
+import type { CustomerApi } from "../customer-api/customer-api.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
+import type { TransformOptions } from "../customer-command/transform.ts";
+import { batched } from "../db/batched.ts";
+import { type Database, isClosed, isContention, isOutage } from "../db/database.ts";
+import { type AwayRetry, retryWhileAway } from "../db/retry-while-away.ts";
+import type { Observe } from "../ops/observe.ts";
+import type { Lease } from "../queue/lease.ts";
+import type { Claim, Queue } from "../queue/queue.ts";
+import { findIdOwners, journalAdoption } from "./adopt.ts";
+import type { Conclusion } from "./conclusion.ts";
+import { failedUnforeseen } from "./endings.ts";
+import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
+import { loadForSync } from "./load-for-sync.ts";
+import type { FailedRows, Outcome } from "./outcome.ts";
+import type { RateLimit } from "./rate-limit.ts";
+import { settleAll } from "./settle.ts";
+import { beginSync, end, settleEnded } from "./step.ts";
+import { syncAccount } from "./sync-account.ts";
+import type { ParentState, SyncCaller, SyncPolicy, SyncWiring } from "./wiring.ts";
+
+export interface SyncOptions {
+  readonly clock: Clock;
+  readonly db: Database;
+  readonly queue: Queue;
+  readonly api: CustomerApi;
+  readonly connections: Pick<Connections, "of">;
+  readonly mapping: TransformOptions;
+  readonly policy: SyncPolicy;
+  readonly rateLimit: RateLimit;
+  readonly observe: Observe;
+}
+
+/** One transaction settles at most so many accounts: about what a slot count ever finishes together. */
+const BATCH_MAX = 64;
+
+/** Brings one claimed account to its outcome. Resolves null when the lease was lost. */
+export type Sync = (claim: Claim, lease: Lease, caller?: SyncCaller) => Promise<Outcome | null>;
+
+export function createSync(options: SyncOptions): Sync {
+  const { clock, db, queue, observe, policy } = options;
+  /** What an attempt came to is worth writing down even after its lease, until the process leaves; whether it may be is asked then. */
+  const retrying = (doing: string, signal: AbortSignal): AwayRetry => ({
+    clock,
+    signal,
+    onTrouble: (error) => observe.databaseTrouble({ doing, error }),
+  });
+
+  const settler = {
+    clock,
+    db,
+    queue,
+    delayAfter: policy.delayAfter,
+    onTrouble: (error: unknown) =>
+      observe.databaseTrouble({ doing: "waking accounts that wait", error }),
+  };
+  const settleBatch = batched<Conclusion, Outcome | null>(
+    BATCH_MAX,
+    (conclusions) => settleAll(settler, conclusions),
+    (conclusion) => (conclusion.kind === "accepted" ? bytesOfIds(conclusion.received) : 0),
+  );
+  const sendBatch = batched<Send, Attempt | null>(
+    BATCH_MAX,
+    (sends) => journalSends(db, queue, sends),
+    ({ body, sent, fieldFingerprints }) =>
+      Buffer.byteLength(body) +
+      (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX +
+      Object.keys(fieldFingerprints ?? {}).length * FIELD_BYTES_MAX,
+  );
+  const answerBatch = batched<Answered, true>(
+    BATCH_MAX,
+    async (answers) => {
+      for (const stray of await journalAnswers(db, answers)) observe.strayCustomer(stray);
+      return answers.map(() => true);
+    },
+    ({ received }) => bytesOfIds(received),
+  );
+
+  const ownerBatch = batched<{ externalId: string; accountId: string }, string | null>(
+    BATCH_MAX,
+    (owned) => findIdOwners(db, owned),
+  );
+
+  /** True only when the answer came before somebody else could have taken over again. */
+  const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
+    for (;;) {
+      const begunAt = clock.now();
+      const ours = await retryWhileAway(retrying("renewing a lease", signal), () =>
+        queue.renew([claim]),
+      );
+      if (!ours.has(claim.accountId)) return false;
+      if (clock.now() - begunAt < queue.silenceMs) return true;
+    }
+  };
+
+  const wiring: SyncWiring = {
+    clock,
+    load: batched(BATCH_MAX, (ids) => loadForSync(db, ids)),
+    findParentCycle: async (accountId) => {
+      const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
+      return cycle?.members ?? null;
+    },
+    findParentState: async (parentId) => {
+      const [parent] = await db.run<{ state: ParentState }>("find_parent_state", [parentId]);
+      return parent?.state ?? "missing";
+    },
+    ownerOf: (externalId, accountId) => ownerBatch({ externalId, accountId }),
+    connection: (configId) => options.connections.of(configId),
+    api: options.api,
+    waitForTurn: (baseUrl, signal) =>
+      retryWhileAway(retrying("waiting for a turn to send", signal), () =>
+        options.rateLimit.waitForTurn(baseUrl, signal),
+      ),
+    async journalSend(send, signal) {
+      const begunAt = clock.now();
+      const attempt = await retryWhileAway(retrying("journaling a send", signal), () =>
+        sendBatch(send),
+      );
+      if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
+      // Stopped for too long (SIGSTOP, a suspended machine): somebody else may have the account by now, however long the lease.
+      return (await isStillOurs(send.claim, signal)) ? attempt : null;
+    },
+    // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
+    async journalAnswer(answered, signal) {
+      await retryWhileAway(
+        {
+          ...retrying("journaling an answer", signal),
+          mayPass: (error) => !isClosed(error),
+        },
+        () => answerBatch(answered),
+      );
+    },
+    adopt: (adoption, signal) =>
+      retryWhileAway(retrying("journaling what a lookup found", signal), () =>
+        journalAdoption(db, adoption),
+      ),
+    isStillOurs,
+    async settle(conclusion, signal) {
+      const outcome = await retryWhileAway(retrying("settling", signal), () =>
+        settleBatch(conclusion),
+      );
+      if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
+      return outcome;
+    },
+    observe,
+    mapping: options.mapping,
+    policy,
+  };
+
+  return async (claim, lease, caller = {}) => {
+    const sync = beginSync(wiring, claim, lease, caller);
+    try {
+      return await syncAccount(sync);
+    } catch (error) {
+      if (isOutage(error) || isContention(error) || isClosed(error)) throw error;
+      observe.warning("A sync failed in a way that was not foreseen", {
+        account_id: claim.accountId,
+        error,
+      });
+      return await settleEnded(sync, end(failedUnforeseen(policy, claim, error)));
+    }
+  };
+}
+
+/** A row's own id and its external one, which has at most 255 characters. */
+const ID_BYTES_MAX = 1_000;
+
+/** A path in the command and its fingerprint. */
+const FIELD_BYTES_MAX = 60;
+
+function bytesOfIds({ tiers, pics }: ReceivedIds): number {
+  return (tiers.length + pics.length) * ID_BYTES_MAX;
+}
+
+/** Once per conflict: while other ids of the answer still wait to be written, all of it comes here again. */
+function reportConflicts(
+  observe: Pick<Observe, "idConflict">,
+  { accountId }: Claim,
+  { errorClass, failed }: Outcome,
+): void {
+  if (errorClass === "database") return;
+  const isConflict = ({ reason }: FailedRows) => reason === "id_conflict";
+  for (const { entity, count } of failed.filter(isConflict))
+    for (let told = 0; told < count; told += 1) observe.idConflict({ accountId, entity });
+}

@@ -1,0 +1,56 @@
+/**
+ * What all replicas together keep to, before each send: the waits that an API asked for (it says Retry-After to one replica and means all
+ * of them), and `CUSTOMER_API_MAX_RPS`, whose turns lie evenly apart.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { batched } from "../db/batched.ts";
+import type { Queryable } from "../db/database.ts";
+
+export interface RateLimit {
+  /** Waits until one send to this API may go. */
+  waitForTurn(baseUrl: string, signal: AbortSignal): Promise<Turn>;
+  /** This API asked for a pause: tells the other replicas. */
+  hold(baseUrl: string, forMs: number): Promise<void>;
+}
+
+/** `now`: send. `held`: the API asked not to be sent to for so long. `stopped`: the signal was aborted before the turn came. */
+export type Turn =
+  | { readonly kind: "now" }
+  | { readonly kind: "held"; readonly forMs: number }
+  | { readonly kind: "stopped" };
+
+/** One statement serves at most so many sends: what one process has in flight. */
+const BATCH_MAX = 64;
+
+/** @param maxRps requests per second over all APIs and replicas; 0 for no limit */
+export function createRateLimit(db: Queryable, maxRps: number): RateLimit {
+  const heldForMs = batched<string, number>(BATCH_MAX, async (baseUrls) => {
+    const rows = await db.run<{ baseUrl: string; heldForMs: number }>("held_apis", [
+      [...new Set(baseUrls)],
+    ]);
+    const held = new Map(rows.map((row) => [row.baseUrl, row.heldForMs]));
+    return baseUrls.map((baseUrl) => held.get(baseUrl) ?? 0);
+  });
+  const waitMs = batched<"send", number>(BATCH_MAX, async (sends) => {
+    const [reserved] = await db.run<{ waitMs: number }>("reserve_sends", [sends.length, maxRps]);
+    const firstMs = reserved?.waitMs ?? 0;
+    return sends.map((_, position) => firstMs + (position * 1_000) / maxRps);
+  });
+
+  return {
+    async waitForTurn(baseUrl, signal) {
+      if (maxRps > 0) {
+        const mineInMs = await waitMs("send");
+        if (mineInMs > 0) await sleep(mineInMs, undefined, { signal }).catch(() => {});
+      }
+      // After the waiting: an API may have asked for a pause meanwhile.
+      const forMs = await heldForMs(baseUrl);
+      if (forMs > 0) return { kind: "held", forMs };
+      return signal.aborted ? { kind: "stopped" } : { kind: "now" };
+    },
+
+    async hold(baseUrl, forMs) {
+      await db.run("hold_api", [baseUrl, Math.ceil(forMs)]);
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * One send: it waits for its turn, is journaled, goes out, and its answer is journaled before anything is done with it.
+ *
+ *     turn ─▶ journal the send ─▶ request ─▶ match ids ─▶ journal the answer
+ */
+import type { ApiResult } from "../customer-api/customer-api.ts";
+import type { CustomerCommand } from "../customer-command/command.ts";
+import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
+import {
+  afterFailure,
+  answeredWithoutCustomer,
+  backAgain,
+  notSentYet,
+  putsCreateInDoubt,
+  removed,
+} from "./endings.ts";
+import type { Attempt, Send } from "./journal.ts";
+import { end, type LastStep, LEASE_LOST, type SendStep, type SyncContext } from "./step.ts";
+import type { SyncPolicy } from "./wiring.ts";
+
+/** Resolves with what is left to do: write ids back, or end. */
+export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {
+  return (await holdBack(sync, step)) ?? (await sendNow(sync, step));
+}
+
+/** Before the send is journaled: until its turn has come it has not begun. null when it may begin. */
+async function holdBack(
+  { wiring, claim, lease }: SyncContext,
+  { connection, send }: SendStep,
+): Promise<LastStep | null> {
+  const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
+  if (turn.kind === "stopped") return LEASE_LOST;
+  if (turn.kind === "held") {
+    wiring.api.hold(connection, turn.forMs);
+    const { generation, warnings } = send;
+    return end({ ...notSentYet(claim, send.sent, turn.forMs), generation, warnings });
+  }
+  if (send.operation !== "delete") return null;
+
+  // It may have waited long for its turn, and the account may be back.
+  const { account, unsettled } = await wiring.load(claim.accountId);
+  return account === null ? null : end({ ...backAgain(unsettled), generation: send.generation });
+}
+
+async function sendNow(
+  sync: SyncContext,
+  { connection, send, isRepeat }: SendStep,
+): Promise<LastStep> {
+  const { wiring, lease, caller, dbSignal } = sync;
+  const journaledAt = wiring.clock.now();
+  const attempt = await wiring.journalSend(send, dbSignal);
+  if (attempt === null) return LEASE_LOST;
+
+  caller.onSend?.(send, isRepeat);
+  const result = await wiring.api.send(connection, {
+    operation: send.operation,
+    externalId: send.operation === "create" ? null : send.sent.externalId,
+    body: send.operation === "delete" ? null : send.body,
+    idempotencyKey: send.idempotencyKey,
+    generation: send.generation,
+    mayBegin: () =>
+      lease.isHeld() && wiring.clock.now() - journaledAt < wiring.policy.beginWithinMs,
+    signal: mayNotBeRepeated(send, wiring.policy) ? lease.leaving : lease.signal,
+  });
+  caller.onResult?.(send, result);
+  return await judge(sync, attempt, result);
+}
+
+/**
+ * A create that is parked when its answer does not come is sent again only at a person's word, and not while it may be under way: a worker
+ * that takes the account over finds it in the journal and keeps away. So once it is written its answer is waited for, and journaled, even
+ * when the lease is lost.
+ */
+function mayNotBeRepeated(send: Send, policy: SyncPolicy): boolean {
+  return send.operation === "create" && policy.unknownOutcome === "park";
+}
+
+async function judge(sync: SyncContext, attempt: Attempt, result: ApiResult): Promise<LastStep> {
+  const { wiring, claim, caller, dbSignal } = sync;
+  const fail = (failure: Extract<ApiResult, { kind: "failed" }>["failure"]) => {
+    if (putsCreateInDoubt(attempt, failure)) wiring.observe.unknownOutcome(claim.accountId);
+    return end(afterFailure(wiring.policy, claim, attempt, failure));
+  };
+  if (result.kind === "failed") return fail(result.failure);
+
+  const { attemptId, generation, operation } = attempt;
+  const { httpStatus } = result;
+  if (operation === "delete") {
+    const answered = { attemptId, received: NOTHING_RECEIVED, httpStatus };
+    await wiring.journalAnswer(answered, dbSignal);
+    return end({ ...removed(), generation, attempt, httpStatus });
+  }
+
+  const received = matchIds(
+    result.answer,
+    JSON.parse(attempt.body) as CustomerCommand,
+    attempt.sent,
+    { referenceField: wiring.mapping.referenceField, answers: "the command" },
+  );
+  if (operation === "create" && received.customer === null)
+    return fail(answeredWithoutCustomer(httpStatus));
+
+  caller.onReceived?.(attempt, received);
+  await wiring.journalAnswer({ attemptId, received, httpStatus }, dbSignal);
+  return { kind: "write back", attempt, received, httpStatus };
+}
+
+/** A delete gives out no ids. */
+const NOTHING_RECEIVED: ReceivedIds = {
+  customer: null,
+  branch: null,
+  tiers: [],
+  pics: [],
+  problems: [],
+};

@@ -1,0 +1,58 @@
+/** An earlier send that is not settled is finished before anything new goes out. */
+import type { Account } from "../account/account.ts";
+import type { SentRows } from "../customer-command/command.ts";
+import { withoutConnection } from "./endings.ts";
+import { resolveInDoubt } from "./in-doubt.ts";
+import type { UnsettledAttempt } from "./journal.ts";
+import type { Loaded } from "./load-for-sync.ts";
+import { end, type Step, type SyncContext } from "./step.ts";
+
+/** null when there is none, or newer data may replace it. */
+export async function finishUnsettled(
+  sync: SyncContext,
+  { account, tooLarge, unsettled }: Loaded,
+): Promise<Step | null> {
+  if (unsettled === null) return null;
+  if (unsettled.delivery === "answered" && unsettled.received !== null) {
+    const { received } = unsettled;
+    return { kind: "write back", attempt: unsettled, received, httpStatus: null };
+  }
+  if (account === null || tooLarge !== null || !mustBeRepeated(unsettled, account)) return null;
+
+  // A repeat goes where the first try went, whatever is asked for now: only that API knows its key.
+  const connection = await sync.wiring.connection(unsettled.configId);
+  if ("error" in connection) {
+    const { wiring, claim } = sync;
+    return end(withoutConnection(wiring.policy, claim, account, connection.error));
+  }
+  return await resolveInDoubt(sync, connection, unsettled);
+}
+
+/**
+ * A send that may have been applied, or is a create, goes out again as it was before anything newer does. An update that only changes
+ * values may be overtaken by a newer one; one that adds tiers or PICs may not, or they could be added twice.
+ */
+function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean {
+  switch (unsettled.operation) {
+    case "create":
+      // With an external id, set by a person meanwhile, the account is an update from here on.
+      return account.externalId === null;
+    case "update":
+      return (
+        unsettled.delivery !== "not_applied" &&
+        !hasAllIds(unsettled.sent) &&
+        unsettled.sent.externalId === account.externalId
+      );
+    case "delete":
+      return false;
+    default:
+      return unsettled.operation satisfies never;
+  }
+}
+
+export function hasAllIds(sent: SentRows): boolean {
+  return (
+    sent.externalId !== null &&
+    [...sent.tiers, ...sent.pics].every((row) => row.externalId !== null)
+  );
+}
