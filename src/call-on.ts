@@ -1,8 +1,8 @@
-/** Commands about one account, as they are suggested: whatever an id contains, a POSIX shell gives it to the command as it is. Pure. */
+/** Commands about one account that can be pasted into a POSIX shell, whatever the id contains. Pure. */
 
 /** `account-sync <command> <id>`, as source texts name a command (see invocation.ts). */
 export function callOn(command: "preview" | "retry" | "status" | "sync", id: string): string {
-  // Else the command line takes it for an option.
+  // Otherwise the command line reads it as an option.
   const separator = id.startsWith("-") ? "-- " : "";
   return `account-sync ${command} ${separator}${toShellWord(id)}`;
 }

@@ -1,5 +1,4 @@
-/** What the checks look at, put together from the configuration: for the daemon on its own parts, for commands on a connection of theirs. */
-
+/** The context of the checks, made of the configuration: on the daemon's own database, or on a connection of its own for a command. */
 import { apiConfigReader, describeSource } from "./account/source.ts";
 import type { CheckContext } from "./checks/check.ts";
 import { type Config, directDatabase } from "./config.ts";
@@ -37,7 +36,7 @@ export function checkContextOn(config: Config, databaseUrl: string, db: Queryabl
   };
 }
 
-/** Read anew: the rows, and the table itself, come and go. */
+/** Reads the tables each time, as rows, and the table itself, may be added and removed. */
 export async function defaultConnection(config: Config, db: Queryable) {
   return await createConnections(apiConfigReader(db, await describeSource(db)), config.api).of(
     null,
@@ -52,7 +51,7 @@ export async function withCheckContext<T>(
   const db = createDatabase({
     url: databaseUrl,
     applicationName: `account-sync ${version} check`,
-    // Where there is no connection, the first query says so; where a full pooler kept the answer back, nothing is set on its session.
+    // Where there is no connection, the first query fails; a pooler that had no connection left gets no settings on its session.
     settingsPerTransaction: await isPooled(databaseUrl).catch(() => true),
     max: 1,
     synchronousCommit: "on",

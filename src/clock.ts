@@ -1,11 +1,11 @@
 /**
- * Time and chance, as far as decisions hang on them. Handed in: the daemon gets the system's, the simulation plays its own. The
- * database has its own clock, which rules over leases and due times.
+ * The time and random numbers that decisions depend on, as a parameter: the daemon uses the system's, the simulation its own. Leases and
+ * due times depend on the clock of the database instead.
  */
 export interface Clock {
   /** Monotonic milliseconds; a wall clock may jump. */
   now(): number;
-  /** Calls back once, after `ms`. What it returns calls that off. */
+  /** Calls back once, after `ms`. Returns a function that cancels it. */
   after(ms: number, call: () => void): () => void;
   /** In [0, 1): for jitter. */
   random(): number;
@@ -28,10 +28,10 @@ export async function sleep(
 ): Promise<void> {
   if (signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const callOff = clock.after(ms, resolve);
+  const cancel = clock.after(ms, resolve);
   const wake = () => resolve();
   signal.addEventListener("abort", wake, { once: true });
   await promise;
-  callOff();
+  cancel();
   signal.removeEventListener("abort", wake);
 }

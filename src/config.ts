@@ -37,7 +37,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}) 
     throw new OperatorError(
       `The configuration has ${problems.length === 1 ? "a problem" : `${problems.length} problems`}:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
       {
-        hint: "Correct the environment and start again; the README lists every setting.",
+        hint: "Correct the environment and start again; docs/reference/settings.md lists every setting.",
         exitCode: 2,
       },
     );

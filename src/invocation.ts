@@ -1,7 +1,7 @@
 /**
  * How the command line is called from the shell that called it. Source texts name a command as `account-sync <command>`, in backticks where
  * it stands in a sentence. For a person, such a call is replaced by one that can be pasted; everything else in the text is left as it is,
- * as it may be data. JSON and what is stored keep the neutral name: the same trouble has the same text wherever a process was started.
+ * as it may be data. JSON and what is stored keep the neutral name, so a text does not depend on how a process was started.
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -70,7 +70,7 @@ function afterSeparator(rest: string): string {
   return rest === "" ? "" : ` --${rest}`;
 }
 
-/** Looked at once, at the start: later the folder may have been removed, and could not be named any more. */
+/** Found once, at the start: cwd() fails when the folder has been removed since. */
 const OWN = findInvocation({
   module: import.meta.url,
   cwd: process.cwd(),

@@ -9,7 +9,7 @@
  */
 import { findNodeProblem } from "./node-version.ts";
 
-/** What may keep the process up once a command is done: a connection that does not close, a terminal's input. */
+/** How long a connection that does not close, or a terminal's input, may keep the process running once a command is done. */
 const STUCK_MS = 2_000;
 
 const nodeProblem = findNodeProblem(process.versions.node);
@@ -31,11 +31,11 @@ const json = isForJson(process.argv, process.env);
 process.on("uncaughtException", (error) => {
   process.exit(reportError(error, json));
 });
-// `account-sync status | head -1`: a reader that is gone is no failure of ours.
+// `account-sync status | head -1`: a reader that has gone is not a failure.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
 const environment = { ...process.env };
-// The driver reads these by itself and would let them past what we set. What counts of them is in the configuration's URLs.
+// The driver would read these by itself. The configuration puts those that count into its URLs.
 for (const name of Object.keys(process.env)) if (/^PG[A-Z]+$/.test(name)) delete process.env[name];
 
 process.exitCode = await runCommandLine(process.argv, {

@@ -1,7 +1,7 @@
 /**
  * The parts that the daemon and the commands share, built in reading order: database, source, queue, API, sync.
  *
- * Expects a migrated database. Starts nothing: no loop runs and nothing listens until somebody asks.
+ * Expects a migrated database. Starts nothing: no loop runs and nothing listens until it is asked to.
  */
 
 import { apiConfigReader, describeSource, type Source } from "./account/source.ts";
@@ -45,7 +45,7 @@ export interface Parts {
 const RELAXED_CONNECTIONS = 3;
 
 /**
- * @param database where it is; or somebody's pool, which stays his
+ * @param database where it is; or a caller's pool, which is not closed
  * @param replicaId the daemon's number; null for a command or a library
  */
 export async function openParts(

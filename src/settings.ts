@@ -1,5 +1,4 @@
 /** The settings: the name, the form and the default of each, and which of them go together. Nothing is read here. */
-
 import { z } from "zod";
 import { whyNotAllowed } from "./customer-api/allowed-url.ts";
 import { LANGUAGES } from "./customer-command/messages.ts";
@@ -116,7 +115,7 @@ export const settings = z
           if (URL.canParse(origin) && new URL(origin).origin === origin) continue;
           context.addIssue({
             code: "custom",
-            // Not as it was written: it may hold a password.
+            // Not as it was written, as it may contain a password.
             message: `has ${withoutSecrets(origin)}, which is not an origin like https://api.example.com`,
           });
         }

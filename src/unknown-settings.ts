@@ -17,7 +17,7 @@ export interface UnknownSetting {
 }
 
 const OUR_PREFIXES = /^(?:SYNC|CUSTOMER_API|(?:LISTEN_)?DATABASE|HTTP|LOG)_/;
-/** Proxies are settings of every program that speaks HTTP; hosting platforms say more than one URL of a database. */
+/** Proxies are settings of every program that uses HTTP; hosting platforms set more than one URL of a database. */
 const NOT_OURS =
   /^(?:HTTP|HTTPS|NO|ALL)_PROXY$|^(?:NODE|NPM|HTTPS)_|^DATABASE_(?:CONNECTION_POOL_URL|URL_UNPOOLED|PUBLIC_URL|PRIVATE_URL|URL_NON_POOLING)$/;
 

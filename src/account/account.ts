@@ -1,9 +1,8 @@
 /**
- * An account as it stands in the source tables, with everything that is sent along with it.
+ * An account of the source tables, with everything that is sent along with it.
  *
- * Parsed at the border (the load queries, or the library's input), plain and readonly from there on. Ids are text whatever
- * the key type of the table is. `externalId` is the row's `uuid_be`; a blank one, an
- * application's way of saying none, is null.
+ * Parsed where it comes in (the load queries, the library's input); plain and readonly from there on. Ids are text, whatever the key type
+ * of the table. `externalId` is the row's `uuid_be`; a blank one, which applications write for none, is null.
  */
 export interface Account {
   readonly id: string;
@@ -32,11 +31,11 @@ export interface Parent {
 
 export interface Tier {
   readonly id: string;
-  /** null only in library input that lacks the value; NaN where the database holds numeric 'NaN'. */
+  /** null only where the library was given none; NaN where the database has numeric 'NaN'. */
   readonly minValue: number | null;
   readonly maxValue: number | null;
   readonly amount: number | null;
-  /** `YYYY-MM-DD`, read as text: a Date would move by a day in another time zone. */
+  /** `YYYY-MM-DD`, as text: a Date would move by a day in another time zone. */
   readonly startDate: string | null;
   readonly endDate: string | null;
   readonly percentage: boolean;

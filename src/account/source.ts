@@ -1,10 +1,10 @@
-/** What the source tables look like in this database: optional tables and newer columns may be missing. */
+/** Which source tables and columns this database has: optional tables and newer columns may be missing. */
 import type { Queryable } from "../db/database.ts";
 
 export interface Source {
-  /** Captured at the last migrate, and gone: what they held must not be sent as empty. */
+  /** Tables that were captured at the last migrate and do not exist any more: what they held must not be sent as empty. */
   readonly vanished: readonly string[];
-  /** Optional tables whose rows would be sent. */
+  /** Optional tables that do not exist, though their rows would be sent. */
   readonly missing: readonly string[];
   has(table: string): boolean;
   hasBranchIds: boolean;
@@ -29,7 +29,7 @@ const TABLES = [
   "m_backend_ext_config",
 ];
 
-/** PostgreSQL takes more forms of a uuid than these; ids are written like this wherever a person copies one from. */
+/** PostgreSQL reads more forms of a uuid than these, which are the ones that programs display. */
 const UUID = /^\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?$/i;
 
 export async function describeSource(db: Queryable): Promise<Source> {
@@ -53,6 +53,30 @@ export async function describeSource(db: Queryable): Promise<Source> {
   };
 }
 
+/**
+ * As `describeSource`, but rejects while a captured table is missing: without its rows an account would look as if they had been
+ * removed, so nothing may be sent.
+ */
+export async function describeWholeSource(db: Queryable): Promise<Source> {
+  const source = await describeSource(db);
+  if (source.vanished.length > 0) throw new VanishedTables(source.vanished);
+  return source;
+}
+
+class VanishedTables extends Error {
+  override readonly name = "VanishedTables";
+  /** PostgreSQL's undefined_table: the sync is retried, and no attempt is counted. */
+  readonly code = "42P01";
+
+  constructor(tables: readonly string[]) {
+    const names = tables.map((table) => `public.${table}`).join(", ");
+    const statements = tables.map((table) => `select account_sync.remove_capture('${table}');`);
+    super(
+      `${names} was captured and is gone: restore it, or, if it was removed for good, run ${statements.join(" ")}`,
+    );
+  }
+}
+
 function idCheckOf(keyType: string): (id: string) => boolean {
   switch (keyType) {
     case "uuid":
@@ -63,7 +87,7 @@ function idCheckOf(keyType: string): (id: string) => boolean {
     case "numeric":
       return (id) => /^-?\d{1,19}$/.test(id);
     default:
-      // Any text may be a key; 255 characters is what the field's longest key columns hold.
+      // Any text may be a key; 255 characters is what the longest key columns hold.
       return (id) => id.length <= 255 && !/\p{Cc}/u.test(id);
   }
 }

@@ -1,21 +1,21 @@
 /**
- * When the triggers shall NOTIFY, and when to look without being told. It works like a network card that switches between
- * interrupts and polling:
+ * When the triggers NOTIFY, and when to look without being notified. It works like a network card that switches between interrupts and
+ * polling:
  *
- *     lying down ──no transaction left that may not have seen the bell──▶ resting
- *         ▲                                                                 │
- *         └──────── a second of quiet ──────── awake ◀──── 100 wakes a second
+ *     coming to rest ──no transaction left that may not have seen the bell──▶ at rest
+ *         ▲                                                                      │
+ *         └──────────── a second of quiet ──────── awake ◀──── 100 wakes a second
  *
- * Resting: the triggers ring (a NOTIFY costs a commit lock that every other commit waits for, so only now), we look at every sweep.
- * Awake: the bell is off, writers pay nothing, and we look every 5 to 20 ms.
- * Lying down: the bell is on again, but a transaction that read "off" may commit after our last look. So we keep looking, ever
- * more slowly, until every transaction that was writing at the flip has ended. With this wait no change stayed longer than
- * 0.3 s; without it most of them stayed until the next sweep. One case is left to the sweep: an application's transaction in
- * REPEATABLE READ that took its snapshot before the flip and wrote nothing until after it. It reads "off" however late it writes, and
- * has no transaction id that we could have waited for.
+ * At rest: the triggers ring (a NOTIFY costs a commit lock that every other commit waits for, so only now), and a sweep looks.
+ * Awake: the bell is off, writers pay nothing, and a look comes every 5 to 20 ms.
+ * Coming to rest: the bell is on again, but a transaction that read "off" may commit after the last look. So looks go on, ever more
+ * slowly, until every transaction that was writing at the switch has ended. With this wait no change stayed longer than 0.3 s; without it
+ * most of them stayed until the next sweep. One case is left to the sweep: an application's transaction in REPEATABLE READ that took its
+ * snapshot before the switch and wrote nothing until after it. It reads "off" however late it writes, and has no transaction id that could
+ * have been waited for.
  *
- * The wish to be rung expires by itself, so that writers stop paying when the last daemon dies. Renewing it may turn the bell on: the
- * wish ran out while we could not renew it, or a replica that got up and died has cleared it. So a renewal is a lying down too.
+ * The bell is wanted for a limited time, so that writers stop paying when the last daemon dies. Renewing that may turn the bell on: it ran
+ * out while it could not be renewed, or a replica that woke up and died has cleared it. So a renewal is a coming to rest, too.
  */
 import type { Queryable } from "../db/database.ts";
 
@@ -30,14 +30,14 @@ export interface DoorbellOptions {
 
 const WANTED_FOR_MS = 30_000;
 const RENEW_EVERY_MS = 10_000;
-const WAKES_PER_SECOND_TO_GET_UP = 100;
-const QUIET_MS_TO_LIE_DOWN = 1_000;
+const WAKES_PER_SECOND_TO_STAY_AWAKE = 100;
+const QUIET_MS_TO_REST = 1_000;
 const AWAKE_LOOK_MS = { busy: 5, quiet: 20 };
-const LYING_DOWN_FIRST_LOOK_MS = 20;
+const COMING_TO_REST_FIRST_LOOK_MS = 20;
 
 export class Doorbell {
   readonly #options: DoorbellOptions;
-  #state: State = { name: "off duty" };
+  #state: State = { name: "not started" };
   #wakes = 0;
   #countingSince = 0;
 
@@ -64,38 +64,38 @@ export class Doorbell {
     const { notify, sweepIntervalMs, now } = this.#options;
     const state = this.#state;
     switch (state.name) {
-      case "off duty":
+      case "not started":
         if (notify !== "auto") {
           await this.#set(notify === "always" ? "infinity" : "-infinity");
           this.#state = { name: "fixed" };
           return sweepIntervalMs;
         }
-        return await this.#lieDown();
+        return await this.#comeToRest();
 
       case "fixed":
         return sweepIntervalMs;
 
       case "awake":
         if (found) state.quietSince = now();
-        if (now() - state.quietSince >= QUIET_MS_TO_LIE_DOWN) return await this.#lieDown();
+        if (now() - state.quietSince >= QUIET_MS_TO_REST) return await this.#comeToRest();
         return found ? AWAKE_LOOK_MS.busy : AWAKE_LOOK_MS.quiet;
 
-      case "lying down":
-        if (this.#isBusy()) return await this.#getUp();
+      case "coming to rest":
+        if (this.#isBusy()) return await this.#wakeUp();
         if (state.isLastLook) {
-          this.#state = { name: "resting", renewedAt: state.renewedAt };
+          this.#state = { name: "at rest", renewedAt: state.renewedAt };
           return Math.min(sweepIntervalMs, RENEW_EVERY_MS);
         }
         // The horizon is asked before the look that counts: what committed in between is found by that look.
         state.isLastLook = await this.#hasPassed(state.horizon);
         if (state.isLastLook) return 0;
         state.lookEveryMs = Math.min(state.lookEveryMs * 2, sweepIntervalMs, RENEW_EVERY_MS);
-        if (this.#isTimeToRenew(state)) return await this.#lieDown(state.lookEveryMs);
+        if (this.#isTimeToRenew(state)) return await this.#comeToRest(state.lookEveryMs);
         return state.lookEveryMs;
 
-      case "resting":
-        if (this.#isBusy()) return await this.#getUp();
-        if (this.#isTimeToRenew(state)) return await this.#lieDown();
+      case "at rest":
+        if (this.#isBusy()) return await this.#wakeUp();
+        if (this.#isTimeToRenew(state)) return await this.#comeToRest();
         return Math.min(sweepIntervalMs, RENEW_EVERY_MS);
 
       default:
@@ -103,13 +103,13 @@ export class Doorbell {
     }
   }
 
-  async #lieDown(lookEveryMs = LYING_DOWN_FIRST_LOOK_MS): Promise<number> {
+  async #comeToRest(lookEveryMs = COMING_TO_REST_FIRST_LOOK_MS): Promise<number> {
     const renewedAt = this.#options.now();
-    await this.#options.db.run("rest_at_the_doorbell", [WANTED_FOR_MS]);
+    await this.#options.db.run("want_doorbell", [WANTED_FOR_MS]);
     const [row] = await this.#options.db.run<{ horizon: string }>("doorbell_horizon");
     if (row === undefined) throw new Error("doorbell_horizon returned no row");
     this.#state = {
-      name: "lying down",
+      name: "coming to rest",
       horizon: row.horizon,
       lookEveryMs,
       isLastLook: false,
@@ -118,7 +118,7 @@ export class Doorbell {
     return lookEveryMs;
   }
 
-  async #getUp(): Promise<number> {
+  async #wakeUp(): Promise<number> {
     await this.#set("-infinity");
     this.#state = { name: "awake", quietSince: this.#options.now() };
     return AWAKE_LOOK_MS.busy;
@@ -141,20 +141,21 @@ export class Doorbell {
 
   #isBusy(): boolean {
     return (
-      this.#options.now() - this.#countingSince <= 1_000 && this.#wakes > WAKES_PER_SECOND_TO_GET_UP
+      this.#options.now() - this.#countingSince <= 1_000 &&
+      this.#wakes > WAKES_PER_SECOND_TO_STAY_AWAKE
     );
   }
 }
 
 type State =
-  | { readonly name: "off duty" }
+  | { readonly name: "not started" }
   | { readonly name: "fixed" }
   | { readonly name: "awake"; quietSince: number }
   | {
-      readonly name: "lying down";
+      readonly name: "coming to rest";
       readonly horizon: string;
       lookEveryMs: number;
       isLastLook: boolean;
       readonly renewedAt: number;
     }
-  | { readonly name: "resting"; readonly renewedAt: number };
+  | { readonly name: "at rest"; readonly renewedAt: number };

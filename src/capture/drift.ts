@@ -10,7 +10,7 @@ import { toCommand } from "../customer-command/transform.ts";
 import type { Database } from "../db/database.ts";
 
 /**
- * `changed`: other data than were accepted, or nobody knows what was. `ids_missing`: a tier or a contact person has no external id.
+ * `changed`: other data than were accepted, or it is not known what was. `ids_missing`: a tier or a contact person has no external id.
  * `customer_missing`: the account has none, although the API took it once.
  */
 export type Drift = "changed" | "ids_missing" | "customer_missing";

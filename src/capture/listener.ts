@@ -61,8 +61,8 @@ export class Listener {
   }
 
   /**
-   * Connects and listens; from then on it keeps itself alive. Look at the tables after it resolves: what changed before was rung for
-   * nobody.
+   * Connects and listens; from then on it keeps itself alive. Look at the tables after it resolves: no
+   * notification came for what changed before.
    *
    * @throws the connection's error at the first start; later failures are repeated for ever
    */
@@ -84,7 +84,7 @@ export class Listener {
   async #subscribe(): Promise<void> {
     const subscriber = createListener(this.#options.connection);
     const isCurrent = () => this.#subscriber === subscriber;
-    // Without an `error` listener an unreadable payload or a lost connection wedges the subscriber for good.
+    // Without an `error` listener an unreadable payload or a lost connection wedges the subscriber permanently.
     subscriber.events.on("error", (error) => {
       if (!isCurrent()) return;
       // Its reconnecting came to nothing (a LISTEN that failed on the new connection), and it has given up on it.

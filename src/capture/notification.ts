@@ -27,7 +27,10 @@ export type ReadNotification =
 const storableText = (max: number) =>
   z
     .string()
-    .refine((text) => !text.includes("\0") && text.isWellFormed(), "characters nobody can store")
+    .refine(
+      (text) => !text.includes("\0") && text.isWellFormed(),
+      "characters that cannot be stored",
+    )
     .refine((text) => [...text].length <= max, `more than ${max} characters`);
 
 const requestShape = z.object({

@@ -3,7 +3,7 @@
  * drifted in the slow lane. It needs no trigger to have fired: after a restore, or with triggers that were disabled, this is what finds
  * the difference.
  *
- *     resting ──the interval has passed, and nobody walks──▶ walking ──step by step, with rests between──▶ finished
+ *     resting ──the interval has passed, and no replica walks──▶ walking ──step by step, with rests between──▶ finished
  *
  * The walk is a row in the database: one replica walks at a time, and another one goes on where a dead one was. Steps are small and rest
  * four times as long as they worked, so a million accounts cost a fifth of one connection for a while, and never delay a live edit.
@@ -108,7 +108,7 @@ export class Reconcile {
   }
 }
 
-/** At a person's word: all of it, now. With `dryRun` nothing is marked. */
+/** On request: all of it, now. With `dryRun` nothing is marked. */
 export async function reconcileNow(
   options: Pick<ReconcileOptions, "clock" | "db" | "findDrift" | "mark">,
   how: { readonly dryRun: boolean; readonly onDrifted: (drifted: Drifted) => void },

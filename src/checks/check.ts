@@ -1,4 +1,4 @@
-/** One check, and what it may look at. Checks only look: none of them changes or repairs anything. */
+/** One check, what it reads, and how it is run. Checks read only: none of them changes or repairs anything. */
 import type { ConnectionUrl } from "../db/connection-url.ts";
 import type { Queryable } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
@@ -24,9 +24,9 @@ export interface CheckContext {
   readonly urls: readonly { readonly name: string; readonly connection: ConnectionUrl }[];
   readonly poolMax: number;
   readonly notify: "auto" | "always" | "off";
-  /** Whether rows of m_backend_ext_config say where to send. */
+  /** Whether rows of m_backend_ext_config are the API's configuration. */
   readonly readsApiConfigs: boolean;
-  /** The embedded database: its superuser is nobody's but ours. */
+  /** The embedded database, whose superuser is our own role. */
   readonly isEmbedded: boolean;
   /** Why nothing can be sent as things are configured; null when it can. */
   readonly apiTrouble: () => Promise<string | null>;

@@ -2,12 +2,12 @@
 import type { CheckContext } from "./check.ts";
 import { API_CONFIGS, EXPECTED_TABLES, type ExpectedTable } from "./expected-tables.ts";
 
-export interface SourceTable {
+export interface ComparedTable {
   readonly expected: ExpectedTable;
   readonly found: FoundTable;
 }
 
-export async function readTables({ db, readsApiConfigs }: CheckContext): Promise<SourceTable[]> {
+export async function readTables({ db, readsApiConfigs }: CheckContext): Promise<ComparedTable[]> {
   const expected = readsApiConfigs ? [...EXPECTED_TABLES, API_CONFIGS] : EXPECTED_TABLES;
   const found = await db.run<FoundTable>("check_tables", [expected.map(({ table }) => table)]);
   return expected.flatMap((one) => {

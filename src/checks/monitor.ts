@@ -1,8 +1,6 @@
 /**
- * The checks of one process: before a start claims anything, and again every hour. While something is wrong, or could not be found
- * out, it looks again every minute, so that a repair is noticed soon.
- *
- * A finding is said when it appears and when it is gone. Ready means: a start would succeed now.
+ * The monitor: runs all checks before a start claims anything, and again every hour. While something is wrong, or could not be checked, it
+ * runs them every minute, so that a repair is noticed soon.
  */
 import { isContention, isOutage } from "../db/database.ts";
 import type { Diagnosis } from "../operator-error.ts";
@@ -14,7 +12,7 @@ import { toRefusal } from "./refusal.ts";
 export interface MonitorOptions {
   readonly context: CheckContext;
   readonly onChecked: (name: CheckName, findings: readonly Diagnosis[]) => void;
-  /** The database did not answer: what is known stays as it is. */
+  /** The database did not answer: the findings stay as they are. */
   readonly onTrouble: (error: unknown) => void;
   /** Default an hour. */
   readonly everyMs?: number | undefined;
@@ -40,7 +38,7 @@ export class Monitor {
     const { isComplete, outage } = await this.#look();
     const refusal = toRefusal(this.#found);
     if (refusal !== null) throw refusal;
-    // Somebody who holds a table just now is no reason: what could not be looked at is looked at in a minute.
+    // A table that is locked just now does not refuse a start: what could not be checked is checked again in a minute.
     if (outage !== null) throw outage;
     this.#lookLater(isComplete);
   }
@@ -72,13 +70,13 @@ export class Monitor {
       () => void this.#look().then((look) => this.#lookLater(look.isComplete)),
       waitMs,
     );
-    // Looking is no reason to stay.
+    // The timer does not keep the process running.
     this.#timer.unref();
   }
 
-  async #look(): Promise<Look> {
+  async #look(): Promise<CheckRound> {
     let isComplete = true;
-    // One after the other: nobody waits for it, and the pool is for the syncs.
+    // One after the other: nothing waits for the result, and the pool is for the syncs.
     for (const check of CHECKS) {
       const result = await lookAt(check, this.#options.context);
       if (this.#stopped) break;
@@ -92,15 +90,15 @@ export class Monitor {
       isComplete = false;
       if (isOutage(error) || isContention(error)) this.#options.onTrouble(error);
       else this.#options.onChecked(check.name, [unchecked(error)]);
-      // The others would meet the same silence.
+      // The others would not be answered either.
       if (isOutage(error)) return { isComplete, outage: error };
     }
     return { isComplete, outage: null };
   }
 }
 
-interface Look {
-  /** False: something could not be found out. */
+interface CheckRound {
+  /** False: something could not be checked. */
   readonly isComplete: boolean;
   readonly outage: unknown;
 }

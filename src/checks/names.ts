@@ -1,7 +1,7 @@
-/** The checks by name, and what a finding of each one means. Pure: metrics and logs know the names, too. */
+/** The checks by name, and what a finding of each one means. Pure, as metrics and logs use the names, too. */
 
 /**
- * `stops`: the product would do harm, do nothing, or lose changes unseen: a start refuses, and /readyz says 503 for as long as it lasts.
+ * `stops`: account-sync would do harm, do nothing, or lose changes unnoticed: a start refuses, and /readyz answers 503 for as long as it lasts.
  * `fails`: something is broken that costs time, not changes: `doctor` fails, a start goes on.
  * `warns`: worth knowing; nothing fails for it.
  */

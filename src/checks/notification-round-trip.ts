@@ -1,7 +1,7 @@
 /**
- * LISTEN, all the way round: a notification goes out where the application's would, through DATABASE_URL, and has to arrive at a session
- * like the listener's. Another database accepts LISTEN and delivers nothing. So does a transaction pooler, which is not tested with LISTEN: it would
- * stay on a session that the application uses next.
+ * Whether notifications arrive: one is sent as the application's are, through DATABASE_URL, and has to reach a session like the listener's.
+ * Another database accepts LISTEN and delivers nothing. So does a transaction pooler, which is not tested with LISTEN: it would stay on a
+ * session that the application uses next.
  */
 import pg from "pg";
 import { connectionOptions, errorCode } from "../db/database.ts";
@@ -20,7 +20,7 @@ export async function lookAtListen(context: CheckContext): Promise<Diagnosis[]> 
   });
   if (other !== null) return [other];
   const pooling = await findPooling(context.listenUrl);
-  if (pooling === "transaction") return [shared(context)];
+  if (pooling === "transaction") return [diagnosePooler(context)];
   const client = new pg.Client({
     ...connectionOptions({
       url: context.listenUrl,
@@ -35,13 +35,13 @@ export async function lookAtListen(context: CheckContext): Promise<Diagnosis[]> 
   try {
     await client.connect();
     await client.query("listen account_sync_check");
-    return (await hearsItself(client, context)) ? [] : [deaf(context)];
+    return (await hearsItself(client, context)) ? [] : [diagnoseDeafness(context)];
   } catch (error) {
     // The errors of a pooler or proxy for settings that it does not pass on, and for LISTEN.
-    if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [deaf(context)];
+    if (/^(?:08P01|0A000)$/.test(errorCode(error) ?? "")) return [diagnoseDeafness(context)];
     throw error;
   } finally {
-    // A pooler may keep the session. Nothing waits for a server that does not say goodbye.
+    // A pooler may keep the session. Not awaited, as the server may not answer.
     void client
       .query("unlisten account_sync_check")
       .catch(() => {})
@@ -55,7 +55,7 @@ async function hearsItself(client: pg.Client, { db }: CheckContext): Promise<boo
   const heard = Promise.withResolvers<boolean>();
   const giveUp = setTimeout(() => heard.resolve(false), WAIT_MS);
   client.on("notification", ({ payload }) => {
-    // Other daemons check, too.
+    // Other daemons send theirs, too.
     if (payload === nonce) heard.resolve(true);
   });
 
@@ -67,7 +67,7 @@ async function hearsItself(client: pg.Client, { db }: CheckContext): Promise<boo
   }
 }
 
-function shared({ hasListenUrl }: CheckContext): Diagnosis {
+function diagnosePooler({ hasListenUrl }: CheckContext): Diagnosis {
   return hasListenUrl
     ? {
         problem:
@@ -82,7 +82,7 @@ function shared({ hasListenUrl }: CheckContext): Diagnosis {
       };
 }
 
-function deaf({ hasListenUrl }: CheckContext): Diagnosis {
+function diagnoseDeafness({ hasListenUrl }: CheckContext): Diagnosis {
   const name = hasListenUrl ? "LISTEN_DATABASE_URL" : "DATABASE_URL";
   return {
     problem: `A notification did not reach a session on ${name} that listens for it: changes wait for the sweep, and NOTIFY asks for nothing.`,

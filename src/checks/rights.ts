@@ -3,7 +3,7 @@ import { quoted } from "../db/identifier.ts";
 import { findForeignOwner, findPowerlessOwner, type Installation } from "../db/installation.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
-import { type FoundRole, readRole, readTables, type SourceTable } from "./found-tables.ts";
+import { type ComparedTable, type FoundRole, readRole, readTables } from "./found-tables.ts";
 
 export async function lookAtRights(context: CheckContext): Promise<Diagnosis[]> {
   const [tables, role, [installation]] = await Promise.all([
@@ -43,7 +43,7 @@ function findMissingSchemaRights(role: FoundRole): Diagnosis[] {
 }
 
 function findPartitionsWithoutTrigger(
-  { expected: { table, isCaptured }, found: { kind, partitionsWithoutTrigger } }: SourceTable,
+  { expected: { table, isCaptured }, found: { kind, partitionsWithoutTrigger } }: ComparedTable,
   role: FoundRole,
 ): Diagnosis[] {
   if (kind === null || !isCaptured || partitionsWithoutTrigger.length === 0) return [];
@@ -55,7 +55,7 @@ function findPartitionsWithoutTrigger(
   ];
 }
 
-function findMissingTableRights({ expected, found }: SourceTable, role: FoundRole): Diagnosis[] {
+function findMissingTableRights({ expected, found }: ComparedTable, role: FoundRole): Diagnosis[] {
   if (found.kind === null) return [];
   const { table, reads, writes, newer, isCaptured } = expected;
   const unreadable = [...reads, ...newer].filter(
@@ -88,7 +88,7 @@ function columnsUnlessAll(
   return isAll ? "" : ` (${missing.map(quoted).join(", ")})`;
 }
 
-/** As with row_security=off, which all of our sessions have: a policy that would apply is an error, whatever rows it lets through. */
+/** All of our sessions have row_security=off: a policy that would apply is an error, even where it hides no row. */
 export async function lookAtRowSecurity(context: CheckContext): Promise<Diagnosis[]> {
   const [tables, role] = await Promise.all([readTables(context), readRole(context)]);
   return tables

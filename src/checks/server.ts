@@ -1,14 +1,14 @@
-/** The server itself: whether it can hold what we keep in it, and does not stand in the way of those who share it. */
+/** The server: its version, whether it accepts writes, the version of our schema, and the limits that we share with the application. */
 import { findHollowSchema, type Installation } from "../db/installation.ts";
 import { diagnoseSchemaVersion, readSchemaVersion } from "../db/schema-version.ts";
 import { findOldServer } from "../db/server-version.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 
-/** Above one half the triggers stop ringing by themselves; a full one fails other people's commits. */
+/** Above one half the triggers send no notification; a full queue fails the commits of the application. */
 const QUEUE_USAGE_MAX = 0.5;
 const CLOCK_DIFFERENCE_MAX_MS = 5_000;
-/** Beside the pool: the listener, the presence lock, one migrate. */
+/** Beside the pool: the listener, the liveness lock, one migrate. */
 const CONNECTIONS_BESIDE_POOL = 3;
 
 interface ServerFacts {

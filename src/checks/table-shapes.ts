@@ -4,7 +4,7 @@ import { diagnoseMissingTables } from "../db/preconditions.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 import { type ExpectedTable, KEYS } from "./expected-tables.ts";
-import { readTables, type SourceTable } from "./found-tables.ts";
+import { type ComparedTable, readTables } from "./found-tables.ts";
 
 export async function lookAtSourceTables(context: CheckContext): Promise<Diagnosis[]> {
   const tables = await readTables(context);
@@ -23,7 +23,7 @@ export async function lookAtSourceTables(context: CheckContext): Promise<Diagnos
   return findings;
 }
 
-function findMissingTables(tables: readonly SourceTable[]): Diagnosis[] {
+function findMissingTables(tables: readonly ComparedTable[]): Diagnosis[] {
   const missing = tables
     .filter(
       ({ expected, found }) => found.kind === null && !found.isCaptured && !expected.isOptional,
@@ -32,7 +32,7 @@ function findMissingTables(tables: readonly SourceTable[]): Diagnosis[] {
   return missing.length === 0 ? [] : [diagnoseMissingTables(missing)];
 }
 
-function findWrong({ expected, found }: SourceTable): Diagnosis[] {
+function findWrong({ expected, found }: ComparedTable): Diagnosis[] {
   const { table, reads, writes, newer } = expected;
   if (found.kind === null) {
     if (!found.isCaptured) return [];
@@ -65,7 +65,7 @@ function findWrong({ expected, found }: SourceTable): Diagnosis[] {
 }
 
 /** A bigint never equals a uuid: the rows would belong to no account. */
-function findUnlikeKeys(tables: readonly SourceTable[]): Diagnosis[] {
+function findUnlikeKeys(tables: readonly ComparedTable[]): Diagnosis[] {
   const typeOf = (path: string) => {
     const [table, column = ""] = path.split(".");
     const named = tables.find(({ found }) => found.table === table);

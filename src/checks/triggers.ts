@@ -1,6 +1,6 @@
 /**
- * The capture: every trigger there, switched on, and doing what migrate would make it do for the tables as they stand now. The
- * functions that say what that is are compared with the files they come from.
+ * The capture triggers: each is present and enabled, and its function is the one that migrate would make for the tables as they are now.
+ * The functions that migrate makes them with are compared with the files of this version.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { errorCode } from "../db/database.ts";
@@ -45,7 +45,7 @@ const switchedOffForAll: Diagnosis = {
     "Set session_replication_role back to origin for the database or the server, then run `account-sync backfill`.",
 };
 
-/** null: migrate has not been here, so that there is no plan. */
+/** null: migrate has not run yet, so there is no plan. */
 async function readTriggers(db: CheckContext["db"]): Promise<PlannedTrigger[] | null> {
   try {
     return await db.run<PlannedTrigger>("check_triggers");
@@ -84,7 +84,7 @@ function findWrong(planned: PlannedTrigger): Diagnosis[] {
     ...disabled,
     ...uncopied,
     {
-      problem: `Function account_sync.${planned.function} is not what migrate would make for public.${table} as it stands: somebody replaced it, or columns came or went since.`,
+      problem: `Function account_sync.${planned.function} is not what migrate would make for public.${table} as it stands: it was replaced by hand, or columns were added or removed since.`,
       remedy: MIGRATE,
     },
   ];
@@ -107,7 +107,7 @@ async function findChangedFunctions(db: CheckContext["db"]): Promise<Diagnosis[]
   ];
 }
 
-/** Name → bodies; a name may stand for several signatures. What a later file makes anew counts. */
+/** Name → bodies; several functions may have one name. The last file that makes a function counts. */
 function readShippedFunctions(): Map<string, string[]> {
   const files = [
     ...readdirSync(`${sqlDirectory}migrations`)

@@ -27,7 +27,7 @@ export function checkConfig(
     const found = [...problems, ...unknown.map(describeUnknownSetting)];
     printLine(`The configuration has ${counted(found.length, "problem")}:`);
     for (const problem of found) printLine(`  ${problem}`);
-    printLine("The README lists every setting.");
+    printLine("docs/reference/settings.md lists every setting.");
   }
   return isValid ? 0 : 2;
 }

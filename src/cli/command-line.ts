@@ -116,7 +116,8 @@ function createProgram(
     .addHelpText(
       "after",
       `
-Settings come from environment variables, every secret also from a file (NAME_FILE); the README lists them.
+Settings come from environment variables, every secret also from a file (NAME_FILE):
+docs/reference/settings.md lists them.
 Without DATABASE_URL, start runs everything on an embedded PostgreSQL below .data/ in this folder, and the
 other commands use it while it runs.`,
     );

@@ -2,7 +2,7 @@
 import { CommanderError } from "commander";
 import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
-import { toLoggedError } from "../ops/log.ts";
+import { toLoggedError } from "../ops/logged-error.ts";
 
 /** For people, without any change: the line may contain data. */
 export function printLine(line = ""): void {

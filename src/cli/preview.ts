@@ -1,15 +1,11 @@
 /** `preview`: what would be sent for an account, and what stands in its way. Sends and writes nothing. */
 import type { Config } from "../config.ts";
+import type { Difference, LastAccepted } from "../customer-command/difference.ts";
 import { fieldsOf } from "../customer-command/field-paths.ts";
 import type { Language } from "../customer-command/messages.ts";
-import {
-  type Difference,
-  type LastAccepted,
-  type Preview,
-  previewCommand,
-  type Recommendation,
-} from "../customer-command/preview.ts";
-import type { Finding } from "../customer-command/validate.ts";
+import { type Preview, previewCommand } from "../customer-command/preview.ts";
+import type { Recommendation } from "../customer-command/recommendations.ts";
+import type { ValidationFinding } from "../customer-command/validate.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Parts } from "../parts.ts";
 import { type Loaded, loadForSync } from "../sync/load-for-sync.ts";
@@ -112,7 +108,7 @@ function describeDifference({ status, isCurrent, paths }: Difference): string[] 
   return [`${told}:`, ...kinds.map(([kind, those]) => `  ${kind}: ${those.join(", ")}`)];
 }
 
-function toLines(kind: string, found: readonly Pick<Finding, "message">[]): string[] {
+function toLines(kind: string, found: readonly Pick<ValidationFinding, "message">[]): string[] {
   return found.map(({ message }) => `${kind}: ${message}`);
 }
 

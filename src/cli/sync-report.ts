@@ -1,7 +1,8 @@
 /** What `sync` reports of an account, in the shape of the library's results, from the journal and the account's row. Pure. */
 import type { AccountState } from "../console/api.ts";
 import type { SentRow, SentRows } from "../customer-command/command.ts";
-import type { ReceivedId, ReceivedIds } from "../customer-command/match-ids.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
+import type { ReceivedId } from "../customer-command/match-rows.ts";
 import { type IdReport, toProcessingResult, toRowsRecord } from "../library/processing-result.ts";
 import type { CustomerRecord, ProcessingResult } from "../library/results.ts";
 import type { CountByEntity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";

@@ -1,4 +1,4 @@
-/** The console's JSON API: the queue as the SQL views show it, and the two things one may ask of it. */
+/** The console's JSON API: the queue as the SQL views show it, the request of a sync, and the retry of parked accounts. */
 import { z } from "zod";
 import type { Obstacle } from "../obstacle.ts";
 import type { Route, RouteAnswer } from "../ops/http.ts";
@@ -10,7 +10,7 @@ import type { Sending } from "../queue/sending.ts";
 import { toSendingJson } from "../queue/sending-words.ts";
 import { ERROR_CLASSES, type ErrorClass, type OutcomeName, type Trigger } from "../sync/outcome.ts";
 
-/** What the console asks of the queue. Every function may reject when the database is away. */
+/** The queue as the console uses it. Every function may reject when the database is away. */
 export interface ConsoleQueue {
   status(): Promise<QueueStatus>;
   /** Over all daemons. */
@@ -35,7 +35,7 @@ export interface ConsoleQueue {
 export interface AccountsPage {
   /** null: every state. */
   readonly state: AccountState | null;
-  /** What the page before gave as `nextCursor`; null for the first. */
+  /** `nextCursor` of the previous page; null for the first. */
   readonly cursor: string | null;
   readonly limit: number;
 }
@@ -76,11 +76,11 @@ export interface HistoryRow {
   readonly error: string | null;
   readonly updated: unknown;
   readonly failed: unknown;
-  /** What validation had to say about the command. */
+  /** The number of warnings about the command. */
   readonly warnings: number;
 }
 
-/** What this process says about itself. */
+/** The state of this process. */
 export interface ConsoleProcess {
   readonly version: string;
   readonly readiness: () => readonly string[];
@@ -99,7 +99,7 @@ const accountStates = [
   "blocked",
 ] as const satisfies readonly AccountState[];
 
-/** Text that PostgreSQL can take: it knows no zero byte. */
+/** Text that PostgreSQL can store: it accepts no zero byte. */
 const text = (max: number) =>
   z
     .string()
@@ -140,7 +140,7 @@ export function apiRoutes({
 }: {
   readonly queue: ConsoleQueue;
   readonly process: ConsoleProcess;
-  /** The database's answer to a console request; the caller only learns that there was none. */
+  /** An error of the database; the caller is told only that it did not answer. */
   readonly onError: (error: unknown) => void;
 }): readonly Route[] {
   return [
@@ -148,7 +148,7 @@ export function apiRoutes({
       method: "GET",
       path: "/api/status",
       async handle() {
-        // Of use above all while the database is away, so its numbers may be missing.
+        // Most useful while the database is away, so its numbers may be missing.
         const [status, sending] = await Promise.all([queue.status(), queue.sending()]).catch(
           (error: unknown) => {
             onError(error);
@@ -223,7 +223,7 @@ export function apiRoutes({
     },
   ];
 
-  /** Parses, runs, and turns what the queue may throw into a 503: all it does is ask the database. */
+  /** Parses the input and runs; an error of the queue becomes a 503, as the queue only uses the database. */
   async function withInput<Input>(
     schema: z.ZodType<Input>,
     input: unknown,
@@ -267,7 +267,7 @@ function unknownAccount(): RouteAnswer {
   };
 }
 
-/** zod's texts name fields and rules, never the value. */
+/** zod's messages name fields and rules, never the value. */
 function toInputProblem(error: z.ZodError): HttpProblem {
   const errors = error.issues.slice(0, 20).map(({ path, message }) => ({
     field: path.join("."),

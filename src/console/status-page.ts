@@ -1,5 +1,4 @@
-/** `GET /`: the state of things on one page, made on the server, without a script and without anything from elsewhere. */
-
+/** `GET /`: the state of process and queue on one page, rendered on the server, without scripts and without other files. */
 import { createHash } from "node:crypto";
 import type { Obstacle } from "../obstacle.ts";
 import type { Route } from "../ops/http.ts";
@@ -9,10 +8,10 @@ import type { Sending } from "../queue/sending.ts";
 import { describeSending, WAITS_FOR } from "../queue/sending-words.ts";
 import type { AccountStatus, ConsoleProcess, ConsoleQueue } from "./api.ts";
 
-const refreshSeconds = 10;
-const failuresMax = 20;
-/** The page is most wanted when the database is stuck, so it does not wait for it. */
-const queueTimeoutMs = 2_000;
+const REFRESH_SECONDS = 10;
+const FAILURES_MAX = 20;
+/** The page is needed most when the database is stuck, so it does not wait for it. */
+const QUEUE_TIMEOUT_MS = 2_000;
 
 interface StatusPage {
   readonly version: string;
@@ -56,7 +55,7 @@ export function statusPageRoute({
   };
 
   async function readQueue(): Promise<StatusPage["queue"]> {
-    const limit = { state: null, cursor: null, limit: failuresMax };
+    const limit = { state: null, cursor: null, limit: FAILURES_MAX };
     const reading = Promise.all([
       queue.status(),
       queue.sending(),
@@ -69,7 +68,7 @@ export function statusPageRoute({
     }));
 
     try {
-      return await orNull(reading, queueTimeoutMs);
+      return await orNull(reading, QUEUE_TIMEOUT_MS);
     } catch (error) {
       onError(error);
       return null;
@@ -80,7 +79,7 @@ export function statusPageRoute({
 function toNewest(accounts: readonly AccountStatus[]): readonly AccountStatus[] {
   return accounts
     .toSorted((a, b) => (b.changed_at ?? "").localeCompare(a.changed_at ?? ""))
-    .slice(0, failuresMax);
+    .slice(0, FAILURES_MAX);
 }
 
 function orNull<T>(work: Promise<T>, limitMs: number): Promise<T | null> {
@@ -98,7 +97,7 @@ function renderStatusPage(page: StatusPage): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-${refreshes ? html`<meta http-equiv="refresh" content="${refreshSeconds}">` : html``}
+${refreshes ? html`<meta http-equiv="refresh" content="${REFRESH_SECONDS}">` : html``}
 <title>account-sync: ${reasons.length === 0 ? "ready" : "not ready"}</title>
 ${{ markup: `<style>${style}</style>` }}
 </head>
@@ -107,8 +106,8 @@ ${{ markup: `<style>${style}</style>` }}
 <h1>account-sync</h1>
 <p>Version ${version} · ${now.toISOString()} · ${
     refreshes
-      ? html`renewed every ${refreshSeconds} s, <a href="/?refresh=off">stop</a>`
-      : html`<a href="/">renew every ${refreshSeconds} s</a>`
+      ? html`renewed every ${REFRESH_SECONDS} s, <a href="/?refresh=off">stop</a>`
+      : html`<a href="/">renew every ${REFRESH_SECONDS} s</a>`
   }</p>
 </header>
 <main>
@@ -133,7 +132,7 @@ ${
 `.markup;
 }
 
-/** There is a circuit for each API, and the worst is shown: what stops this process may be another, or nothing. */
+/** Each API has a circuit, and the worst is shown: this process may be stopped by another one, or not at all. */
 function whyOpen(obstacle: Pick<Obstacle, "by"> | null): string {
   return obstacle?.by === "unauthorized" || obstacle?.by === "circuit_open"
     ? WAITS_FOR[obstacle.by]
@@ -210,7 +209,7 @@ th, td { border-bottom: 1px solid; padding: 0.25rem 0.75rem; text-align: left; v
 
 const styleHash = `sha256-${createHash("sha256").update(style).digest("base64")}`;
 
-/** Text that is already HTML. Whatever else goes into a template is escaped, so forgetting it is not possible. */
+/** Text that is HTML already. Everything else in a template is escaped, so no value can be inserted unescaped by mistake. */
 interface Markup {
   readonly markup: string;
 }

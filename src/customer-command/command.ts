@@ -1,4 +1,4 @@
-/** The customer command: what the API is sent. Keys are the API's own. */
+/** The customer command: the body that is sent to the API, with the API's own keys. */
 export interface CustomerCommand {
   readonly customer: Customer;
   readonly tier: readonly CommandTier[];
@@ -73,7 +73,7 @@ export interface Branch {
   readonly address: CommandAddress;
 }
 
-/** Far above any account. The journal keeps it whole, and a load must be able to read it back. */
+/** Far above the size of any real account. The journal stores the whole command, and a load has to read it back. */
 const COMMAND_BYTES_MAX = 1024 * 1024;
 
 /** Why a command is too large to be sent; null when it is not. */
@@ -83,7 +83,7 @@ export function sizeProblem(body: string): string | null {
   return `The command has ${bytes} bytes; at most ${COMMAND_BYTES_MAX} are sent`;
 }
 
-/** Which local row stands behind which item of a command, in the order sent; kept with the attempt for matching the answer. */
+/** The local row of each item of a command, in the order sent; stored with the attempt to match the answer. */
 export interface SentRows {
   readonly accountId: string;
   /** The account's `uuid_be` and `branch_uuid_be` as they were read before sending. */
@@ -91,7 +91,7 @@ export interface SentRows {
   readonly branchExternalId: string | null;
   readonly tiers: readonly SentRow[];
   readonly pics: readonly SentRow[];
-  /** External ids of the account's inactive rows: the API may list them, and they belong to no row that was sent. */
+  /** External ids of the account's inactive rows, which were not sent: the answer may list them all the same. */
   readonly unsentIds?: { readonly tiers: readonly string[]; readonly pics: readonly string[] };
 }
 

@@ -4,9 +4,9 @@ import { fieldsOf } from "./field-paths.ts";
 import { MAPPING_VERSION } from "./transform.ts";
 
 /**
- * The fingerprint of a command: equal exactly when the same data would be sent by the same mapping. External ids of ours stay
- * out of it, so what was accepted as a create does not look changed once its ids are written. The ids of the parent and of
- * the bank are data, and stay in.
+ * The fingerprint of a command: equal exactly when the same data would be sent by the same mapping. The external ids of our rows are
+ * left out, so that an accepted create does not look changed once its ids are written. The ids of the parent and of the bank are data,
+ * and included.
  */
 export function fingerprintOf(command: CustomerCommand): string {
   const canonical = JSON.stringify(withoutIds(command));
@@ -17,17 +17,17 @@ export function fingerprintOf(command: CustomerCommand): string {
 /** Path in the command → fingerprint of the value there. */
 export type FieldFingerprints = Readonly<Record<string, string>>;
 
-/** Some seventy tiers with as many contact persons. Of a larger command only the whole fingerprint is kept. */
+/** About seventy tiers with as many contact persons. Of a larger command only the whole fingerprint is kept. */
 const FIELDS_KEPT_MAX = 1_000;
 /**
- * So short that it gives nothing away: of a million phone numbers, fifteen have the same one. A change goes unseen here once in
- * 65,536, and the whole fingerprint still tells that there is one.
+ * In hex digits; too short to find the value by trying: of a million phone numbers, fifteen have the same one. One change in 65,536
+ * goes unseen in its field, but not in the whole fingerprint.
  */
 const FIELD_FINGERPRINT_LENGTH = 4;
 
 /**
- * The same field by field, to tell later which ones are different, after the command itself is gone. The account's id goes into each
- * of them, so that equal values of two accounts do not look alike. null when there are more fields than are kept.
+ * A fingerprint of each field, to find out which fields changed after the command itself is deleted. The account's id is part of each,
+ * so that equal values of two accounts have different ones. null when there are more fields than are kept.
  */
 export function fieldFingerprintsOf(
   command: CustomerCommand,

@@ -1,8 +1,8 @@
 /**
- * What is said about a customer's data, in both languages side by side. Data only.
+ * Messages about a customer's data, in both languages side by side. Data only.
  *
- * It is for those who keep the data right, and they choose the language (`MESSAGES`). Logs and errors of operation are
- * for those who run the daemon, and stay English.
+ * They are for the people who maintain the data, so the language can be set (`MESSAGES`). Logs and errors of operation are for those
+ * who run the daemon, and are always English.
  */
 export const LANGUAGES = ["en", "id"] as const;
 
@@ -12,7 +12,10 @@ type Text = Readonly<Record<Language, string>>;
 
 export type RuleName = keyof typeof MESSAGES;
 
-/** `{field}` is the path of the finding, `{other}` the path it clashes with. Never a value: messages are logged and kept. */
+/**
+ * Per validation rule. `{field}` is the path of the finding, `{other}` the path it conflicts with. Never a value: messages are logged
+ * and kept.
+ */
 export const MESSAGES = {
   required: {
     en: "{field} is missing",
@@ -80,7 +83,7 @@ export const MESSAGES = {
   },
 } as const satisfies Readonly<Record<string, Text>>;
 
-/** What to do about it. `{columns}` are the columns that the field comes from. */
+/** Per validation rule, what to do. `{columns}` are the columns that the field comes from. */
 export const ADVICE: Readonly<Record<RuleName, Text>> = {
   required: {
     en: "Fill in {columns}: nothing is sent without it.",
@@ -148,7 +151,7 @@ export const ADVICE: Readonly<Record<RuleName, Text>> = {
   },
 };
 
-/** Whole sentences around the findings. */
+/** All other messages. */
 export const SENTENCES = {
   validation_failed: {
     en: "Validation failed: {findings}",
@@ -163,7 +166,7 @@ export const SENTENCES = {
     id: "Induknya {parent} belum punya id eksternal: akun ini menunggunya.",
   },
   send_parent_first: {
-    en: "Bring the parent {parent} to the API first; this account follows by itself.",
+    en: "Send the parent {parent} to the API first; this account follows by itself.",
     id: "Kirim induk {parent} ke API lebih dulu; akun ini menyusul sendiri.",
   },
   make_smaller: {
@@ -183,7 +186,7 @@ export const SENTENCES = {
     id: "{count} butir {field} tidak berasal dari baris aktif {table}",
   },
   value_changed: {
-    en: "{field} is not what stands in {columns}",
+    en: "{field} differs from {columns}",
     id: "{field} tidak sama dengan isi {columns}",
   },
   do_not_send: {
@@ -192,6 +195,7 @@ export const SENTENCES = {
   },
 } as const satisfies Readonly<Record<string, Text>>;
 
+/** The text in this language, with `{name}` replaced by `values.name`. */
 export function say(
   text: Text,
   language: Language,

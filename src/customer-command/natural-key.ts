@@ -1,9 +1,10 @@
 /**
- * The natural key of a tier and of a crew member: what an API echoes of an item, and when that proves that it is the row we sent.
+ * The natural key of a tier and of a crew member: which of the fields we sent identify an item that the API echoes, and when equal ones
+ * prove that it is the same row.
  */
 export type Json = Readonly<Record<string, unknown>>;
 
-/** What of an item can be compared with what an API echoes, and which of it must be equal to prove something. */
+/** The fields that are compared with an echo, and which of them must be equal to prove that it is the same row. */
 export interface NaturalKey {
   readonly fields: readonly { readonly name: string; readonly kind: FieldKind }[];
   readonly proves: (equal: ReadonlySet<string>) => boolean;
@@ -33,7 +34,7 @@ export const CREW: NaturalKey = {
 
 type FieldKind = "text" | "number" | "date" | "phone";
 
-/** One value per field of the natural key, in its form for comparing; null says nothing. */
+/** One value per field of the natural key, normalized for comparing; null where it proves nothing either way. */
 export type ComparableKey = readonly (string | null)[];
 
 type Comparison = "same" | "different" | "unknown";
@@ -48,7 +49,7 @@ export function toComparableKey(
     const text = typeof value === "number" ? String(value) : value;
     if (typeof text !== "string") return null;
 
-    // A blank echo, like a masked one, tells nothing. A blank we sent does: an item with a value there is somebody else's.
+    // A blank or masked echo proves nothing. A blank that we sent does: an item with a value there is another row.
     if (text.trim() === "") return side === "sent" ? "" : null;
     if (side === "echoed" && text.includes("*")) return null;
     return KINDS[kind].normalize(text.trim());
@@ -75,7 +76,7 @@ export function compareKeys(
 }
 
 interface Kind {
-  /** null when it cannot be read as one of the kind. */
+  /** null when the text is no value of this kind. */
   readonly normalize: (text: string) => string | null;
   readonly compareUnequal: (ours: string, theirs: string) => Comparison;
 }
@@ -99,13 +100,13 @@ const KINDS: Readonly<Record<FieldKind, Kind>> = {
 const NUMBER = /^[+-]?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?$/i;
 const DAY = /^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ].*?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$/i;
 
-/** The date part; with a zone behind it, as then it may be the day before or after. */
+/** The date part, followed by ` zoned` where the text names a time zone: then it may be the day before or after. */
 function toDay(text: string): string | null {
   const [, day, zone] = DAY.exec(text) ?? [];
   return day === undefined ? null : zone === undefined ? day : `${day} zoned`;
 }
 
-/** Midnight in Jakarta is the day before in UTC: an API that echoes UTC has not answered another date. */
+/** Midnight in Jakarta is the day before in UTC: an echo in UTC is not another date. */
 function compareUnequalDays(ours: string, theirs: string): Comparison {
   const [day = "", zone] = theirs.split(" ");
   if (day === ours) return "same";
@@ -114,7 +115,7 @@ function compareUnequalDays(ours: string, theirs: string): Comparison {
   return zone !== undefined && isNextDay ? "unknown" : "different";
 }
 
-/** The same number without its calling code (at most three digits). */
+/** `same` where the echo is the number without its calling code (at most three digits). */
 function compareUnequalPhones(ours: string, theirs: string): Comparison {
   const isNational =
     theirs.length >= 6 && ours.endsWith(theirs) && ours.length - theirs.length <= 3;

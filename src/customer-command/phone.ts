@@ -1,4 +1,4 @@
-/** Phone numbers: as the API is sent them, and whether a text can be one at all. */
+/** Phone numbers: converted to the form that the API takes, and checked. */
 import {
   type CountryCode,
   getCountryCallingCode,
@@ -8,11 +8,11 @@ import {
 } from "libphonenumber-js/max";
 
 /**
- * A phone number in E.164, `""` for a blank one, and the bare characters of one that cannot be read: validation refuses it.
+ * A phone number in E.164; `""` for a blank one; the text without separators where it cannot be read, which validation then refuses.
  *
- * Read with the `max` metadata because only it can tell mobile numbers. Digits that begin with the calling code may be an
- * international number without its plus (Indonesia's 62 812…) or a national one (Italy's mobile numbers in 39…, written
- * without a leading zero). The calling code wins, unless no valid number begins so and the national reading is a mobile one.
+ * Read with the `max` metadata, because only they distinguish mobile numbers. Digits that begin with the calling code may be an
+ * international number without its plus (Indonesia's 62 812…) or a national one (Italy's mobile numbers in 39…, written without a
+ * leading zero). They are read as international, unless no valid number begins so and the national reading is a mobile number.
  */
 export function toMsisdn(phoneNo: string | null, defaultCountry: string): string {
   const bare = (phoneNo ?? "").normalize("NFKC").replace(SEPARATORS, "");

@@ -1,10 +1,9 @@
 /**
- * The transform: an account as it stands becomes the command that describes it to the customer API. Pure, and knows nothing
- * of what is valid (validate.ts) or of what was accepted before (fingerprint.ts).
+ * The transform: makes the command that describes an account to the customer API. Pure; it does not know what is valid (validate.ts) or
+ * what was accepted before (fingerprint.ts).
  *
  * Every object is built with its keys in one fixed order, so equal accounts give equal JSON text.
  */
-
 import type { Account, Address, Pic, Tier } from "../account/account.ts";
 import type {
   BeneficiaryAccount,
@@ -18,6 +17,7 @@ import type {
   SentRows,
 } from "./command.ts";
 import { toMsisdn } from "./phone.ts";
+import { byAge, byMinValue, byPrimaryThenAge } from "./row-order.ts";
 
 /**
  * Part of the fingerprint. Raise it with every change of the mapping that alters what is sent for the same rows: every
@@ -32,14 +32,14 @@ export interface TransformOptions {
   readonly referenceField: string | null;
 }
 
-/** The create form while the account has no external id, the update form once it has one. */
+/** A create while the account has no external id, an update once it has one; and the rows behind the items of the command. */
 export function toCommand(
   account: Account,
   options: TransformOptions,
 ): { readonly command: CustomerCommand; readonly sent: SentRows } {
   const tiers = account.tiers.filter(isActive).toSorted(byMinValue);
   const pics = account.pics.filter(isActive).toSorted(byAge);
-  const isUpdate = known(account.externalId) !== null;
+  const isUpdate = filled(account.externalId) !== null;
 
   const command: CustomerCommand = {
     customer: withReference(toCustomer(account, tiers, isUpdate, options), account.id, options),
@@ -70,7 +70,7 @@ function toCustomer(
     msisdn: toMsisdn(account.phoneNo, options.defaultCountry),
     address: toAddress(account.addresses),
     customer_role: filled(account.typeName) ?? "branch",
-    parent_id: known(account.parent?.externalId ?? null),
+    parent_id: filled(account.parent?.externalId),
     customer_type: "INDIVIDUAL",
     ktp: account.ktp ?? "",
     npwp: account.npwp ?? "",
@@ -141,21 +141,21 @@ function toBeneficiaryAccount(account: Account): BeneficiaryAccount | null {
   return {
     firstname: filled(bankAccount.holderFirstname) ?? firstWord,
     lastname: filled(bankAccount.holderLastname) ?? otherWords.join(" "),
-    bank: { id: known(bankAccount.bankExternalId) ?? "" },
+    bank: { id: filled(bankAccount.bankExternalId) ?? "" },
     account_number: bankAccount.accountNumber ?? "",
     account_name: holderName,
     account_type: { id: "1" },
     customer_type: { id: "2" },
     region_code: { id: "31" },
     country_code: { id: "IDN" },
-    // The customer's status, so the account's: the bank row itself is always an active one here.
+    // The customer's status is the account's: the bank row sent is always an active one.
     customer_status: { id: account.isActive ? "1" : "2" },
   };
 }
 
 function toBranch(account: Account, isUpdate: boolean): Branch {
   return {
-    ...idOf(known(account.branchExternalId) ?? account.externalId, isUpdate),
+    ...idOf(filled(account.branchExternalId) ?? account.externalId, isUpdate),
     name: account.name ?? "",
     code: account.accountNo ?? "",
     address: toAddress(account.addresses),
@@ -178,19 +178,14 @@ function toSentRows(account: Account, tiers: readonly Tier[], pics: readonly Pic
   };
 }
 
-/** A create carries no id of ours, not even of a tier that kept one from an earlier life of the account. */
+/** A create carries no external id, not even of a tier that kept one from before the account lost its own. */
 function idOf(externalId: string | null, isUpdate: boolean): { readonly id?: string } {
-  const id = known(externalId);
+  const id = filled(externalId);
   return isUpdate && id !== null ? { id } : {};
 }
 
 function knownIds(rows: readonly { readonly externalId: string | null }[]): string[] {
-  return rows.flatMap((row) => known(row.externalId) ?? []);
-}
-
-/** A blank `uuid_be` is an application's way of saying none. */
-function known(externalId: string | null): string | null {
-  return filled(externalId);
+  return rows.flatMap((row) => filled(row.externalId) ?? []);
 }
 
 /** The command's own fields win: a reference field called `email` must not replace an e-mail address. */
@@ -203,55 +198,11 @@ function withReference<Item extends object>(
   return { ...item, [referenceField]: localId };
 }
 
+/** null for a blank text, also for an external id: applications write a blank `uuid_be` for none. */
 function filled(text: string | null | undefined): string | null {
   return text == null || text.trim() === "" ? null : text;
 }
 
 function isActive(row: { readonly isActive: boolean }): boolean {
   return row.isActive;
-}
-
-/** null (unknown) last, NaN before it, as PostgreSQL sorts them. */
-function byMinValue(a: Tier, b: Tier): number {
-  return compareMinValues(a.minValue, b.minValue) || compareIds(a.id, b.id);
-}
-
-function compareMinValues(a: number | null, b: number | null): number {
-  const rank = (value: number | null) => (value === null ? 2 : Number.isNaN(value) ? 1 : 0);
-  if (rank(a) !== rank(b)) return rank(a) - rank(b);
-  return a === null || b === null || a === b || Number.isNaN(a) ? 0 : a < b ? -1 : 1;
-}
-
-function byPrimaryThenAge(a: Address, b: Address): number {
-  return Number(b.isPrimary) - Number(a.isPrimary) || byAge(a, b);
-}
-
-interface Aged {
-  readonly id: string;
-  readonly createdAt: string | null;
-}
-
-/** Oldest first, without a date last, then the lowest id. */
-function byAge(a: Aged, b: Aged): number {
-  if (a.createdAt === b.createdAt) return compareIds(a.id, b.id);
-  if (a.createdAt === null) return 1;
-  if (b.createdAt === null) return -1;
-  return compareText(a.createdAt, b.createdAt);
-}
-
-/** Ids of digits only compare as numbers (bigint keys read as text) and come before all others, so the order is total. */
-function compareIds(a: string, b: string): number {
-  const aIsNumber = DIGITS.test(a);
-  const bIsNumber = DIGITS.test(b);
-  if (aIsNumber !== bIsNumber) return aIsNumber ? -1 : 1;
-  if (!aIsNumber) return compareText(a, b);
-
-  const difference = BigInt(a) - BigInt(b);
-  return difference === 0n ? compareText(a, b) : difference < 0n ? -1 : 1;
-}
-
-const DIGITS = /^[0-9]{1,100}$/;
-
-function compareText(a: string, b: string): number {
-  return a === b ? 0 : a < b ? -1 : 1;
 }

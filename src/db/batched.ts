@@ -1,8 +1,8 @@
 /**
- * Lets the story of one account read as if it were alone, while the database sees batches.
+ * Gathers the items of many callers into batches: each caller works on one account, and the database gets one statement.
  *
- * DataLoader does the gathering; nothing is cached. Batches wait for the one before them, so the busier it is the larger they grow,
- * and there is never more than one connection at work for each verb.
+ * DataLoader does the gathering; nothing is cached. A batch waits for the one before it, so batches grow with the load, and no more than
+ * one connection is in use for each function that is batched.
  */
 import DataLoader from "dataloader";
 import { isContention, isOutage } from "./database.ts";
@@ -11,9 +11,9 @@ import { isContention, isOutage } from "./database.ts";
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
 /**
- * @param bytesOf about what an item weighs in the statement; a batch that is too heavy is run in parts, one after the other
- * @param run all of a batch or nothing of it: one that fails is repeated item by item, so that a bad item costs only itself. Not in an
- *   outage, nor when others were in the way: then it was none of the items.
+ * @param bytesOf the approximate size of an item in the statement; a batch that is too large is run in parts, one after the other
+ * @param run does all of a batch or nothing of it. One that fails is repeated item by item, so that a bad item fails alone; not in an
+ *   outage or with contention, which no item caused.
  */
 export function batched<Item, Result>(
   maxBatchSize: number,
@@ -21,7 +21,7 @@ export function batched<Item, Result>(
   bytesOf: (item: Item) => number = () => 0,
 ): (item: Item) => Promise<Result> {
   let running: Promise<unknown> = Promise.resolve();
-  let line: Promise<unknown> = Promise.resolve();
+  let turn: Promise<unknown> = Promise.resolve();
 
   const loader = new DataLoader<Item, Result>(
     (items) => {
@@ -33,8 +33,8 @@ export function batched<Item, Result>(
       cache: false,
       maxBatchSize,
       batchScheduleFn: (flush) => {
-        line = line.then(async () => {
-          // One turn of the event loop more, for those who were waiting for the same batch.
+        turn = turn.then(async () => {
+          // One more turn of the event loop, for callers that were waiting for the same batch.
           await new Promise((resolve) => setImmediate(resolve));
           flush();
           await running;
@@ -60,7 +60,7 @@ function partsOf<Item>(items: readonly Item[], bytesOf: (item: Item) => number):
   return parts;
 }
 
-/** A part that fails as a whole says nothing about the others: those before it are done. */
+/** A part that fails as a whole does not fail the others: those before it are done. */
 async function runParts<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
   parts: readonly (readonly Item[])[],
@@ -84,7 +84,7 @@ async function runAll<Item, Result>(
   try {
     return await run(items);
   } catch (error) {
-    if (items.length === 1 || isNobodysFault(error)) throw error;
+    if (items.length === 1 || isNoItemsFault(error)) throw error;
   }
   const results: (Result | Error)[] = [];
   let outage: Error | null = null;
@@ -93,13 +93,13 @@ async function runAll<Item, Result>(
       results.push(...(outage === null ? await run([item]) : [outage]));
     } catch (error) {
       const failure = error instanceof Error ? error : new Error(String(error));
-      if (isNobodysFault(error)) outage = failure;
+      if (isNoItemsFault(error)) outage = failure;
       results.push(failure);
     }
   }
   return results;
 }
 
-function isNobodysFault(error: unknown): boolean {
+function isNoItemsFault(error: unknown): boolean {
   return isOutage(error) || isContention(error);
 }

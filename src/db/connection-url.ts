@@ -126,7 +126,7 @@ export function completeUrl(text: string, environment: Environment): string {
   if (typeof parts === "string") return text;
   const { parameters } = toParameters(parts.query);
   const has = (name: string) => {
-    const raw = name === "dbname" ? parts.database : parts[name as keyof Parts];
+    const raw = name === "dbname" ? parts.database : parts[name as keyof UrlParts];
     return parameters.has(name) || (raw !== undefined && raw !== "");
   };
   const saysMode =
@@ -142,7 +142,7 @@ export function completeUrl(text: string, environment: Environment): string {
   return `${text.trim()}${text.includes("?") ? "&" : "?"}${added.join("&")}`;
 }
 
-interface Parts {
+interface UrlParts {
   readonly user: string | undefined;
   readonly password: string | undefined;
   readonly host: string | undefined;
@@ -152,7 +152,7 @@ interface Parts {
 }
 
 /** Still percent-encoded. A string describes what is wrong. Secrets from files often end with a newline. */
-function split(text: string): Parts | string {
+function split(text: string): UrlParts | string {
   const [, authority, database, query = ""] =
     /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/is.exec(text.trim()) ?? [];
   if (authority === undefined)

@@ -1,8 +1,8 @@
 /**
  * Connections to PostgreSQL: a pool that survives killed backends and blackholes, and transactions that always end.
  *
- * Knows nothing of accounts. Timeouts: `statement_timeout` cancels on the server, `query_timeout` is the driver giving up on a
- * socket nobody answers; the first is the shorter one, or a statement would go on after we stopped listening.
+ * Knows nothing of accounts. Timeouts: `statement_timeout` cancels on the server, `query_timeout` makes the driver give up a socket
+ * without an answer; the first is the shorter one, or a statement would go on after we stopped listening.
  */
 import pg from "pg";
 import { parseConnectionUrl } from "./connection-url.ts";
@@ -16,8 +16,8 @@ export interface Queryable {
 
 export interface Transaction extends Queryable {
   /**
-   * Runs `work` in a savepoint: when it fails, its error is the result and the transaction goes on as if it had not been. Deferred
-   * constraints are checked at its end, or a violation would only show at the commit and cost everything.
+   * Runs `work` in a savepoint: when it fails, its error is the result, and the transaction goes on without it. Deferred constraints are
+   * checked at its end, or a violation would appear at the commit only, and roll back everything.
    */
   attempt<T>(work: () => Promise<T>): Promise<{ readonly value: T } | { readonly error: unknown }>;
 }
@@ -42,20 +42,20 @@ export interface DatabaseOptions {
    * a session's state does not last.
    */
   readonly settingsPerTransaction: boolean;
-  /** A connection broke while nobody was using it. */
+  /** A connection broke while it was idle. */
   readonly onError: (error: Error) => void;
 }
 
 /**
- * No statement of ours comes near it: the work is done in chunks. In a blackhole it is how long an answer is waited for, as nothing
- * else ends a query that is under way: with the grace, and the second until somebody asks something, below twenty seconds.
+ * No statement of ours comes near it: the work is done in chunks. In a blackhole nothing else ends a query that is under way: with the
+ * grace, and the second until the next query, an outage is noticed within twenty seconds.
  */
 const STATEMENT_TIMEOUT_MS = 15_000;
-/** For the server's word that it has cancelled the statement. */
+/** For the server's answer that it has cancelled the statement. */
 const ANSWER_GRACE_MS = 2_000;
-/** A table that somebody alters or indexes is told apart from a statement that is slow. */
+/** Shorter than a statement: a table that is being altered or indexed is another error than a slow statement. */
 const LOCK_TIMEOUT_MS = 10_000;
-/** A transaction whose process fell silent in the middle of it: the rows it holds, ours or the application's, are free again. */
+/** A transaction whose process stopped in the middle of it is ended, and the rows that it locks, ours or the application's, are free again. */
 const SILENCE_TIMEOUT_MS = 5_000;
 const GUARDS = [STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, SILENCE_TIMEOUT_MS];
 
@@ -67,7 +67,7 @@ export function connectionOptions(
 ): pg.ClientConfig {
   const { client, options: urlOptions } = parseConnectionUrl(options.url);
   return {
-    // Not the URL itself: what the driver finds in it would replace what is said here.
+    // Not the URL itself: values that the driver finds in it would replace the ones below.
     ...client,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
@@ -81,13 +81,13 @@ export function connectionOptions(
           statement_timeout: STATEMENT_TIMEOUT_MS,
           idle_in_transaction_session_timeout: SILENCE_TIMEOUT_MS,
           options: [
-            // In front: of two settings of the same name the server takes the later one.
+            // In front: of two values for one setting the server uses the later one.
             urlOptions,
-            // A dead daemon's session, and the rows it locked, are gone within ten seconds.
+            // The session of a daemon whose machine is gone, and its row locks, end within ten seconds.
             "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2 -c tcp_user_timeout=10000",
             // Hidden rows become an error instead of looking deleted.
             "-c row_security=off",
-            // Statements of ours meet other people's rows; a database whose default is stricter would fail them with 40001.
+            // With a stricter default of the database, statements that meet the application's changes would fail with 40001.
             "-c default_transaction_isolation=read\\ committed",
             `-c lock_timeout=${LOCK_TIMEOUT_MS}`,
             `-c synchronous_commit=${options.synchronousCommit}`,
@@ -103,12 +103,12 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...connectionOptions(options),
     max: options.max,
     idleTimeoutMillis: 60_000,
-    // An application that we are a library of may be done before it says so.
+    // An application that uses the library may end without closing it.
     allowExitOnIdle: true,
   });
   // A killed idle client emits `error` on the pool, a checked-out one on itself; without a listener either ends the process.
   const onError = (error: Error) => {
-    // pool.end() resolves before the last socket is closed; what happens to that one is nobody's trouble.
+    // pool.end() resolves before the last socket is closed; an error of that one does not matter.
     if (!pool.ending) options.onError(error);
   };
   pool.on("error", onError);
@@ -116,7 +116,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   return { ...databaseOver(pool, options), close: () => pool.end() };
 }
 
-/** What is asked of a pool: the simulation brings its own. */
+/** What is used of a pool: the simulation has its own, and the library is given one. */
 export type ConnectionPool = Pick<pg.Pool, "query" | "connect">;
 
 export function databaseOver(
@@ -131,14 +131,13 @@ export function databaseOver(
       let broken: Error | undefined;
       try {
         await client.query(`begin transaction isolation level ${isolation}`);
-        // What sessions have from their start elsewhere, a pooler's transactions have to be told.
         if (options.settingsPerTransaction) await runOn(client, "guard_transaction", GUARDS);
         const result = await work(transactionOn(client));
         await client.query("commit");
         return result;
       } catch (error) {
         if (isOutage(error)) broken = toError(error);
-        // When even the rollback fails the connection is in an unknown state: it is thrown away, not given back.
+        // When the rollback fails, too, the connection is in an unknown state: it is closed instead of given back.
         else {
           await client.query("rollback").catch((rollbackError: unknown) => {
             broken = toError(rollbackError);
@@ -152,7 +151,7 @@ export function databaseOver(
   };
 }
 
-/** The queries on one connection of the caller's, in whatever transaction it is. */
+/** Queries on one connection of the caller, in the transaction that it is in. */
 export function queryableOn(client: Pick<pg.ClientBase, "query">): Queryable {
   return { run: (name, params) => runOn(client, name, params) };
 }
@@ -185,13 +184,13 @@ async function runOn<Row>(
   return result.rows as Row[];
 }
 
-/** What our queries answer with. Said here, since an application that we are a library of may have told the driver otherwise. */
+/** The types in our results. Set for each query, since an application that uses the library may have changed those of the driver. */
 const TYPES = new pg.TypeOverrides();
 const asItStands = (text: string) => text;
 TYPES.setTypeParser(pg.types.builtins.BOOL, (text) => text === "t");
 TYPES.setTypeParser(pg.types.builtins.INT4, Number);
 TYPES.setTypeParser(pg.types.builtins.FLOAT8, Number);
-// Bigger than what a number holds exactly.
+// A number does not hold all of them exactly.
 TYPES.setTypeParser(pg.types.builtins.INT8, asItStands);
 TYPES.setTypeParser(pg.types.builtins.TEXT, asItStands);
 TYPES.setTypeParser(pg.types.builtins.JSON, (text) => JSON.parse(text) as unknown);
@@ -218,7 +217,7 @@ export function isImpossibleValue(error: unknown): boolean {
 /**
  * The server or the way to it is gone, rather than this statement being wrong: classes 08 (connection), 57P (shutdown), 53
  * (resources), 58030 (its disk), 25006 (a standby), 25P03 (our session was ended), the system's own codes, a certificate that is not
- * (or no longer) taken, and what the driver says without a code.
+ * (or no longer) accepted, and errors of the driver without a code.
  */
 export function isOutage(error: unknown): boolean {
   const code = errorCode(error);
@@ -232,20 +231,20 @@ export function isOutage(error: unknown): boolean {
 const DRIVER_OUTAGE =
   /^(?:The server does not support SSL connections|There was an error establishing an SSL connection|Connection terminated\b.*|Client (?:was closed|has encountered a connection error) and is not queryable|Query read timeout|timeout expired|timeout exceeded when trying to connect)$/;
 
-/** Others were in the way, and will not be the next time: 40001 serialization, 40P01 deadlock, 55P03 lock not available. */
+/** Other transactions were in the way, which a later try need not meet: 40001 serialization, 40P01 deadlock, 55P03 lock not available. */
 export function isContention(error: unknown): boolean {
   return /^(?:40001|40P01|55P03)$/.test(errorCode(error) ?? "");
 }
 
 /**
- * A right that was revoked, a table or column that is gone: classes 28, 3F and 42. The same statement fails for every row, and none of
- * them is to blame.
+ * A right that was revoked, a table or column that is gone: classes 28, 3F and 42. The same statement fails for every row,
+ * whatever the row holds.
  */
 export function isNoRowsFault(error: unknown): boolean {
   return /^(?:28|3F|42)/.test(errorCode(error) ?? "");
 }
 
-/** Nobody will ever answer again: the pool was closed on our side. */
+/** The pool was closed on our side: no later query is answered. */
 export function isClosed(error: unknown): boolean {
   return (
     error instanceof Error && error.message === "Cannot use a pool after calling end on the pool"

@@ -28,7 +28,7 @@ export async function grantDump(client: pg.Client): Promise<readonly string[]> {
   );
 }
 
-/** Ready to be pasted. */
+/** Statements that can be pasted. */
 export function dumpGrants(role: string): string {
   const name = quoted(role);
   return [

@@ -55,7 +55,7 @@ export function findHollowSchema(
 /**
  * Makes one role the owner of the schema and of everything in it, in one transaction: between two transactions the triggers would
  * belong to one role and their tables to another. It reads the catalog, so that it works with other versions, too. Writers of the
- * application would wait behind it, so its lock timeout is short. Short enough for a line of the log.
+ * application would wait behind it, so its lock timeout is short. The text has to fit into a line of the log.
  */
 export function changeOfOwner(role: string): string {
   return `do $$

@@ -1,4 +1,4 @@
-/** Which process holds a lock that was not given in time, in words: an administrator ends that process, not ours. */
+/** Which process holds a lock that was not given in time, in words for an administrator, who may end that process. */
 import type { Queryable } from "./database.ts";
 
 export type WantedLock =
@@ -24,7 +24,7 @@ interface HolderRow {
   readonly since: string | null;
 }
 
-/** The one whose transaction is the oldest; it may have ended meanwhile. */
+/** The one with the oldest transaction; it may have ended meanwhile. */
 export async function findHolder(db: Queryable, wanted: WantedLock): Promise<LockHolder> {
   const [holder] = await db.run<HolderRow>("find_lock_holder", [
     "advisoryLock" in wanted ? wanted.advisoryLock : null,

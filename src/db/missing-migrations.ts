@@ -12,12 +12,12 @@ export async function runMissingMigrations(
   client: pg.Client,
   which: "all" | "next",
 ): Promise<boolean> {
-  // What stands in it already stays, for the application's event triggers.
+  // What is in it already stays in it, for the application's event triggers.
   await client.query(
     "select set_config('search_path', concat_ws(', ', 'account_sync', nullif(current_setting('search_path'), '')), true)",
   );
   let begun = 0;
-  // The package's own errors say nothing of the server's code.
+  // The package's own errors do not have the server's code.
   let refusal: unknown = null;
   const query = async (statement: unknown) => {
     if (statement === "START TRANSACTION") {

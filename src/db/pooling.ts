@@ -1,9 +1,9 @@
 /**
- * What is between us and the server, found out before anything is set. Behind a transaction pooler every setting, lock and LISTEN of a
- * session would be left on a server connection that the pooler hands to the application next.
+ * Whether a pooler is between us and the server. It is found out before anything is set: behind a transaction pooler every setting, lock
+ * and LISTEN of a session would be left on a server connection that the pooler hands to the application next.
  *
- * A pooler tells its clients a process id of its own, and the server another one. Only such a connection is asked the second question:
- * whether it keeps one server process for as long as it stands. It is asked by looking, as a LISTEN or a SET could not be taken back.
+ * The process id that a pooler gives its clients is not the one of the server process. Only where they differ is it tested whether the
+ * connection keeps one server process for as long as it is open. The test only reads, as a LISTEN or a SET could not be undone.
  */
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
@@ -12,7 +12,7 @@ import { connectionOptions, errorCode } from "./database.ts";
 import { explained } from "./explained.ts";
 
 /**
- * none: a session of the server's own. session: a proxy or pooler that keeps one server session for each client, and may refuse the
+ * none: a session of the server itself. session: a proxy or pooler that keeps one server session for each client, and may refuse the
  * settings that a session is started with. transaction: consecutive transactions may run in different server sessions.
  */
 export type Pooling = "none" | "session" | "transaction";
@@ -22,10 +22,10 @@ export type Pooling = "none" | "session" | "transaction";
  * second client may reach another one each time: with eight of them all rounds miss in 1.4 % of the cases, with two never in practice.
  */
 const ROUNDS = 32;
-/** A pooler whose server connections are all taken lets a query wait, PgBouncer for two minutes. */
+/** A pooler whose server connections are all in use lets a query wait, PgBouncer for two minutes. */
 const QUERY_TIMEOUT_MS = 5_000;
 
-/** Whether a connection is anything but a session of the server's own: then it is not started with settings. @throws the connection's error */
+/** Whether a connection is anything but a session of the server itself: then no settings are given at its start. @throws the connection's error */
 export async function isPooled(url: string): Promise<boolean> {
   return await withProbe(url, async (client) => !(await isOwnSession(client)));
 }
@@ -78,7 +78,7 @@ async function withProbe<T>(url: string, use: (client: Probe) => Promise<T>): Pr
     ...connectionOptions({
       url,
       applicationName: "account-sync probe",
-      // Without startup options: a pooler refuses them, or lets them through to a session that others get.
+      // A pooler refuses startup options, or passes them on to a session that other clients get.
       settingsPerTransaction: true,
       synchronousCommit: "on",
     }),
@@ -118,7 +118,7 @@ async function sharesItsProcess(
   try {
     await second.query("begin");
   } catch (error) {
-    // PgBouncer's statement mode, in which consecutive statements are shared out.
+    // PgBouncer's statement mode: even the statements of one client run in different sessions.
     if (errorCode(error) === "08P01") return true;
     throw error;
   }

@@ -1,6 +1,6 @@
 /**
- * The SQL of `sql/queries/`, one statement a file, by file name; the folders say which part runs it. Read once: a file that is
- * missing fails at the first import.
+ * The SQL of `sql/queries/`, one statement a file, by file name; a folder holds the queries of one part. All are read once,
+ * at the first import.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";

@@ -1,4 +1,4 @@
-/** Repeats work that the database is too ill for just now. */
+/** Runs work again while the database is away, or other transactions are in its way. */
 import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "./database.ts";
 
@@ -7,7 +7,7 @@ export interface AwayRetry {
   /** Ends the waiting: the outage's error is then thrown. */
   readonly signal: AbortSignal;
   readonly onTrouble: (error: unknown) => void;
-  /** What is worth repeating for. Default: outages, and others being in the way. */
+  /** Errors that are worth another try. Default: outages and contention. */
   readonly mayPass?: (error: unknown) => boolean;
 }
 
@@ -15,8 +15,8 @@ const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 2_000;
 
 /**
- * Runs `work` until it succeeds, fails for a reason of its own, or `signal` is aborted. For what must not be forgotten because
- * the database is away: `work` has to be repeatable, since a commit whose answer was lost may have happened.
+ * Runs `work` until it succeeds, fails with another error, or `signal` is aborted. For what must not be lost because the database is away.
+ * `work` has to be repeatable, since a commit whose answer was lost may have happened.
  */
 export async function retryWhileAway<T>(
   {

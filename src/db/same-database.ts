@@ -50,7 +50,7 @@ async function identify(url: string, setting: UrlSetting): Promise<Identity> {
     applicationName: "account-sync probe",
     max: 1,
     synchronousCommit: "on",
-    // Nothing is known of the way yet.
+    // It is not known yet whether there is a pooler.
     settingsPerTransaction: true,
     onError: () => {},
   });

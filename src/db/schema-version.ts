@@ -21,7 +21,7 @@ export async function readSchemaVersion(db: Queryable): Promise<number | null> {
   }
 }
 
-/** @param installed null: there is no schema. Null where the version is the one of this code. */
+/** Null where the installed version is the one of this code. @param installed null: there is no schema */
 export function diagnoseSchemaVersion(installed: number | null): Diagnosis | null {
   const known = latestMigration();
   if (installed === known) return null;

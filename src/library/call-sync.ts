@@ -12,7 +12,7 @@ import type { Conclusion } from "../sync/conclusion.ts";
 import type { Send } from "../sync/journal.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import type { SyncCaller } from "../sync/wiring.ts";
-import { completedBy } from "./account-data.ts";
+import { completedBy } from "./complete-account.ts";
 
 /** What a call came to: as far as it got. */
 export interface CallResult {

@@ -35,7 +35,7 @@ export interface CallsOptions {
   readonly writeWithinMs: number;
 }
 
-export const BUSY = "somebody else had the account for all the time that was waited";
+export const BUSY = "another process had the account for all the time that was waited";
 /** How often accounts are asked for that another process has. */
 const LOOK_EVERY_MS = 50;
 /** Accounts that are asked for in one statement. */

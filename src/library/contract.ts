@@ -139,7 +139,7 @@ export interface AccountSyncOptions {
   readonly api?: ApiOptions;
   /** The row of `m_backend_ext_config` for calls that name none. Without `api` and this one, the environment decides. */
   readonly configId?: string;
-  /** `updated_by` where a call names nobody. Default: `SYNC_USER_ID`, `account-sync`. */
+  /** `updated_by` where a call names no user. Default: `SYNC_USER_ID`, `account-sync`. */
   readonly userId?: string;
   /** Language of validation messages. Default: `MESSAGES`, `en`. */
   readonly messages?: "en" | "id";

@@ -1,12 +1,14 @@
 /** Looks at what is handed in without sending anything: the preview, the command alone, its validation. */
 import type { CustomerCommand } from "../customer-command/command.ts";
-import { type LastAccepted, previewCommand } from "../customer-command/preview.ts";
+import type { LastAccepted } from "../customer-command/difference.ts";
+import { previewCommand } from "../customer-command/preview.ts";
 import { toCommand } from "../customer-command/transform.ts";
 import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
-import { type AccountData, parseAccountData } from "./account-data.ts";
+import type { AccountData } from "./account-data.ts";
 import type { LibraryContext } from "./context.ts";
 import type { DebugResult } from "./contract.ts";
 import { notValid, toSentence, toValidation } from "./not-valid.ts";
+import { parseAccountData } from "./parse-account-data.ts";
 import type { ValidationResult } from "./results.ts";
 
 /** Also of an account that is not in the tables, and without the database: what is handed in can be looked at all the same. */

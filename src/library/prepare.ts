@@ -8,10 +8,12 @@ import { loadAccounts } from "../account/load.ts";
 import { batched } from "../db/batched.ts";
 import type { Parts } from "../parts.ts";
 import { findIdOwners } from "../sync/adopt.ts";
-import { completedBy, type GivenAccount } from "./account-data.ts";
+import { completedBy } from "./complete-account.ts";
+import { receivedOf } from "./failed-updates.ts";
+import type { GivenAccount } from "./parse-account-data.ts";
 import { errorOf } from "./processing-result.ts";
 import { lookUpReferences } from "./references.ts";
-import { receivedOf, sentOf, writeIds } from "./updates.ts";
+import { sentOf, writeIds } from "./write-ids.ts";
 
 export type Prepared =
   | {

@@ -1,37 +1,32 @@
-/** Looks up what accounts refer to and were handed in without: the name of the type, the parent's and the banks' external ids. */
-
+/**
+ * Looks up what the given accounts refer to by id only: the name of the type, the external ids of the parent and of the banks.
+ */
 import type { Account } from "../account/account.ts";
+import { lookUp } from "../account/look-up.ts";
 import { describeSource } from "../account/source.ts";
 import type { Queryable } from "../db/database.ts";
-import type { GivenAccount } from "./account-data.ts";
+import type { GivenAccount } from "./parse-account-data.ts";
 
-/** Resolves with the accounts in order. Rejects where an id is none that the key of its table can hold. */
+/** Resolves with the accounts, in order. Rejects where the key's type of a table cannot hold an id. */
 export async function lookUpReferences(
   db: Queryable,
   given: readonly GivenAccount[],
 ): Promise<Account[]> {
-  const typeIds = distinct(given.map(({ refersTo }) => refersTo.typeId));
-  const parentIds = distinct(given.map(({ refersTo }) => refersTo.parentId));
-  const bankIds = distinct(given.flatMap(({ refersTo }) => refersTo.bankIds));
-  if (typeIds.length + parentIds.length + bankIds.length === 0)
+  const typeIds = given.map(({ refersTo }) => refersTo.typeId);
+  const parentIds = given.map(({ refersTo }) => refersTo.parentId);
+  const bankIds = given.flatMap(({ refersTo }) => refersTo.bankIds);
+  if ([...typeIds, ...parentIds, ...bankIds].every((id) => id === null)) {
     return given.map(({ account }) => account);
+  }
 
   const source = await describeSource(db);
-  const lookUp = async (table: string, query: string, ids: readonly string[]) => {
-    if (ids.length === 0 || !source.has(table)) return new Map<string, string | null>();
-    const rows = await db.run<{ id: string; value?: string | null; externalId?: string | null }>(
-      query,
-      [ids],
-    );
-    return new Map(rows.map((row) => [row.id, row.value ?? row.externalId ?? null]));
-  };
-  const typeNames = await lookUp("m_account_type", "load_account_types", typeIds);
-  const parents = await lookUp("m_account", "read_account_ids", parentIds);
-  const banks = await lookUp("m_bank", "load_banks", bankIds);
+  const typeNameOf = await lookUp(db, source, "m_account_type", typeIds);
+  const parents = await readParentIds(db, parentIds);
+  const bankExternalIdOf = await lookUp(db, source, "m_bank", bankIds);
 
   return given.map(({ account, refersTo }) => ({
     ...account,
-    typeName: account.typeName ?? typeNames.get(refersTo.typeId ?? "") ?? null,
+    typeName: account.typeName ?? typeNameOf(refersTo.typeId),
     parent:
       refersTo.parentId === null
         ? account.parent
@@ -39,11 +34,20 @@ export async function lookUpReferences(
     bankAccounts: account.bankAccounts.map((bankAccount, position) => ({
       ...bankAccount,
       bankExternalId:
-        bankAccount.bankExternalId ?? banks.get(refersTo.bankIds[position] ?? "") ?? null,
+        bankAccount.bankExternalId ?? bankExternalIdOf(refersTo.bankIds[position] ?? null),
     })),
   }));
 }
 
-function distinct(ids: readonly (string | null)[]): string[] {
-  return [...new Set(ids.filter((id) => id !== null))];
+async function readParentIds(
+  db: Queryable,
+  ids: readonly (string | null)[],
+): Promise<ReadonlyMap<string, string | null>> {
+  const wanted = new Set(ids.filter((id) => id !== null));
+  if (wanted.size === 0) return new Map();
+
+  const rows = await db.run<{ id: string; externalId: string | null }>("read_account_ids", [
+    [...wanted],
+  ]);
+  return new Map(rows.map((row) => [row.id, row.externalId]));
 }

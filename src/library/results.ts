@@ -57,7 +57,7 @@ export interface RefusalDetails {
   readonly retryAfterMs: number | null;
 }
 
-/** The database failed before anything was sent, or somebody else had the account for all the time that was waited. */
+/** The database failed before anything was sent, or another process had the account for all the time that was waited. */
 export interface DatabaseResult {
   readonly success: false;
   /** Begins with `Database Error: `. */

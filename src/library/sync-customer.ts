@@ -5,13 +5,14 @@ import { toCommand } from "../customer-command/transform.ts";
 import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
 import { recordUnsent } from "../sync/journal.ts";
 import { boundedText } from "../sync/outcome.ts";
-import { type AccountData, parseAccountData } from "./account-data.ts";
+import type { AccountData } from "./account-data.ts";
 import type { CallResult } from "./call-sync.ts";
 import type { LibraryContext } from "./context.ts";
+import { toDatabaseError } from "./database-error.ts";
 import { notValid, toValidation } from "./not-valid.ts";
+import { parseAccountData } from "./parse-account-data.ts";
 import type { SyncResult, ValidationResult } from "./results.ts";
 import { toSyncResult } from "./to-sync-result.ts";
-import { toDatabaseError } from "./updates.ts";
 
 export async function syncCustomer(
   context: LibraryContext,

@@ -2,6 +2,7 @@
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { Language } from "../customer-command/messages.ts";
 import type { CallResult } from "./call-sync.ts";
+import { toDatabaseError } from "./database-error.ts";
 import { notValid, toValidation } from "./not-valid.ts";
 import {
   nothingWritten,
@@ -10,7 +11,6 @@ import {
   toProcessingResult,
 } from "./processing-result.ts";
 import type { SyncResult } from "./results.ts";
-import { toDatabaseError } from "./updates.ts";
 
 /** @param prepared the command as it would have been sent, for a call that did not get so far */
 export function toSyncResult(

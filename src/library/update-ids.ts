@@ -7,6 +7,8 @@ import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import type { AccountData } from "./account-data.ts";
 import type { LibraryContext } from "./context.ts";
 import type { IdUpdate, UpdateResult } from "./contract.ts";
+import { toDatabaseError } from "./database-error.ts";
+import { failedUpdatesOf, receivedOf } from "./failed-updates.ts";
 import {
   errorOf,
   nothingWritten,
@@ -16,7 +18,7 @@ import {
 } from "./processing-result.ts";
 import type { ProcessingResult } from "./results.ts";
 import { makeReady } from "./sync-customer.ts";
-import { failedUpdatesOf, readRow, receivedOf, toDatabaseError, writeIds } from "./updates.ts";
+import { readRow, writeIds } from "./write-ids.ts";
 
 /** Never rejects. */
 export async function updateId(

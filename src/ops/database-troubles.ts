@@ -6,7 +6,7 @@ import type { Log } from "./log.ts";
 
 const FIRST_REPEAT_MS = 60_000;
 const REPEAT_MAX_MS = 15 * 60_000;
-/** Kinds are few (what was being done × error code); the bound is for the day that turns out wrong. */
+/** Kinds are few (what was being done × error code); the bound holds should there be more. */
 const KINDS_MAX = 100;
 
 /** @param now monotonic milliseconds */
@@ -54,7 +54,7 @@ export function createDatabaseTroubles({
   };
 
   function remember(name: string, before: TroubleKind | undefined): void {
-    // Long silence between two troubles means that they are two stories, and the second starts from the beginning.
+    // After a long pause it counts as a new one, and the intervals start from the beginning.
     const continues = before !== undefined && now() < before.quietUntil + before.repeatMs;
     const repeatMs = continues ? Math.min(before.repeatMs * 2, REPEAT_MAX_MS) : FIRST_REPEAT_MS;
 

@@ -1,6 +1,6 @@
-/** What a caller of the HTTP server is told when it gets no answer. Pure. */
+/** The refusals and failures of the HTTP server, as its callers see them. Pure. */
 
-/** The body of RFC 9457. `detail` is shown to the caller, so it says nothing of the inside of this process. */
+/** The body of RFC 9457. `detail` is shown to the caller, so it contains nothing internal. */
 export interface HttpProblem {
   readonly status: number;
   readonly title: string;

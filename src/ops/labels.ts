@@ -1,6 +1,6 @@
 /** The values that the labels of the metrics can have. All of them are known, so that every series can stand at 0 from the start. */
 import type { Drift } from "../capture/drift.ts";
-import type { WarningRule } from "../customer-command/validate.ts";
+import type { WarningRule } from "../customer-command/validation-rules.ts";
 import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
 
 /** Of the worst circuit of this process. */

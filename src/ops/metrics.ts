@@ -32,7 +32,7 @@ export function createMetrics(options: {
   const registry = new Registry();
   const metrics = registerMetrics(registry);
   const refreshQueueGauges = createQueueGauges({
-    ask: options.queueStatus,
+    read: options.queueStatus,
     gauges: metrics,
     now: options.now ?? (() => performance.now()),
   });

@@ -7,7 +7,7 @@
 import type { Drift } from "../capture/drift.ts";
 import type { Walk } from "../capture/reconcile.ts";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
-import type { WarningRule } from "../customer-command/validate.ts";
+import type { WarningRule } from "../customer-command/validation-rules.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type {
   CountByEntity,
@@ -19,7 +19,8 @@ import type {
 } from "../sync/outcome.ts";
 import { createDatabaseTroubles } from "./database-troubles.ts";
 import type { ApiOperation, ApiRequestResult, CircuitState } from "./labels.ts";
-import type { Log, LogFields } from "./log.ts";
+import type { Log } from "./log.ts";
+import type { LogFields } from "./log-fields.ts";
 import { type Metrics, setCheck, setCircuitState } from "./metrics.ts";
 import { createWarnings } from "./warnings.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The gauges of the queue's numbers, which are asked of the database when a scrape comes. One question at a time: while the database hangs,
- * every scrape waits its two seconds for the same question, and no queries pile up.
+ * The gauges of the queue, whose numbers are read from the database at a scrape. One read at a time: while the database hangs, every scrape
+ * waits its two seconds for the same read, and no queries pile up.
  */
 import type { Gauge } from "prom-client";
 import { PENDING_STATES, type PendingState } from "./labels.ts";
@@ -8,7 +8,7 @@ import { PENDING_STATES, type PendingState } from "./labels.ts";
 export interface QueueStatus {
   readonly byState: Readonly<Record<PendingState, number>>;
   readonly oldestPendingSeconds: number;
-  /** How old it was when it was given; nothing says that it was read just now. */
+  /** The age of the numbers when they were returned, as they may come from a cache. */
   readonly readMsAgo?: number;
 }
 
@@ -20,46 +20,46 @@ interface QueueGauges {
 
 /** A scrape waits this long for the queue's numbers, then goes out with the last known ones. */
 const ANSWER_TIMEOUT_MS = 2_000;
-/** Two Prometheus servers and a console asking at once are one question to the database. */
+/** Two Prometheus servers and a console at the same time are one read. */
 const CACHE_MS = 1_000;
-/** A question without an answer for this long (a blackholed socket) is given up, so that a new one can be asked. */
+/** A read without an answer for this long (a blackholed socket) is given up, so that a new one can begin. */
 const ABANDON_MS = 30_000;
 
 /** @returns what sets the gauges; to be called before each scrape. It takes two seconds at most, and never fails. */
 export function createQueueGauges({
-  ask,
+  read,
   gauges,
   now,
 }: {
-  readonly ask: () => Promise<QueueStatus>;
+  readonly read: () => Promise<QueueStatus>;
   readonly gauges: QueueGauges;
   readonly now: () => number;
 }): () => Promise<void> {
-  let question: Promise<void> | null = null;
-  let askedAt = Number.NEGATIVE_INFINITY;
+  let reading: Promise<void> | null = null;
+  let startedAt = Number.NEGATIVE_INFINITY;
   let knownAt = now();
 
   return async function refreshQueueGauges(): Promise<void> {
-    if (question !== null && now() - askedAt >= ABANDON_MS) question = null;
-    if (question === null && now() - askedAt >= CACHE_MS) question = startQuestion();
-    if (question !== null) await doneWithin(question, ANSWER_TIMEOUT_MS);
+    if (reading !== null && now() - startedAt >= ABANDON_MS) reading = null;
+    if (reading === null && now() - startedAt >= CACHE_MS) reading = startRead();
+    if (reading !== null) await doneWithin(reading, ANSWER_TIMEOUT_MS);
 
     gauges.queueStatusAge.set(Math.max(0, now() - knownAt) / 1_000);
   };
 
-  function startQuestion(): Promise<void> {
-    askedAt = now();
+  function startRead(): Promise<void> {
+    startedAt = now();
 
-    const asked = readQueue().finally(() => {
-      if (question === asked) question = null;
+    const started = readQueue().finally(() => {
+      if (reading === started) reading = null;
     });
-    return asked;
+    return started;
   }
 
-  /** A failure is no news here: it was reported where the database was asked, and the age of the numbers shows it. */
+  /** A failure is reported where the database is read, and the age of the numbers shows it, so it is ignored here. */
   async function readQueue(): Promise<void> {
     try {
-      const status = await ask();
+      const status = await read();
 
       for (const state of PENDING_STATES) {
         gauges.pendingAccounts.set({ state }, Number(status.byState[state]));

@@ -1,10 +1,10 @@
-/** SIGTERM and SIGINT: the first asks for a drain, the second for leaving at once. */
+/** SIGTERM and SIGINT: the first one begins the drain, the second one ends the process. */
 
 /**
- * Under `npm start` one Ctrl-C reaches us twice, from the terminal and passed on by npm a few milliseconds later; within this
- * time a second signal is the echo of the first.
+ * Under `npm start` one Ctrl-C arrives twice, from the terminal and, a few milliseconds later, from npm: within this time a second signal
+ * counts as the same one.
  */
-const echoMs = 150;
+const SAME_SIGNAL_MS = 150;
 
 export function onShutdownSignals({
   first,
@@ -22,7 +22,7 @@ export function onShutdownSignals({
       return;
     }
 
-    if (performance.now() - firstAt >= echoMs) second();
+    if (performance.now() - firstAt >= SAME_SIGNAL_MS) second();
   }
 
   process.on("SIGTERM", onSignal);

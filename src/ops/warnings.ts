@@ -2,7 +2,8 @@
  * Log lines at level warn, limited by kind: the first of a minute are written, and the others counted. There is no timer: the sum is
  * written with the next warning or the next run, and after an outage one comes.
  */
-import type { Log, LogFields } from "./log.ts";
+import type { Log } from "./log.ts";
+import type { LogFields } from "./log-fields.ts";
 
 /** Of one kind; the rest of the minute is counted, and is in the log at level debug. */
 const PER_MINUTE = 30;

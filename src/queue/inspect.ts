@@ -3,7 +3,7 @@ import type { Queryable } from "../db/database.ts";
 import type { PendingState } from "../ops/labels.ts";
 import type { QueueStatus } from "../ops/queue-gauges.ts";
 
-/** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often somebody asks. */
+/** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often it is asked for. */
 const COUNTING_SHARE = 20;
 /** Accounts that one page looks at for those in its state: some milliseconds. */
 const EXAMINED_MAX = 10_000;

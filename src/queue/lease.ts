@@ -2,7 +2,7 @@
 import type { Clock } from "../clock.ts";
 
 export interface Lease {
-  /** Aborted when somebody else has, or may have, the account, and when the process must leave. */
+  /** Aborted when another process has, or may have, the account, and when the process must leave. */
   readonly signal: AbortSignal;
   /** Aborted when the process must leave: nothing that was begun is waited for any longer. */
   readonly leaving: AbortSignal;
@@ -20,7 +20,7 @@ export class RenewedLease implements Lease {
   #callOffExpiry = () => {};
 
   /**
-   * @param silenceMs without a renewal for so long, somebody else may have the account (src/queue/presence.ts)
+   * @param silenceMs without a renewal for so long, another process may have the account (src/queue/liveness.ts)
    * @param elapsedMs since it was asked for: that is when it began
    */
   constructor(clock: Pick<Clock, "now" | "after">, silenceMs: number, elapsedMs: number) {

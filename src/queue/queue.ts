@@ -14,7 +14,7 @@
 import { createHash } from "node:crypto";
 import { type Database, errorCode, isImpossibleValue, type Queryable } from "../db/database.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
-import { SILENCE_MAX_MS } from "./presence.ts";
+import { SILENCE_MAX_MS } from "./liveness.ts";
 
 export interface QueueOptions {
   readonly db: Database;
@@ -23,7 +23,7 @@ export interface QueueOptions {
   readonly quietPeriodMs: number;
   readonly maxWaitMs: number;
   readonly leaseMs: number;
-  /** This daemon's number, under which its presence is known; null for a command, whose leases simply run out. */
+  /** This daemon's number, under which the others know that it lives; null for a command, whose leases simply run out. */
   readonly replicaId?: number | null;
 }
 
@@ -59,7 +59,7 @@ export interface Taken
 /** What settling does to an account's row. */
 export interface Settlement {
   readonly claim: Claim;
-  /** The generation the outcome speaks for: the claim's, or an earlier one when a send of before was finished. */
+  /** The generation the outcome speaks for: the claim's, or an earlier one when an earlier send was finished. */
   readonly generation: string;
   readonly disposition: "clean" | "again" | "blocked" | "parked";
   /** For `again` and `blocked`. */
@@ -70,7 +70,7 @@ export interface Settlement {
   /** Of the command the API has last, when that is known: just accepted and its ids stand, or a newer one did not get there. */
   readonly fingerprint: string | null;
   readonly blockedBy: string | null;
-  /** A person's word that a create may be sent again, which the send did not use up. */
+  /** A person allowed the create to be sent again, and the send did not use that up. */
   readonly keepsRetry: boolean;
 }
 
@@ -93,7 +93,7 @@ export function createQueue({
 }: QueueOptions) {
   return {
     leaseMs,
-    /** Without a renewal for so long, somebody else may have our accounts. */
+    /** Without a renewal for so long, another process may have our accounts. */
     silenceMs: Math.min(leaseMs * 0.9, SILENCE_MAX_MS),
 
     /** Moves a batch of changes into the account rows. */
@@ -155,8 +155,8 @@ export function createQueue({
     },
 
     /**
-     * Takes the first of these accounts with a lease for somebody who brings the data to send, whatever they wait for; those that
-     * somebody has are passed over. A round that was pending is not theirs to end.
+     * Takes the first of these accounts with a lease for a caller that brings the data to send, whatever they wait for; those that another
+     * process has are passed over. A round that was pending is not the caller's to end.
      */
     async take(accountIds: readonly string[], limit: number): Promise<Taken[]> {
       return await relaxedDb.run<Taken>("take_accounts", [
@@ -235,7 +235,7 @@ export function createQueue({
       return next?.inMs ?? null;
     },
 
-    /** Asks for a sync of these accounts now: durable, whoever works it off. */
+    /** Asks for a sync of these accounts now: durable, whichever process does it. */
     async request(
       accountIds: readonly string[],
       how: {

@@ -10,7 +10,7 @@ import {
   type StoppedBy,
   WAIT_ASKED_FOR,
 } from "../obstacle.ts";
-import { LOCK_CLASS, SILENCE_MAX_MS } from "./presence.ts";
+import { LOCK_CLASS, SILENCE_MAX_MS } from "./liveness.ts";
 
 export interface Sending {
   /** The database's time, in the zone of its session, as are all others here. */

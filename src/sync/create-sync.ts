@@ -43,7 +43,7 @@ export type Sync = (claim: Claim, lease: Lease, caller?: SyncCaller) => Promise<
 
 export function createSync(options: SyncOptions): Sync {
   const { clock, db, queue, observe, policy } = options;
-  /** What an attempt came to is worth writing down even after its lease, until the process leaves; whether it may be is asked then. */
+  /** The result of an attempt is worth recording even after its lease, until the process leaves; whether it may be is checked then. */
   const retrying = (doing: string, signal: AbortSignal): AwayRetry => ({
     clock,
     signal,
@@ -85,7 +85,7 @@ export function createSync(options: SyncOptions): Sync {
     (owned) => findIdOwners(db, owned),
   );
 
-  /** True only when the answer came before somebody else could have taken over again. */
+  /** True only when the answer came before another process could have taken over again. */
   const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
     for (;;) {
       const begunAt = clock.now();
@@ -121,7 +121,7 @@ export function createSync(options: SyncOptions): Sync {
         sendBatch(send),
       );
       if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
-      // Stopped for too long (SIGSTOP, a suspended machine): somebody else may have the account by now, however long the lease.
+      // Stopped for too long (SIGSTOP, a suspended machine): another process may have the account by now, however long the lease.
       return (await isStillOurs(send.claim, signal)) ? attempt : null;
     },
     // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.

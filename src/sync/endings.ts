@@ -41,17 +41,17 @@ export function gone(unsettled: UnsettledAttempt | null): Ending {
     supersedes: unsettled?.attemptId ?? null,
     error:
       unsettled?.operation === "create"
-        ? "The account was removed before the answer to its create was known: the API may have a customer that nobody here knows."
+        ? "The account was removed before the answer to its create was known: the API may have a customer that is not known here."
         : null,
   };
 }
 
-/** The customer was removed, as its account was; or it was not there any more. */
+/** The customer was removed like its account, or was not there any more. */
 export function removed(): Ending {
   return { name: "gone" };
 }
 
-/** Between the look at the table and the send it was inserted again, under its old id. */
+/** The account was inserted again under its old id, after the table was read and before the send. */
 export function backAgain(unsettled: UnsettledAttempt | null): Ending {
   return {
     name: "retry",
@@ -78,12 +78,12 @@ export function notValid(error: string, account: Account | null): Ending {
   };
 }
 
-/** The API asked another replica not to be sent to: as if it had asked us. */
+/** The API asked another replica to wait: this counts for all replicas. */
 export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending {
   return {
     name: "retry",
     errorClass: "throttled",
-    error: `not sent: the API asked everybody to wait, ${(forMs / 1_000).toFixed(1)} s more`,
+    error: `not sent: the API asked all daemons to wait, ${(forMs / 1_000).toFixed(1)} s more`,
     failed: failedRowsOfSent(sent, "throttled"),
     delayMs: forMs,
     countsAsAttempt: false,
@@ -91,7 +91,7 @@ export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending 
   };
 }
 
-/** A create that may go out again, but not yet: the first one may be under way. */
+/** A create that may be sent again, but not yet: the first one may be under way. */
 export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: number): Ending {
   return {
     name: "retry",

@@ -1,17 +1,12 @@
-/** The first verb: an account as it stands, and the send of before that is not settled, from one snapshot. */
-import type { Account } from "../account/account.ts";
-import { loadAccountsWith } from "../account/load.ts";
+/** The first step of a sync: reads an account, and its earlier send that is not settled yet, from one snapshot. */
+import { type LoadedAccount, loadAccountsWith } from "../account/load.ts";
 import type { Database } from "../db/database.ts";
 import { loadUnsettledAttempts, type UnsettledAttempt } from "./journal.ts";
 
 /** What is known about an account when its sync begins. */
-export interface Loaded {
-  /** null when there is no such row (any more). */
-  readonly account: Account | null;
-  /** A send of before that is not settled; finished before anything new goes out. */
+export interface Loaded extends LoadedAccount {
+  /** An earlier send that is not settled; it is finished before anything new is sent. */
   readonly unsettled: UnsettledAttempt | null;
-  /** Why it was not read, with the figures and the limit; null when it was. `account` is null then, too. */
-  readonly tooLarge: string | null;
 }
 
 /** Resolves with one entry per id, in order. */
@@ -21,9 +16,5 @@ export async function loadForSync(db: Database, ids: readonly string[]): Promise
     excess: ({ bodyBytes }, bytesMax) =>
       bodyBytes > bytesMax ? `a journaled command of ${bodyBytes} bytes` : null,
   });
-  return loaded.map(({ account, companion, tooLarge }) => ({
-    account,
-    unsettled: companion,
-    tooLarge,
-  }));
+  return loaded.map(({ extra, ...account }) => ({ ...account, unsettled: extra }));
 }

@@ -105,7 +105,7 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
           ? "id_conflict"
           : null;
   const mustRepeat = unwritten.length > 0 || isIncomplete || isAdopted;
-  // A locked row is nobody's failure: it is free again in a moment, however often it takes.
+  // A locked row is no failure: it is free again in a moment, so it is retried without a limit.
   const countsAsAttempt = refused.length > 0 || (isIncomplete && unwritten.length === 0);
   const isOnlyLocked =
     unwritten.length > 0 && failed.length + conflicts.length === 0 && !isIncomplete && !isAdopted;

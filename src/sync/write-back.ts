@@ -54,7 +54,7 @@ export function decideWrite(ids: {
   readonly replace: boolean;
 }): "write" | "confirmed" | "conflict" {
   if (ids.current === ids.received) return "confirmed";
-  // Cleared while the request was under way: somebody's decision.
+  // Cleared while the request was under way, by a person's decision.
   if (ids.current === null) return ids.read === null ? "write" : "conflict";
   return ids.current === ids.read && ids.replace ? "write" : "conflict";
 }

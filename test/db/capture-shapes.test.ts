@@ -1,20 +1,13 @@
 /** Change capture where the source tables have another shape: partitions, other keys, tables and columns that are missing or come later. */
-import { afterEach, describe, expect, test } from "vitest";
-import { type Database, createDatabase as openDatabase } from "../../src/db/database.ts";
+import { describe, expect, test } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
-import { createQueue, type Queue } from "../../src/queue/queue.ts";
+import { openQueue } from "../support/captured-tables.ts";
 import {
   createDatabase,
   type TestDatabase,
   type TestDatabaseOptions,
   withClient,
 } from "../support/postgres.ts";
-
-const opened: Database[] = [];
-
-afterEach(async () => {
-  for (const db of opened.splice(0)) await db.close();
-});
 
 describe("a partitioned tier table", () => {
   test("rows written through the table and at a partition are captured", async () => {
@@ -359,23 +352,4 @@ async function takeMarkers(database: TestDatabase): Promise<string[]> {
     "delete from account_sync.change where marker is not null returning marker",
   );
   return rows.map((row) => row.marker);
-}
-
-function openQueue(database: TestDatabase): Queue {
-  const db = openDatabase({
-    url: database.url,
-    applicationName: "capture test",
-    max: 2,
-    synchronousCommit: "on",
-    settingsPerTransaction: false,
-    onError: () => {},
-  });
-  opened.push(db);
-  return createQueue({
-    db,
-    relaxedDb: db,
-    quietPeriodMs: 60_000,
-    maxWaitMs: 60_000,
-    leaseMs: 1_000,
-  });
 }

@@ -1,7 +1,6 @@
 /** Transactions always end, killed connections cost nobody else anything, and an outage is told from a statement that is wrong. */
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { systemClock } from "../../src/clock.ts";
 import {
   connectionOptions,
   createDatabase,
@@ -12,7 +11,6 @@ import {
   isOutage,
 } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { retryWhileAway } from "../../src/db/retry-while-away.ts";
 import { OWN_SETTINGS, RELIED_ON } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -363,55 +361,4 @@ test("others in the way are told from a value that is impossible", () => {
     true,
     false,
   ]);
-});
-
-describe("a retry while the database is away", () => {
-  const outage = () => Object.assign(new Error("x"), { code: "57P03" });
-
-  test("repeats through an outage until it is over, and tells of it", async () => {
-    let calls = 0;
-    const troubles: unknown[] = [];
-
-    const result = await retryWhileAway(
-      {
-        clock: systemClock,
-        signal: new AbortController().signal,
-        onTrouble: (error) => troubles.push(error),
-      },
-      async () => {
-        calls += 1;
-        if (calls < 3) throw outage();
-        return "back";
-      },
-    );
-
-    expect(result).toBe("back");
-    expect(troubles).toHaveLength(2);
-  });
-
-  test("ends at once for an error that will not pass", async () => {
-    let calls = 0;
-
-    const failing = retryWhileAway(
-      { clock: systemClock, signal: new AbortController().signal, onTrouble: () => {} },
-      async () => {
-        calls += 1;
-        throw new RangeError("not so");
-      },
-    );
-
-    await expect(failing).rejects.toThrow(RangeError);
-    expect(calls).toBe(1);
-  });
-
-  test("ends with the outage's error when it is told to leave", async () => {
-    const leaving = new AbortController();
-
-    const failing = retryWhileAway(
-      { clock: systemClock, signal: leaving.signal, onTrouble: () => leaving.abort() },
-      () => Promise.reject(outage()),
-    );
-
-    await expect(failing).rejects.toMatchObject({ code: "57P03" });
-  });
 });

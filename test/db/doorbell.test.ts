@@ -76,7 +76,7 @@ describe("the triggers", () => {
   });
 
   test("stop by themselves when nobody asks again", async () => {
-    await db.run("rest_at_the_doorbell", [300]);
+    await db.run("want_doorbell", [300]);
     expect(await ringsDuring(() => insertAccount())).toBe(1);
 
     await eventually(async () => expect(await isWanted()).toBe(false));
@@ -332,7 +332,7 @@ function whileSwitchingOn(meanwhile: () => Promise<void>): Queryable {
   let isFirst = true;
   return {
     async run<Row>(name: string, params?: readonly unknown[]): Promise<Row[]> {
-      if (name !== "rest_at_the_doorbell" || !isFirst) return await db.run<Row>(name, params);
+      if (name !== "want_doorbell" || !isFirst) return await db.run<Row>(name, params);
       isFirst = false;
       return await db.transaction(async (tx) => {
         const rows = await tx.run<Row>(name, params);
@@ -360,7 +360,7 @@ async function lookUntilResting(doorbell: Doorbell): Promise<{ found: number }> 
     const waitMs = await doorbell.afterLook(hasFound);
     if (isLast) return { found };
     isLast = waitMs === 0;
-    await sleep(2); // Other people's transactions end in real time.
+    await sleep(2); // The transactions of other test files end in real time.
   }
 }
 

@@ -2,13 +2,8 @@
 
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { Outcome } from "../../src/sync/outcome.ts";
-import {
-  claimOne,
-  createEngine,
-  createFakeApi,
-  type Engine,
-  type FakeApi,
-} from "../support/engine.ts";
+import { claimOne, createEngine, type Engine } from "../support/engine.ts";
+import { createFakeApi, type FakeApi } from "../support/fake-api.ts";
 import { withClient } from "../support/postgres.ts";
 
 let engine: Engine;

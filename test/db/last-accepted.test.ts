@@ -1,15 +1,15 @@
 /** What a preview compares with: the command that the API accepted last, by its fingerprints. */
+
 import { beforeAll, beforeEach, expect, test } from "vitest";
-import type { LastAccepted } from "../../src/customer-command/preview.ts";
+import type { LastAccepted } from "../../src/customer-command/difference.ts";
+import { createEngine, type Engine } from "../support/engine.ts";
 import {
-  createEngine,
   createFakeApi,
-  type Engine,
   type FakeApi,
   foundThere,
   noAnswer,
-  REJECTED,
-} from "../support/engine.ts";
+  rejected,
+} from "../support/fake-api.ts";
 
 let engine: Engine;
 let api: FakeApi;
@@ -34,7 +34,7 @@ test("a refused command does not take the place of the one before it", async () 
   await engine.round(api);
   const accepted = await lastAccepted(id);
 
-  api.next(REJECTED);
+  api.next(rejected());
   await engine.query("update m_account set name = 'Toko Lain' where id = $1", [id]);
   await engine.round(api);
 

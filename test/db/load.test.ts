@@ -3,7 +3,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { loadAccounts } from "../../src/account/load.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
-import { createEngine, createFakeApi } from "../support/engine.ts";
+import { createEngine } from "../support/engine.ts";
+import { createFakeApi } from "../support/fake-api.ts";
 import {
   createDatabase as createTestDatabase,
   type TestDatabase,
@@ -127,7 +128,7 @@ test("everything about an account comes along, and nothing of another one", asyn
   expect(JSON.stringify(loaded)).not.toContain("hunter2");
 });
 
-test("an id that no key could hold is nobody, in whatever company it comes", async () => {
+test("an id that no key could hold is no account, alone or in a batch", async () => {
   const { test: database, db } = await open();
   const rows = await database.query<{ id: string }>(
     "insert into m_account (name) select 'Toko ' || n from generate_series(1, 5) n returning id",
@@ -166,7 +167,7 @@ describe.each(["bigint", "text"] as const)("with %s keys", (keyType) => {
   });
 });
 
-test("a bigint too large to be a key is nobody", async () => {
+test("a bigint too large to be a key is no account", async () => {
   const { db } = await open({ keyType: "bigint" });
 
   const [loaded] = await load(db, ["99999999999999999999"]);
@@ -228,7 +229,7 @@ test("nothing is loaded while a captured table is away, so that its rows do not 
   expect((await load(db, [id]))[0]?.account?.name).toBe("Toko");
 });
 
-test("a captured table that was removed for good is left out once somebody says so", async () => {
+test("a captured table that was removed for good is left out once its capture is removed", async () => {
   const { test, db } = await open();
   const [row] = await test.query<{ id: string }>(
     "insert into m_account (name) values ('Toko') returning id",

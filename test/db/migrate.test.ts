@@ -147,7 +147,7 @@ describe("beside the application", () => {
         const startedAt = performance.now();
         await database.query("update m_account set phone_no = '08' where name = 'busy'");
         writes.push(performance.now() - startedAt);
-        await sleep(5); // An application at its own pace, not a lock storm.
+        await sleep(5); // The pace of an application. Locks are waited for in the real time of the server.
       }
       expect({ isWaiting, isInstalled }).toEqual({ isWaiting: true, isInstalled: false });
 
@@ -351,7 +351,7 @@ describe("ordinary roles", () => {
           ),
         ).toHaveLength(1),
       );
-      await sleep(300); // Three times its statement_timeout.
+      await sleep(300); // The statement_timeout of the server runs in real time: three times as long.
       await open.query("commit");
 
       await expect(installing).resolves.toHaveLength(2);

@@ -1,14 +1,14 @@
-/** What README grants an application is enough for what README shows, and lets it see nothing else. */
+/** What docs/reference/sql.md grants an application is enough for what it shows, and lets it see nothing else. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
 import { createDatabase, withClient } from "../support/postgres.ts";
 import { createRole } from "../support/roles.ts";
 
-test("an application with README's grants asks for a sync, skips the capture, and reads the status", async () => {
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+test("an application with the documented grants asks for a sync, skips the capture, and reads the status", async () => {
+  const page = readFileSync(new URL("../../docs/reference/sql.md", import.meta.url), "utf8");
   const [, grants = ""] =
-    /```sql\n(GRANT USAGE ON SCHEMA account_sync TO app;.*?)```/s.exec(readme) ?? [];
+    /```sql\n(GRANT USAGE ON SCHEMA account_sync TO app;.*?)```/s.exec(page) ?? [];
   const database = await createDatabase();
   await migrate({ url: database.url, info: () => {} });
   const app = await createRole(database, grants.replaceAll(" app;", " %role;"));

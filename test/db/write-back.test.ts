@@ -1,14 +1,8 @@
 /** External ids reach their rows whatever the application does to these rows meanwhile, and nobody's decision is overwritten. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { decideWrite } from "../../src/sync/write-back.ts";
-import {
-  accepted,
-  createEngine,
-  createFakeApi,
-  type Engine,
-  type FakeApi,
-  type InsertedAccount,
-} from "../support/engine.ts";
+import { createEngine, type Engine, type InsertedAccount } from "../support/engine.ts";
+import { accepted, createFakeApi, type FakeApi } from "../support/fake-api.ts";
 import { withClient } from "../support/postgres.ts";
 
 let engine: Engine;
@@ -50,9 +44,6 @@ async function whileLocked(sql: string, work: () => Promise<void>): Promise<void
 
 const roundOf = async ({ id }: InsertedAccount) => (await engine.round(api))[id];
 
-const dueNow = () =>
-  engine.query("update account_sync.account set due_at = now() where due_at is not null");
-
 test.each([
   ["nothing there", null, null, false, "write"],
   ["it is there", "new", null, false, "confirmed"],
@@ -89,7 +80,7 @@ describe("a row that is locked", () => {
         expect(row["due_in_ms"]).toBeLessThan(1_000);
       },
     );
-    await dueNow();
+    await engine.makeDue();
     const later = await roundOf(account);
 
     expect(later).toMatchObject({ name: "synced" });
@@ -103,12 +94,12 @@ describe("a row that is locked", () => {
 
     await whileLocked("select from m_account for no key update", async () => {
       for (let round = 0; round < 7; round += 1) {
-        await dueNow();
+        await engine.makeDue();
         await engine.round(api);
       }
       expect(await engine.row(account.id)).toMatchObject({ state: "retrying", attempts: 0 });
     });
-    await dueNow();
+    await engine.makeDue();
     await engine.round(api);
 
     expect(await engine.ids(account.id)).toMatchObject({ account: "ext-1" });
@@ -141,7 +132,7 @@ describe("a row that is locked", () => {
       for (const { id } of accounts)
         expect(await engine.row(id)).toMatchObject({ state: "retrying", attempts: 0 });
     });
-    await dueNow();
+    await engine.makeDue();
     const free = await engine.round(api);
 
     expect(Object.values(free).map((outcome) => outcome?.name)).toEqual(["synced", "synced"]);
@@ -316,13 +307,13 @@ describe("while the request is under way", () => {
   test("the lease is lost: no row is touched, and whoever has it finishes without a request", async () => {
     const account = await engine.insertAccount({ tiers: 2, pics: 1 });
     meanwhile(async () => {
-      await engine.query("update account_sync.account set due_at = now()");
+      await engine.makeDue();
       await engine.queue.claim(1);
     }, account);
 
     const outcome = await roundOf(account);
     const untouched = await engine.ids(account.id);
-    await dueNow();
+    await engine.makeDue();
     const finished = await roundOf(account);
 
     expect(outcome).toBeNull();
@@ -397,7 +388,7 @@ test("applications that lock parents and children in their own order never meet 
   // One application only: two of them could deadlock with each other.
   await Promise.all([application(), sync(), sync()]);
   for (let round = 0; round < 5; round += 1) {
-    await dueNow();
+    await engine.makeDue();
     await engine.round(api);
   }
 

@@ -1,6 +1,6 @@
 /**
  * The matrix of answer forms and outcomes: each form is given by a real server to a create and to an update, and what comes out is
- * compared with what test/support/answer-forms.ts says. docs/answers.md is written from it (`npx vitest run --project e2e answers -u`).
+ * compared with what test/support/answer-forms.ts says. docs/reference/answers.md is written from it (`npx vitest run --project e2e answers -u`).
  */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
@@ -74,8 +74,8 @@ for (const { title, forms } of ANSWER_GROUPS)
     });
   });
 
-test("docs/answers.md says the same", async () => {
-  await expect(toMarkdown()).toMatchFileSnapshot("../../docs/answers.md");
+test("docs/reference/answers.md says the same", async () => {
+  await expect(toMarkdown()).toMatchFileSnapshot("../../docs/reference/answers.md");
 });
 
 async function play(
@@ -211,10 +211,12 @@ function toMarkdown(): string {
   return `${HEAD}\n${sections.join("\n\n")}\n`;
 }
 
-const HEAD = `# Does your API fit?
+const HEAD = `# API answers
 
-What account-sync makes of every form of answer, to a create and to an update of an account with two tiers and two contact persons. Before the update the
-account, its branch, the first tier and the first contact person have their ids; the second ones are new. Figures are of account, tiers and contact
-persons; \`CUSTOMER_API_UNKNOWN_OUTCOME\` is \`park\`. Written from [test/support/answer-forms.ts](../test/support/answer-forms.ts), and played
-against a real server and a real database by [test/e2e/answers.test.ts](../test/e2e/answers.test.ts).
+How account-sync reads each form of answer to a create and to an update of an account with two tiers and two contact persons. Before the update the
+account, its branch, the first tier and the first contact person have external ids; the second tier and contact person are new. The three figures of
+*updated* and *failed* count account, tiers and contact persons; \`CUSTOMER_API_UNKNOWN_OUTCOME\` is \`park\`.
+
+This page is generated from [test/support/answer-forms.ts](../../test/support/answer-forms.ts) by [test/e2e/answers.test.ts](../../test/e2e/answers.test.ts),
+which plays every row against a real server and a real database.
 `;

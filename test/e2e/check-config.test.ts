@@ -118,7 +118,7 @@ describe("check-config", () => {
       "  HTTP_TOKEN must have at least 8 characters",
       expect.stringContaining("SNYC_LEASE_MS is not a setting"),
       expect.stringContaining("LOG_DIRECTORY is not a setting"),
-      "The README lists every setting.",
+      "docs/reference/settings.md lists every setting.",
       "",
     ]);
     expect(JSON.parse(json.stdout)).toMatchObject({

@@ -411,7 +411,7 @@ describe("a call that does not succeed", () => {
 
     expect(result).toMatchObject({
       success: false,
-      error: "Database Error: somebody else had the account for all the time that was waited",
+      error: "Database Error: another process had the account for all the time that was waited",
     });
     expect(product.requests()).toEqual([]);
   });

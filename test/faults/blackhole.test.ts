@@ -141,7 +141,7 @@ async function createParts(environment: Readonly<Record<string, string>> = {}) {
 }
 
 const PATIENT = {
-  // So long that a takeover before its end is due to the missing presence, not to the lease.
+  // So long that a takeover before its end is due to liveness, not to the lease.
   SYNC_LEASE_MS: "15000",
   // So long that a request is given up for the silence, not for its timeout.
   CUSTOMER_API_TIMEOUT_MS: "60000",

@@ -182,7 +182,7 @@ test.skipIf(process.platform !== "linux")(
 const WORKING_AGAIN_WITHIN_MS = 5_000;
 
 const OURS =
-  "application_name like 'account-sync %' and application_name not like '% listener' and application_name not like '% presence'";
+  "application_name like 'account-sync %' and application_name not like '% listener' and application_name not like '% liveness'";
 
 function requestsFor(product: Product, code: string): number {
   return product.requests().filter((request) => request.code === code).length;

@@ -90,7 +90,7 @@ test.skipIf(lacksPgBouncer)(
       // Both have a session of their own: the listener, and the lock that shows that the daemon lives.
       if (index % 20 === 10) {
         await product.database.query(
-          "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^account-sync .* (listener|presence)$' and datname = current_database()",
+          "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^account-sync .* (listener|liveness)$' and datname = current_database()",
         );
       }
     }

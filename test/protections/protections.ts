@@ -29,17 +29,17 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "where a.lease_token = h.lease_token",
     without: "where true",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/journal.test.ts",
       test: "nothing is sent when the lease was lost before",
     },
   },
   {
     name: "the generation: a change during a send opens a new round",
     file: "sql/queries/queue/settle_accounts.sql",
-    text: "a.generation > s.generation",
-    without: "false",
+    text: "when a.generation <= s.generation then s.disposition",
+    without: "when true then s.disposition",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/sync-account.test.ts",
       test: "during which the account changes is followed by another one",
     },
   },
@@ -49,7 +49,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "where account_id = any ($1::text[]) and settled_at is null",
     without: "where account_id = any ($1::text[]) and false",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/create-in-doubt.test.ts",
       test: "found after a crash is told as unknown, once",
     },
   },
@@ -59,7 +59,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: `idempotency_key as "idempotencyKey"`,
     without: `gen_random_uuid() as "idempotencyKey"`,
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/repeat.test.ts",
       test: "is sent again by itself where the API honours keys",
     },
   },
@@ -69,7 +69,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "delivery = 'answered'",
     without: "delivery = 'sending'",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/journal.test.ts",
       test: "brings ids back after a crash, without a request",
     },
   },
@@ -80,7 +80,7 @@ export const PROTECTIONS: readonly Protection[] = [
     without:
       "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end",
     foundBy: {
-      file: "test/db/queue.test.ts",
+      file: "test/db/queue-claim.test.ts",
       test: "never gives two claimers the same account",
     },
   },
@@ -120,7 +120,7 @@ export const PROTECTIONS: readonly Protection[] = [
     file: "src/sync/write-back.ts",
     text: `if (ids.current === null) return ids.read === null ? "write" : "conflict";`,
     without: `if (ids.current === null || ids.current !== ids.received) return "write";`,
-    foundBy: { file: "test/db/sync-account.test.ts", test: "keeps the id of the row" },
+    foundBy: { file: "test/db/sync/returned-ids.test.ts", test: "keeps the id of the row" },
   },
   {
     name: "the send: nothing is written to the network when the lease is over by the clock",
@@ -138,7 +138,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "return account === null ? null : end(",
     without: "return account !== undefined ? null : end(",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/removal.test.ts",
       test: "and inserted again while its delete waited for its turn is not deleted either",
     },
   },
@@ -148,7 +148,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "if (owner !== null)",
     without: 'if (owner === "")',
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/removal.test.ts",
       test: "keeps its customer when another account has the same one",
     },
   },
@@ -158,7 +158,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "? repeatOnceAlone(sync, connection, unsettled)",
     without: "? repeat(sync, connection, unsettled)",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/late-answer.test.ts",
       test: "that a person sends again waits for the first, which may still be answered",
     },
   },
@@ -168,7 +168,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "return waitMs <= 0",
     without: "return waitMs <= 1e9",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/lookup.test.ts",
       test: "that is not there yet is not sent again while the API may be at work on it",
     },
   },
@@ -178,7 +178,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "if (!(await wiring.isStillOurs(claim, sync.dbSignal))) return LEASE_LOST;",
     without: "",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/lookup.test.ts",
       test: "is not even looked for by somebody who has lost the lease",
     },
   },
@@ -188,7 +188,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "if (takenBy !== null) return { takenBy };",
     without: 'if (takenBy === "") return { takenBy };',
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/lookup.test.ts",
       test: "is never given a customer whose id",
     },
   },
@@ -198,7 +198,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: `await tx.run("lock_external_id", [customer]);`,
     without: "",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/lookup.test.ts",
       test: "takes turns with others that found the same customer, and looks whose it is only then",
     },
   },
@@ -208,7 +208,7 @@ export const PROTECTIONS: readonly Protection[] = [
     text: "adopted: true,",
     without: "adopted: false,",
     foundBy: {
-      file: "test/db/sync-account.test.ts",
+      file: "test/db/sync/lookup.test.ts",
       test: "that was adopted is updated also when nothing changed",
     },
   },

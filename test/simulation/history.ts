@@ -218,16 +218,14 @@ class History {
       if (!replica.isDraining)
         can(this.#rates.replica * 0.1, () => replica.drain(this.tape.pick([20_000, 500])));
     }
-    for (const gone of this.#replicas.filter(
-      ({ isRunning, hasPresence }) => hasPresence && !isRunning,
-    ))
-      can(1, () => gone.losePresence());
+    for (const gone of this.#replicas.filter(({ isRunning, hasLock }) => hasLock && !isRunning))
+      can(1, () => gone.loseLock());
     for (const replica of running) {
-      if (!replica.hasPresence) can(1, () => replica.announce());
+      if (!replica.hasLock) can(1, () => replica.announce());
       // A backend that is terminated; the process lives on.
-      else can(this.#rates.database * 0.5, () => replica.losePresence());
+      else can(this.#rates.database * 0.5, () => replica.loseLock());
     }
-    if (this.#replicas.some(({ hasPresence }) => !hasPresence))
+    if (this.#replicas.some(({ hasLock }) => !hasLock))
       for (const replica of running) can(0.4, () => void replica.lookForTheDead());
     const alive = this.#replicas.filter(({ isAlive }) => isAlive).length;
     if (alive === 0 || (alive < 3 && this.#replicasLeft > 0))

@@ -9,7 +9,7 @@ import type { Observe } from "../../src/ops/observe.ts";
 import { backoffMs } from "../../src/queue/backoff.ts";
 import { Dispatcher } from "../../src/queue/dispatcher.ts";
 import { FoldLoop } from "../../src/queue/fold-loop.ts";
-import { SILENCE_MAX_MS } from "../../src/queue/presence.ts";
+import { SILENCE_MAX_MS } from "../../src/queue/liveness.ts";
 import { createQueue, type Queue } from "../../src/queue/queue.ts";
 import { createSync } from "../../src/sync/create-sync.ts";
 import { createRateLimit } from "../../src/sync/rate-limit.ts";
@@ -29,7 +29,7 @@ export interface Settings {
   readonly apiTimeoutMs: number;
 }
 
-/** As in src/queue/presence.ts, but for the class of the locks: whoever holds one is alive. */
+/** As in src/queue/liveness.ts, but for the class of the locks: whoever holds one is alive. */
 const LOCK_CLASS = 7;
 const GRACE_MS = 1_500;
 const TAKE_OVER_AFTER_MS = SILENCE_MAX_MS + 500;
@@ -62,7 +62,7 @@ export class Replica implements Sender {
   isStopped = false;
   isDraining = false;
   /** The session that says it is there can be lost, and the process live on. */
-  hasPresence = false;
+  hasLock = false;
   readonly number: number;
   readonly #db: Database;
   readonly #queue: Queue;
@@ -175,20 +175,20 @@ export class Replica implements Sender {
   async announce(): Promise<void> {
     const { judge } = this.#world.stage;
     judge.setTime(this.#world.timeline.now);
-    this.hasPresence = true;
+    this.hasLock = true;
     await judge.script(`select pg_advisory_lock(${LOCK_CLASS}, ${this.number})`);
     await judge.db.run("announce_replica", [this.number, this.#leaseMs]);
   }
 
-  async losePresence(): Promise<void> {
-    if (!this.hasPresence) return;
-    this.hasPresence = false;
+  async loseLock(): Promise<void> {
+    if (!this.hasLock) return;
+    this.hasLock = false;
     await this.#world.stage.judge.script(
       `select pg_advisory_unlock(${LOCK_CLASS}, ${this.number})`,
     );
   }
 
-  /** What presence does every half second: notes who is gone, and takes over. */
+  /** What liveness does every half second: notes who is gone, and takes over. */
   async lookForTheDead(): Promise<void> {
     try {
       const dead = await this.#db.run<{ replicaId: number }>("note_lost_replicas", [

@@ -1,6 +1,6 @@
 /**
  * Every form in which a customer API answers, as data: what came back to a create and to an update of one account with two tiers and
- * two contact persons, and what has to come of it. docs/answers.md is made of it, test/e2e/answers.test.ts plays it.
+ * two contact persons, and what has to come of it. docs/reference/answers.md is made of it, test/e2e/answers.test.ts plays it.
  */
 
 export interface AnswerForm {
@@ -63,7 +63,7 @@ const LACKS_CREW = "partial (incomplete) | 1 2 0 | 0 0 2 | account, branch, 2 ti
 const NOTHING_NEW = "account, branch, 1 tier, 1 crew";
 const LACKS_BOTH = `partial (incomplete) | 1 1 1 | 0 1 1 | ${NOTHING_NEW} | update`;
 
-/** A create of which nobody knows whether it was applied. */
+/** A create that may or may not have been applied. */
 const UNKNOWN = "parked (unknown_outcome) | 0 0 0 | 1 2 2 | none | nothing until a person retries";
 const REJECTED = "parked (rejected) | 0 0 0 | 1 2 2 | none | nothing until the data change";
 const UPDATE_REJECTED = `parked (rejected) | 0 0 0 | 1 2 2 | ${NOTHING_NEW} | nothing until the data change`;
@@ -134,7 +134,7 @@ function echoedBackwards(command: {
 export const ANSWER_GROUPS: readonly AnswerGroup[] = [
   {
     title: "Whole answers",
-    intro: "Every id comes, in whatever form: all of them get onto their rows.",
+    intro: "The answer contains every id, in one form or another. All ids are written.",
     forms: [
       ok("bare", BODY),
       ok("wrapped once: `{data: …}`", { data: BODY }),
@@ -174,14 +174,14 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
         }),
         meant: { account: "123", branch: "456", tiers: ["789", "101"], pics: ["202", "303"] },
       },
-      ok("fields nobody knows", { ...BODY, trace: "x", tier: { data: TIERS, total: 2 } }),
+      ok("unknown fields", { ...BODY, trace: "x", tier: { data: TIERS, total: 2 } }),
       ok("every item echoed, in another order", echoedBackwards),
     ],
   },
   {
     title: "Answers that leave something out",
     intro:
-      "What is proven is written; an update asks for the rest, five times at most. A row is never given an id by guess.",
+      "Ids that certainly belong to a row are written; an update asks for the others, at most five times. No id is guessed.",
     forms: [
       ok("no `tier`", without("tier"), { create: LACKS_TIERS, update: LACKS_A_TIER }),
       ok(
@@ -304,7 +304,7 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
   },
   {
     title: "Refusals in a 200",
-    intro: "`success: false`: parked, with the API's own words.",
+    intro: "`success: false`: the account is parked with the API's message.",
     forms: [
       ...ERROR_FORMS.map(([name, body]) => ({
         ...ok(name, { success: false, ...body }, rejected),
@@ -324,7 +324,7 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
   },
   {
     title: "Refusals by status",
-    intro: "A 4xx with a body: parked, with the API's own words.",
+    intro: "A 4xx: the account is parked with the API's message.",
     forms: [
       ...ERROR_FORMS.map(([name, body]) => ({ name, status: 422, body, ...rejected, says: WORDS })),
       ...[400, 404, 405, 409, 410, 413, 418].map((status) => ({
@@ -362,7 +362,7 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
   {
     title: "Errors that may pass",
     intro:
-      "Tried again by itself. Of 429 and 503 it is known that nothing was applied; after any other 5xx a create may have been, so a human is asked (`CUSTOMER_API_UNKNOWN_OUTCOME` can say otherwise).",
+      "Retried automatically. After 429 and 503 nothing was applied. After any other 5xx a create may have been applied, so the account is parked (`CUSTOMER_API_UNKNOWN_OUTCOME` can change that).",
     forms: [
       { name: "401", status: 401, body: { error: "expired" }, ...notApplied("unauthorized") },
       {
@@ -387,8 +387,8 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
     ],
   },
   {
-    title: "No answer that anybody knows",
-    intro: "A 2xx that says nothing of the command: nobody knows what became of it.",
+    title: "Answers that are not understood",
+    intro: "A 2xx without a result of the command: its outcome is unknown.",
     forms: [
       { ...ok("204", ""), status: 204, create: UNKNOWN, update: LACKS_BOTH },
       ok("`{success: true}` alone", { success: true }, { create: UNKNOWN, update: LACKS_BOTH }),

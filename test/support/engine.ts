@@ -2,21 +2,11 @@
  * The queue and the sync without the daemon: on a real database, with an API that the test writes. Everything falls due at once
  * unless a test says otherwise, and a round is run by hand.
  */
-import { afterAll } from "vitest";
+import { afterAll, expect } from "vitest";
 import { describeSource } from "../../src/account/source.ts";
 import { systemClock } from "../../src/clock.ts";
-import type { AnswerSection } from "../../src/customer-api/answer.ts";
-import type {
-  ApiConnection,
-  ApiFailure,
-  ApiRequest,
-  ApiResult,
-  CustomerApi,
-  LookupRequest,
-  LookupResult,
-} from "../../src/customer-api/customer-api.ts";
+import type { ApiConnection, CustomerApi } from "../../src/customer-api/customer-api.ts";
 import { createDatabase, type Database } from "../../src/db/database.ts";
-import { migrate } from "../../src/db/migrate.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
@@ -35,6 +25,8 @@ export interface Engine {
   readonly database: TestDatabase;
   readonly db: Database;
   readonly queue: Queue;
+  /** What another replica knows and says of the rate limit, and of the waits that an API asked for. */
+  readonly rateLimit: ReturnType<typeof createRateLimit>;
   /** A second replica's queue, or one with other settings. */
   queueWith(options: Partial<QueueOptions>): Queue;
   query: TestDatabase["query"];
@@ -42,10 +34,20 @@ export interface Engine {
   reset(): Promise<void>;
   /** Appends a change as a trigger would. */
   change(accountId: string, change?: Change): Promise<void>;
+  /** A person's request with `force`: the account is sent also when its data were accepted before. */
+  forceSync(accountId: string): Promise<void>;
+  /** Folds what has changed and claims one account. */
+  claimNext(): Promise<Claim>;
+  /** Ends every wait (quiet period, backoff, lease) of one account or of all. Parked accounts stay parked. */
+  makeDue(accountId?: string): Promise<void>;
+  /** Lets everything that is due, or will be, wait for an hour. */
+  putOffAll(): Promise<void>;
   /** The account's row of the queue. */
   row(accountId: string): Promise<QueueRow>;
   attempts(accountId: string): Promise<AttemptRow[]>;
   insertAccount(account?: NewAccount): Promise<InsertedAccount>;
+  /** Changes a column that is sent, as the application would. */
+  rename(accountId: string, name: string): Promise<void>;
   /** External ids and users as they stand on an account, its tiers and its PICs, in the order they were inserted. */
   ids(accountId: string): Promise<ExternalIds>;
   /** The function that brings one claimed account to its outcome. */
@@ -110,8 +112,7 @@ afterAll(async () => {
 export async function createEngine(
   options: { readonly database?: TestDatabaseOptions; readonly max?: number } = {},
 ): Promise<Engine> {
-  const database = await createTestDatabase(options.database);
-  await migrate({ url: database.url, info: () => {} });
+  const database = await createTestDatabase({ ...options.database, migrated: true });
   const connect = (max: number) => {
     const opened = createDatabase({
       url: database.url,
@@ -142,6 +143,7 @@ export async function createEngine(
     database,
     db,
     queue,
+    rateLimit: createRateLimit(db, 0),
     queueWith,
     query,
 
@@ -159,6 +161,30 @@ export async function createEngine(
         `insert into account_sync.change (account_id, lane, request, changed_at, external_id)
          values ($1, $2, $3, now() - $4 * interval '1 s', $5)`,
         [accountId, lane, request ?? null, secondsAgo, externalId ?? null],
+      );
+    },
+
+    forceSync: (accountId) =>
+      engine.change(accountId, { lane: "manual", request: { force: true } }),
+
+    async claimNext() {
+      await queue.fold();
+      const [claim] = await queue.claim(1);
+      if (claim === undefined) throw new Error("nothing is due");
+      return claim;
+    },
+
+    async makeDue(accountId) {
+      await query(
+        `update account_sync.account set due_at = now()
+         where due_at is not null and ($1::text is null or account_id = $1)`,
+        [accountId ?? null],
+      );
+    },
+
+    async putOffAll() {
+      await query(
+        "update account_sync.account set due_at = now() + interval '1 hour' where due_at is not null",
       );
     },
 
@@ -202,6 +228,10 @@ export async function createEngine(
         [id, pics],
       );
       return { id, tiers: tierRows.map((row) => row.id), pics: picRows.map((row) => row.id) };
+    },
+
+    async rename(accountId, name) {
+      await query("update m_account set name = $2 where id::text = $1", [accountId, name]);
     },
 
     async ids(accountId) {
@@ -267,6 +297,15 @@ export async function createEngine(
   return engine;
 }
 
+/** The outcome of a round that ran one account. */
+export async function only(
+  outcomes: Promise<Readonly<Record<string, Outcome | null>>>,
+): Promise<Outcome | null> {
+  const values = Object.values(await outcomes);
+  expect(values).toHaveLength(1);
+  return values[0] ?? null;
+}
+
 export const CONNECTION: ApiConnection = {
   configId: null,
   baseUrl: "http://127.0.0.1:1",
@@ -305,146 +344,6 @@ const SILENT: Observe = {
   warning() {},
   info() {},
 };
-
-export interface FakeApi extends CustomerApi {
-  readonly requests: ApiRequest[];
-  /** What the next sends get, in order; after that every command is accepted. */
-  next(...results: (ApiResult | ((request: ApiRequest) => ApiResult | Promise<ApiResult>))[]): void;
-  readonly lookups: LookupRequest[];
-  /** What the next lookups get, in order; after that nobody is there. */
-  nextLookup(...results: (LookupResult | (() => Promise<LookupResult>))[]): void;
-}
-
-/** Accepts every command and gives out ids like an API that honours keys and keeps the order of arrays. */
-export function createFakeApi(): FakeApi {
-  const requests: ApiRequest[] = [];
-  const script: (ApiResult | ((request: ApiRequest) => ApiResult | Promise<ApiResult>))[] = [];
-  const answers = new Map<string, ApiResult>();
-  let given = 0;
-  const lookups: LookupRequest[] = [];
-  const lookupScript: (LookupResult | (() => Promise<LookupResult>))[] = [];
-
-  return {
-    requests,
-    lookups,
-    nextLookup: (...results) => {
-      lookupScript.push(...results);
-    },
-    async lookUp(_connection, request) {
-      lookups.push(request);
-      const scripted = lookupScript.shift();
-      if (scripted === undefined) return notThere();
-      return typeof scripted === "function" ? await scripted() : scripted;
-    },
-    next: (...results) => {
-      script.push(...results);
-    },
-    hold() {},
-    async send(_connection, request) {
-      requests.push(request);
-      const scripted = script.shift();
-      if (scripted !== undefined)
-        return typeof scripted === "function" ? await scripted(request) : scripted;
-
-      const known = answers.get(request.idempotencyKey);
-      if (known !== undefined) return known;
-      if (request.operation === "delete") return accepted({});
-      const body = JSON.parse(request.body ?? "{}");
-      const give = (item: { id?: string }, kind: string) => {
-        given += 1;
-        return item.id ?? `ext-${kind}-${given}`;
-      };
-      const answer = accepted({
-        customer: request.externalId ?? give({}, "customer"),
-        branch: give(body.branch, "branch"),
-        tiers: body.tier.map((item: { id?: string }) => give(item, "tier")),
-        crew: body["customer-crew"].map((item: { id?: string }) => give(item, "crew")),
-      });
-      answers.set(request.idempotencyKey, answer);
-      return answer;
-    },
-  };
-}
-
-export function accepted(ids: {
-  readonly customer?: string | null;
-  readonly branch?: string | null;
-  readonly tiers?: readonly (string | null)[];
-  readonly crew?: readonly (string | null)[];
-}): ApiResult {
-  return {
-    kind: "accepted",
-    httpStatus: 200,
-    answer: {
-      refusal: null,
-      customer: section(ids.customer === undefined ? undefined : [ids.customer]),
-      branch: section(ids.branch === undefined ? undefined : [ids.branch]),
-      tier: section(ids.tiers),
-      crew: section(ids.crew),
-    },
-  };
-}
-
-export function notThere(): LookupResult {
-  return { kind: "answered", httpStatus: 404, found: { kind: "none" } };
-}
-
-/** The one customer that a lookup found: the ids it holds, in no order that means anything. */
-export function foundThere(ids: Parameters<typeof accepted>[0]): LookupResult {
-  const answered = accepted(ids);
-  if (answered.kind === "failed") throw new Error("what is accepted has not failed");
-  return {
-    kind: "answered",
-    httpStatus: 200,
-    found: { kind: "one", answer: answered.answer },
-  };
-}
-
-export function unclear(reason: string): LookupResult {
-  return { kind: "answered", httpStatus: 200, found: { kind: "unclear", reason } };
-}
-
-function section(ids: readonly (string | null)[] | undefined): AnswerSection {
-  const given = (ids ?? []).filter((id) => id !== null);
-  return {
-    present: ids !== undefined,
-    items: given.map((id) => ({ id, raw: { id } })),
-    failed: 0,
-    errors: [],
-  };
-}
-
-/** No answer came: the command may have been applied. */
-export function noAnswer(failure: Partial<ApiFailure> = {}): ApiResult {
-  return failed({
-    errorClass: "timeout",
-    delivery: "unknown",
-    message: "no complete answer in time",
-    ...failure,
-  });
-}
-
-export function failed(failure: Partial<ApiFailure>): ApiResult {
-  return {
-    kind: "failed",
-    failure: {
-      errorClass: "network",
-      delivery: "not_sent",
-      countsAsAttempt: true,
-      httpStatus: null,
-      message: "nothing listens there",
-      retryAfterMs: null,
-      ...failure,
-    },
-  };
-}
-
-export const REJECTED = failed({
-  errorClass: "rejected",
-  delivery: "not_applied",
-  httpStatus: 422,
-  message: "answered 422: *** is not welcome",
-});
 
 /** Takes this account when it is due and not leased; null otherwise. */
 export async function claimOne(

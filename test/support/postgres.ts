@@ -8,11 +8,14 @@
 import { createHash, randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, afterEach, inject } from "vitest";
+import { migrate } from "../../src/db/migrate.ts";
 import { createSourceTables, type SourceTablesOptions } from "../../src/local/source-tables.ts";
 
 export interface TestDatabaseOptions extends SourceTablesOptions {
   /** False for an empty database. Default true. */
   readonly sourceTables?: boolean;
+  /** True where account-sync is installed. Default false. */
+  readonly migrated?: boolean;
   /** The server's encoding of the database, such as LATIN1. Needs PostgreSQL 15. */
   readonly encoding?: string;
 }
@@ -145,8 +148,10 @@ async function buildTemplate(
     if (options.sourceTables ?? true) {
       await createSourceTables(inside, options);
     }
-    // The place for account-sync's own migrations: an option `migrated`, part of the shape hash by itself.
   });
+  if (options.migrated ?? false) {
+    await migrate({ url: toDatabaseUrl(unfinished), info: () => {} });
+  }
 
   await client.query(`alter database ${unfinished} rename to ${name}`);
 }

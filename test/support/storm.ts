@@ -33,7 +33,7 @@ export interface DatabaseFault {
   readonly name: "terminate";
   readonly forMs: 0;
   /** The sessions' role: what their application_name has after the version. */
-  readonly role: "" | " listener" | " presence" | "any";
+  readonly role: "" | " listener" | " liveness" | "any";
 }
 
 export interface ProcessFault {
@@ -84,7 +84,7 @@ export function planStorm(random: Random, options: StormOptions): Storm {
       (own): DatabaseFault => ({
         part: "database",
         name: "terminate",
-        role: own.weighted({ "": 3, " listener": 2, " presence": 2, any: 2 }),
+        role: own.weighted({ "": 3, " listener": 2, " liveness": 2, any: 2 }),
         forMs: 0,
       }),
     ),

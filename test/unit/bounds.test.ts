@@ -1,4 +1,4 @@
-/** docs/bounds.md against the code: every bound that is written down is there, with its figure. */
+/** docs/reference/limits.md against the code: every bound that is written down is there, with its figure. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 const read = (file: string) =>
   readFileSync(fileURLToPath(new URL(`../../${file}`, import.meta.url)), "utf8");
 
-const bounds = read("docs/bounds.md")
+const bounds = read("docs/reference/limits.md")
   .split("\n")
   .filter((line) => line.startsWith("| ") && !line.startsWith("| what "))
   .map((line) => {

@@ -10,12 +10,12 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   // What is a change.
   [
     "columns that are sent are changes",
-    "test/db/capture.test.ts",
+    "test/db/capture-changes.test.ts",
     "exactly the payload columns of %s",
   ],
   [
     "ids and audit columns are none",
-    "test/db/capture.test.ts",
+    "test/db/capture-changes.test.ts",
     "a save that rewrites everything with the same data is none",
   ],
   [
@@ -37,38 +37,42 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   // The command.
   [
     "create and update, whole",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "becomes a create without any id of its own",
   ],
   [
     "an update carries ids and tier-assignment",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "becomes an update with every id that is known",
   ],
   [
     "tiers by min_value, crew by age, active ones only",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "tiers go by their lowest amount",
   ],
   [
     "auto deduct decides deduction_active_type",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "[string, Partial<Tier>[], string | undefined]",
   ],
   [
     "missing text is empty",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "nothing but a name is sent with empty text",
   ],
-  ["no invented amount or date", "test/unit/command.test.ts", "is absent, not invented"],
-  ["the oldest active bank account", "test/unit/command.test.ts", "the oldest active one counts"],
+  ["no invented amount or date", "test/unit/transform.test.ts", "is absent, not invented"],
+  ["the oldest active bank account", "test/unit/transform.test.ts", "the oldest active one counts"],
   [
     "customer_status is the account's",
-    "test/unit/command.test.ts",
+    "test/unit/transform.test.ts",
     "customer's status is the account's",
   ],
-  ["phone numbers", "test/unit/command.test.ts", 'describe("phone numbers"'],
-  ["the reference field", "test/unit/command.test.ts", "under the reference field, and only there"],
+  ["phone numbers", "test/unit/phone.test.ts", 'describe("phone numbers"'],
+  [
+    "the reference field",
+    "test/unit/transform.test.ts",
+    "under the reference field, and only there",
+  ],
   [
     "each field comes from its columns",
     "test/unit/mapping.test.ts",
@@ -84,7 +88,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   ],
   [
     "key and body stay the same over every repeat",
-    "test/db/sync-account.test.ts",
+    "test/db/sync/lookup.test.ts",
     "goes out again under the same key and body",
   ],
 
@@ -94,7 +98,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
     "test/unit/match-ids-properties.test.ts",
     "gives no row an id that was given out for another",
   ],
-  ["every write names the user", "test/db/sync-account.test.ts", "says who it was for"],
+  ["every write names the user", "test/db/sync/sync-account.test.ts", "says who it was for"],
 
   // Validation.
   ["the table of rules", "test/unit/validation-table.test.ts", "%s, %s: %s"],

@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import type { z } from "zod";
 import { knownNames, readConfig, unknownSettings } from "../../src/config.ts";
+import { settings } from "../../src/settings.ts";
 import {
   environmentsOf,
   listDeployFiles,
@@ -45,14 +47,14 @@ describe("deploy files", () => {
   });
 
   test("docker-compose.yml, the image and README have environments with settings", () => {
-    const settings = (file: string) =>
+    const settingsOf = (file: string) =>
       environmentsOf(file).flatMap(({ variables }) =>
         Object.keys(variables).filter((name) => ours.includes(name)),
       );
 
-    expect(settings("Dockerfile")).toEqual(["HTTP_HOST", "HTTP_PORT", "LOG_FORMAT"]);
-    expect(settings("docker-compose.yml").length).toBeGreaterThan(10);
-    expect(settings("README.md")).toEqual(
+    expect(settingsOf("Dockerfile")).toEqual(["HTTP_HOST", "HTTP_PORT", "LOG_FORMAT"]);
+    expect(settingsOf("docker-compose.yml").length).toBeGreaterThan(10);
+    expect(settingsOf("README.md")).toEqual(
       expect.arrayContaining(["DATABASE_URL", "CUSTOMER_API_URL"]),
     );
   });
@@ -105,23 +107,25 @@ describe("examples", () => {
 });
 
 describe("the table of settings", () => {
-  const rows = [...documentWith(/^\| `DATABASE_URL` \|/m).matchAll(/^\| (`[A-Z][A-Z_]+`.*) \|$/gm)]
+  const rows = [
+    ...readRepositoryFile("docs/reference/settings.md").matchAll(/^\| (`[A-Z][A-Z_]+`.*) \|$/gm),
+  ]
     .map(([, row = ""]) => row.split("|").map((cell) => cell.trim()))
-    .map(([names = "", defaults = "", meaning = ""]) => ({
+    .map(([names = "", , defaults = "", meaning = ""]) => ({
       names: [...names.matchAll(/`([A-Z_]+)`/g)].map(([, name = ""]) => name),
       defaults: defaults.split(", ").map((text) => text.replaceAll("`", "").trim()),
       meaning,
     }));
 
   test("has every setting, and no other", () => {
-    const settings = ours.filter((name) => !isFileOfSecret(name));
+    const known = ours.filter((name) => !isFileOfSecret(name));
 
-    expect(rows.flatMap(({ names }) => names).toSorted()).toEqual(settings.toSorted());
+    expect(rows.flatMap(({ names }) => names).toSorted()).toEqual(known.toSorted());
   });
 
   /** What is told in words, or stands for another setting. */
   const words =
-    /^(?:|,|embedded|any|by terminal|DATABASE_URL|a row .*|the newest .*|\{url\}.*|park .*)$/;
+    /^(?:none|embedded|any|by terminal|DATABASE_URL|a row .*|the newest .*|\{url\}.*|park .*)$/;
   const defaults = rows.flatMap(({ names, defaults: texts }) =>
     names.flatMap((name, index) => {
       const [text = ""] = texts[index]?.split(" = ") ?? [];
@@ -143,6 +147,14 @@ describe("the table of settings", () => {
     if (name === "CUSTOMER_API_PATH") expect(createPath).toBe(value);
     else if (name === "CUSTOMER_API_UPDATE_PATH") expect(updatePath).toBe(value);
     else expect(given).toEqual(absent);
+  });
+
+  const none = rows.flatMap(({ names, defaults: [text] }) => (text === "none" ? names : []));
+
+  test.each(none)("%s has no default", (name) => {
+    const shape: Readonly<Record<string, z.ZodType>> = settings.shape;
+
+    expect(shape[name]?.parse(undefined)).toBeUndefined();
   });
 
   test("says what a token for the server has to be", () => {

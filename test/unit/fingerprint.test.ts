@@ -99,7 +99,7 @@ describe("fingerprints of fields", () => {
     expect(fields(withIds)).toEqual(fields(account));
   });
 
-  test("are four hex digits, which no value can be told from, nor that two accounts share one", () => {
+  test("are four hex digits, which reveal no value, nor that two accounts share one", () => {
     const one = fields({ ...account, name: "Toko" });
     const other = fields({ ...account, id: "a2", name: "Toko" });
 

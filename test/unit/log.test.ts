@@ -182,6 +182,7 @@ test("a closed stdout does not end the process", async () => {
   const child = start(`
     process.on("message", () => {
       for (let line = 0; line < 100; line += 1) log.info({ line }, "account synced");
+      // The operating system reports the failed writes in real time.
       setTimeout(() => {
         log.info({}, "still here");
         process.send("alive");

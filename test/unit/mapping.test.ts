@@ -2,20 +2,16 @@
 
 import { expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
+import { COLUMNS, type Column } from "../../src/customer-command/columns.ts";
 import { fieldsOf, toPattern } from "../../src/customer-command/field-paths.ts";
-import {
-  COLUMNS,
-  type Column,
-  MAPPING,
-  mappedAt,
-  sourcesOf,
-} from "../../src/customer-command/mapping.ts";
+import { mappedAt, sourcesOf } from "../../src/customer-command/field-sources.ts";
+import { MAPPING } from "../../src/customer-command/mapping.ts";
 import { toCommand } from "../../src/customer-command/transform.ts";
 import { aBankAccount, anAccount, aPic, aTier } from "../support/sample-account.ts";
 
 const OPTIONS = { defaultCountry: "ID", referenceField: null };
 
-/** Removing a row takes all of its fields along, so these are told by a test of their own. */
+/** Removing a row removes all of its fields, so these columns have a test of their own. */
 const CHOOSES_ROWS: readonly Column[] = [
   "m_account_package_tier.is_active",
   "m_account_pic.is_active",

@@ -1,10 +1,10 @@
 /**
- * Whatever an API makes of a section: a model API gives out an id for every row, and is then free to answer as badly as it likes.
- * The model knows which row each id was for, so no wrong one can hide.
+ * Whatever an API answers for a section, no row gets a wrong id: a model API assigns an id to every row, and then answers as badly as
+ * it likes. The model knows which row each id is for, so every wrong match is found.
  *
- * What nobody could tell from the answer is left out of the model: an API that echoes nothing keeps the order where it answers for
- * every row, and puts a stranger only into a list that is longer for it. What an API echoes is true, and no stranger's is the same as a row's of
- * ours; a reference may be one that is none of ours.
+ * Answers that are wrong in a way that cannot be detected are left out of the model: an API that echoes nothing keeps the order where it
+ * answers for every row, and adds an item of another customer only to a list that gets longer by it. What an API echoes is true, and no
+ * such item has the content of one of our rows; a reference may be unknown to us.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -15,7 +15,8 @@ import type {
   CustomerCommand,
   SentRow,
 } from "../../src/customer-command/command.ts";
-import { matchIds, type ReceivedId } from "../../src/customer-command/match-ids.ts";
+import { matchIds } from "../../src/customer-command/match-ids.ts";
+import type { ReceivedId } from "../../src/customer-command/match-rows.ts";
 
 describe.each(["tier", "pic"] as const)("a section of the kind %s", (entity) => {
   test("gives no row an id that was given out for another", () => {
@@ -62,7 +63,7 @@ describe.each(["tier", "pic"] as const)("a section of the kind %s", (entity) => 
     );
   });
 
-  test("tells every row that is left without an id, and every one the API says it refused", () => {
+  test("reports every row that is left without an id, and every one that the API refused", () => {
     fc.assert(
       fc.property(anyExchange(entity), (exchange) => {
         const { received, told } = match(exchange);
@@ -147,7 +148,7 @@ describe("the account", () => {
           expect(customer.id ?? "").toBe("");
           expect([null, received.customer]).toContain(known);
         }
-        // A long one is unusable, and a reference to somebody else is about somebody else.
+        // Too long an id is unusable, and a reference to another row is about that row.
         for (const [id, section] of [
           [received.branch, branch],
           ...(isSame ? [] : [[received.customer, customer] as const]),
@@ -243,7 +244,7 @@ function anyItem(entity: Entity): fc.Arbitrary<CommandTier | CommandCrew> {
       });
 }
 
-/** Like none of ours: one that says the same of itself is taken for ours, by anybody. */
+/** Unlike any row of ours: an item of equal content could not be told from one of ours. */
 const STRANGER = {
   min_amount: 7_000,
   max_amount: 8_000,
@@ -327,7 +328,7 @@ function anyExchange(entity: Entity): fc.Arbitrary<Exchange> {
       let rows = truth.map((row, index) => ({ row, rank: order[index] ?? 0, index }));
       if (habit.leavesOut) rows = rows.filter(({ index }) => left[index] === false);
       const isWhole = rows.length === truth.length;
-      // Whoever neither echoes nor leaves out keeps the order, or nobody could tell.
+      // An API that neither echoes nor leaves out keeps the order: otherwise the answer holds no evidence at all.
       if (habit.shuffles && (proves || !isWhole)) rows = rows.toSorted((a, b) => a.rank - b.rank);
 
       const items: Item[] = rows.map(({ row }) => toItem(row.externalId, raw(row)));
@@ -358,7 +359,7 @@ function anyExchange(entity: Entity): fc.Arbitrary<Exchange> {
     });
 }
 
-/** Whether the echo holds what tells a row from a stranger: the amounts of a tier, all of a contact person. */
+/** Whether the echo distinguishes a row from a foreign item: the amounts of a tier, all of a contact person. */
 function provesAlone(entity: Entity, echo: Echo | null): boolean {
   if (echo === null) return false;
   const needed = entity === "tier" ? ["min_amount", "max_amount"] : ["username"];
@@ -402,7 +403,7 @@ function provenExchange(
 }
 
 function wholeExchange(entity: Entity): fc.Arbitrary<Exchange> {
-  // Known rows stand where they were sent; two equal ones are told apart by nothing but that.
+  // Known rows keep the position at which they were sent: only that distinguishes two equal ones.
   return fc
     .tuple(
       distinctRows(entity).filter((rows) => rows.length > 1),

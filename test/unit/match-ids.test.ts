@@ -6,11 +6,8 @@ import type {
   CustomerCommand,
   SentRow,
 } from "../../src/customer-command/command.ts";
-import {
-  type MatchOptions,
-  matchIds,
-  type ReceivedIds,
-} from "../../src/customer-command/match-ids.ts";
+import { matchIds, type ReceivedIds } from "../../src/customer-command/match-ids.ts";
+import type { MatchOptions } from "../../src/customer-command/match-rows.ts";
 
 describe("the account", () => {
   test("customer and branch have an id each", () => {
@@ -61,7 +58,7 @@ describe("the account", () => {
     expect(problemsOf(received)).toEqual([["account", 1]]);
   });
 
-  test("a refused branch is a problem of the account, told in the API's words", () => {
+  test("a refused branch is a problem of the account, reported in the API's words", () => {
     const answer = {
       customer: section({ id: "c" }),
       branch: { ...section(), failed: 1, errors: ["code is taken"] },
@@ -176,7 +173,7 @@ describe("by the reference", () => {
     ]);
   });
 
-  test("a reference to nobody we sent keeps the whole section from being matched by position", () => {
+  test("a reference to no row we sent keeps the whole section from being matched by position", () => {
     const received = match({
       referenceField: "ref",
       tiers: [row("t1"), row("t2")],
@@ -280,7 +277,7 @@ describe("by the echo", () => {
     expect(problemsOf(received)).toEqual([["pic", 1]]);
   });
 
-  test("what came through of a partial failure is written, the rest is told", () => {
+  test("ids of a partial failure are written, rows without one are reported", () => {
     const received = match({
       tiers: [row("t1"), row("t2")],
       tierItems: TIERS,

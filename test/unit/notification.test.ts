@@ -57,14 +57,14 @@ test.each([
 });
 
 test.each([
-  ["user_id", { user_id: "\0" }, "user_id has characters nobody can store"],
-  ["user_id", { user_id: "\ud800" }, "user_id has characters nobody can store"],
+  ["user_id", { user_id: "\0" }, "user_id has characters that cannot be stored"],
+  ["user_id", { user_id: "\ud800" }, "user_id has characters that cannot be stored"],
   ["user_id", { user_id: "u".repeat(51) }, "user_id has more than 50 characters"],
-  ["config_id", { config_id: "c\0" }, "config_id has characters nobody can store"],
-  ["config_id", { config_id: "\udfff" }, "config_id has characters nobody can store"],
+  ["config_id", { config_id: "c\0" }, "config_id has characters that cannot be stored"],
+  ["config_id", { config_id: "\udfff" }, "config_id has characters that cannot be stored"],
   ["config_id", { config_id: "c".repeat(101) }, "config_id has more than 100 characters"],
-  ["account_id", { account_id: "a\0" }, "account_id has characters nobody can store"],
-  ["account_id", { account_id: "\ud800" }, "account_id has characters nobody can store"],
+  ["account_id", { account_id: "a\0" }, "account_id has characters that cannot be stored"],
+  ["account_id", { account_id: "\ud800" }, "account_id has characters that cannot be stored"],
   ["account_id", { account_id: "a".repeat(256) }, "account_id has more than 255 characters"],
 ])("a %s that PostgreSQL would refuse is garbage: %j", (_, fields, reason) => {
   const read = readNotification(JSON.stringify({ account_id: ID, ...fields }), () => true);

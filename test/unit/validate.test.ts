@@ -191,7 +191,7 @@ describe("what is right stays unremarked", () => {
     expect(validateCommand(command(change), CONTEXT)).toMatchObject({ errors: [], warnings: [] });
   });
 
-  test("a number without a country code, where the default country is told", () => {
+  test("a number without a country code, where the default country is given", () => {
     const handmade = command({ customer: { msisdn: "081234567890" } });
 
     expect(validateCommand(handmade, { ...CONTEXT, defaultCountry: "ID" }).isValid).toBe(true);
@@ -220,7 +220,7 @@ test("messages never contain a value", () => {
   );
 });
 
-test("a command somebody built by hand gets findings, never an exception", () => {
+test("a command built by hand gets findings, never an exception", () => {
   fc.assert(
     fc.property(fc.anything(), fc.anything(), fc.anything(), (customer, tier, crewMembers) => {
       const handmade = { customer, tier, "customer-crew": crewMembers } as CustomerCommand;

@@ -1,5 +1,5 @@
--- The source tables of this database: which exist, the type of the account's key, and which are captured but gone. Every row has the
--- encoding of the database.
+-- The source tables of this database: which exist, their columns, the type of their key, and which were captured but do not exist any
+-- more. The encoding of the database is the same in every row.
 -- $1 table names
 select
   wanted.name as "table",

@@ -1,9 +1,9 @@
 -- Accounts with their parents' external ids.
--- $1 account ids; PostgreSQL infers the key's type, and never joins on a cast of the key   $2 at most so many bytes
+-- $1 account ids; PostgreSQL infers the key's type, so there is no cast of the key that would keep the index from being used
+-- $2 bytes of an account at most; of a larger one only the id and the bytes are returned
 --
--- Of an account with more bytes come its id and the figure only.
--- A blank id is none.
--- branch_uuid_be exists in newer databases only: where m_account has no such column, the name means the null beside it.
+-- A blank external id is returned as null.
+-- branch_uuid_be exists in newer databases only: where m_account has no such column, the name resolves to the null in "missing".
 select
   found.id::text as "accountId",
   1 as "ownerRows",

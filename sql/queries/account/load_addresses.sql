@@ -1,7 +1,7 @@
 -- Addresses.
--- $1 account ids   $2 at most so many rows of one account   $3 and so many bytes
+-- $1 account ids   $2 rows of one account at most   $3 bytes of one account at most
 --
--- Of an account with more than that comes one row with the figures and nothing else: see load_tiers.
+-- Of an account above these limits one row with its figures is returned, and nothing else: see load_tiers.
 select
   found.account_id::text as "accountId",
   found.owner_rows::int as "ownerRows",

@@ -1,6 +1,6 @@
 -- API configurations, newest first.
 --
--- Databases lack some of the columns: where the table has none of a name, it means the null beside it.
+-- Some databases lack some of the columns: where the table has no such column, the name resolves to the null in "missing".
 select
   found.id as "id",
   found.name as "name",

@@ -1,8 +1,8 @@
--- Package tiers. Dates as text: a Date of the driver's would move by a day in another time zone.
--- $1 account ids   $2 at most so many rows of one account   $3 and so many bytes
+-- Package tiers. Dates as text: the driver's Date would move by a day in another time zone.
+-- $1 account ids   $2 rows of one account at most   $3 bytes of one account at most
 --
--- Of an account with more than that comes one row with the figures and no tier: it is never cut off silently, nor read whole.
--- percentage exists in newer databases only: where it does not, the name means the null beside it.
+-- Of an account above these limits one row with its figures is returned, and no tier: its tiers are neither cut off silently nor read.
+-- percentage exists in newer databases only: where it does not, the name resolves to the null in "missing".
 select
   found.account_id::text as "accountId",
   found.owner_rows::int as "ownerRows",

@@ -1,4 +1,4 @@
--- Moves the walk on, and the end of the turn with it. Nothing comes back when somebody else has taken it.
+-- Moves the walk on, and the end of the turn with it. Nothing comes back when another replica has taken it.
 -- $1 watermark; empty: it is finished   $2 turn, ms   $3 token
 update account_sync.reconciliation
 set

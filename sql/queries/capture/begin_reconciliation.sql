@@ -1,4 +1,4 @@
--- Takes the walk, when it is time for one and nobody walks.
+-- Takes the walk, when it is time for one and no replica walks.
 -- $1 interval, ms   $2 turn, ms   $3 token
 update account_sync.reconciliation
 set

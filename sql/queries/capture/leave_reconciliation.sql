@@ -1,4 +1,4 @@
--- Gives the walk back where it is: somebody else goes on at once.
+-- Gives the walk back where it is: another replica goes on at once.
 -- $1 token
 update account_sync.reconciliation
 set

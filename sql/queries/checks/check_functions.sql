@@ -1,4 +1,4 @@
--- The functions of our schema, as their authors wrote them.
+-- The functions of our schema, and their source texts.
 select
   p.proname::text as "name",
   array_agg(p.prosrc) as "bodies"

@@ -1,4 +1,4 @@
--- What checks want to know about the server, and about a session on it.
+-- Facts about the server, and about a session on it, that checks use.
 select
   pg_is_in_recovery() as "isStandby",
   current_setting('transaction_read_only')::boolean as "isReadOnly",

@@ -1,7 +1,7 @@
--- Which transaction holds an advisory lock, or is in the way on one of these tables; the oldest one.
+-- The oldest transaction that holds an advisory lock, or a lock on one of these tables.
 -- $1 key of the advisory lock, or null   $2 tables with their schemas, beside those of schema account_sync; or null
 --
--- A writer before a reader: most locks are wanted for a trigger, which readers do not hinder.
+-- A writer before a reader: most locks are needed to create a trigger, for which readers are not in the way.
 with wanted as (
   select p.relid::oid as relation
   from unnest($2::text[]) as named (name)

@@ -1,5 +1,5 @@
--- What a session would have from its start, told to one transaction: behind a pooler session state means nothing.
--- $1 statement timeout, ms   $2 lock timeout, ms   $3 silence, ms
+-- The settings of a session, for one transaction: behind a pooler the state of a session does not last.
+-- $1 statement timeout, ms   $2 lock timeout, ms   $3 idle timeout, ms
 --
 -- With row_security off hidden rows become an error instead of looking deleted.
 select

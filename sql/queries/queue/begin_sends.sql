@@ -1,10 +1,10 @@
 -- Moves the end of the leases of accounts that are about to be sent, and locks their rows; an account that does not come back has
--- been taken over by somebody else.
+-- been taken over by another process.
 -- $1 account ids   $2 their lease tokens   $3 lease, ms
 --
--- From here on nobody knows what the API has until it says so: A is accepted, the answer to B is lost, the row is A again; with
--- the fingerprint of A still there this would pass for unchanged. And a person's word that a create may be sent again is good for one
--- send: found after a crash, it would send another one that nobody has looked at.
+-- From here on it is not known what the API has until it answers: A is accepted, the answer to B is lost, the row is A again; with
+-- the fingerprint of A still there this would pass for unchanged. And a person's permission to send a create again is good for one
+-- send: found after a crash, it would send another one that no person has looked at.
 with held as (
   select a.account_id
   from account_sync.account a

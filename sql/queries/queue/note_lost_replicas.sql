@@ -4,7 +4,7 @@
 --
 -- This is stricter than "does not live" in read_sending: a take-over waits for the grace, and for a margin on the silence.
 --
--- A server that has just started has nobody's lock yet: for a while nobody is taken for dead then.
+-- A server that has just started has no replica's lock yet: for a while no replica is taken for dead then.
 with holder as (
   select replica_id
   from account_sync.lock_holders($1)

@@ -1,7 +1,7 @@
--- Moves the end of running leases; an account that does not come back has been taken over by somebody else.
+-- Moves the end of running leases; an account that does not come back has been taken over by another process.
 -- $1 account ids   $2 their lease tokens   $3 lease, ms   $4 this replica
 --
--- Waits for nobody: one row that is being settled must not keep the leases of all the others from being renewed. A row that is
+-- Waits for no lock: one row that is being settled must not keep the leases of all the others from being renewed. A row that is
 -- locked counts as it stands, unless its lease is about to run out: it is due for others the moment the lock is gone.
 with held as (
   select account_id, lease_token

@@ -1,8 +1,8 @@
--- Takes the first of these accounts with a lease for somebody who brings the data to send: whatever they wait for, unless somebody
--- has them.
+-- Takes the first of these accounts with a lease for a caller that brings the data to send: whatever they wait for, unless another
+-- process has them.
 -- $1 account ids   $2 at most so many   $3 lease, ms   $4 lease token
 --
--- Who dies with the lease leaves a round behind, which a daemon finishes. A row is locked before it is looked at, so that what was
+-- A process that dies with the lease leaves a round behind, which a daemon finishes. A row is locked before it is looked at, so that what was
 -- pending is known for certain: a change that is folded in between must not pass for sent.
 with free as (
   select wanted.account_id

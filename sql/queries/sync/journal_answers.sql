@@ -1,9 +1,9 @@
 -- Writes down the ids that came back, before anything is done with them. Commits synchronously.
 -- $1 attempt ids   $2 received ids   $3 HTTP statuses
 --
--- No lease is asked for: an id once received is never lost, even when another worker has taken over. Of a create, though, the ids may
--- be nobody's: it was given up by then (its account removed, another id set by hand), or it was sent again, under the same key, and made
--- another customer. Somebody has to be told of those.
+-- No lease is asked for: an id once received is never lost, even when another worker has taken over. The ids of a create may
+-- belong to no row, though: it was given up by then (its account removed, another id set by hand), or it was sent again, under the same key, and made
+-- another customer. Those are reported.
 with answered as (
   select
     attempt_id,

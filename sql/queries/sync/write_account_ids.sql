@@ -1,4 +1,4 @@
--- Writes external ids to accounts that still stand as they were read and that nobody has locked. What does not come back was
+-- Writes external ids to accounts that still stand as they were read and that no other transaction has locked. What does not come back was
 -- locked or changed meanwhile.
 -- $1 account ids   $2 the same as text   $3 ids to write   $4 ids that were read   $5 users
 with free as (

@@ -1,4 +1,4 @@
--- Writes external ids to PICs that still belong to the account, stand as they were read, and that nobody has locked.
+-- Writes external ids to PICs that still belong to the account, stand as they were read, and that no other transaction has locked.
 -- $1 pic ids   $2 the same as text   $3 ids to write   $4 ids that were read   $5 users   $6 the accounts they were sent with
 with free as (
   select id, id::text as key

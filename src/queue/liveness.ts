@@ -13,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { Queryable } from "../db/database.ts";
 
-export interface PresenceOptions {
+export interface LivenessOptions {
   readonly db: Queryable;
   /** A direct connection: the lock lives as long as its session. */
   readonly connection: pg.ClientConfig;
@@ -29,7 +29,7 @@ export interface PresenceOptions {
 export const LOCK_CLASS = 1_937_337_955;
 /** A dead daemon's accounts are due after the silence, the margin and this at the latest: 4 seconds. */
 const LOOK_EVERY_MS = 500;
-/** A daemon that has not been able to renew for so long lets go of its accounts: somebody else may have them soon. */
+/** A daemon that has not been able to renew for so long aborts its requests: another daemon may have its accounts soon. */
 export const SILENCE_MAX_MS = 3_000;
 /** For an event loop that is late to notice, and a socket to close. */
 const SILENCE_MARGIN_MS = 500;
@@ -44,14 +44,14 @@ export function newReplicaId(): number {
   return randomInt(1, 2 ** 31 - 1);
 }
 
-export class Presence {
-  readonly #options: PresenceOptions;
+export class Liveness {
+  readonly #options: LivenessOptions;
   readonly #closing = new AbortController();
   #client: pg.Client | null = null;
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
 
-  constructor(options: PresenceOptions) {
+  constructor(options: LivenessOptions) {
     this.#options = options;
   }
 

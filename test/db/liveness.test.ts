@@ -2,7 +2,7 @@
 
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../src/db/database.ts";
-import { Presence, SILENCE_MAX_MS } from "../../src/queue/presence.ts";
+import { Liveness, SILENCE_MAX_MS } from "../../src/queue/liveness.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { claimOne, createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
@@ -60,7 +60,7 @@ async function leased(accountId: string, secondsAgo: number): Promise<void> {
 
 async function watch(replicaId = WATCHING) {
   const taken: number[] = [];
-  const presence = new Presence({
+  const presence = new Liveness({
     db,
     connection: {
       connectionString: engine.database.url,

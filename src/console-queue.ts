@@ -1,0 +1,24 @@
+/** The queue as the console sees it, from the first moment: until the daemon is connected each question fails. */
+import type { AccountStatus, ConsoleQueue, HistoryRow } from "./console/api.ts";
+import { findSending, type Parts } from "./parts.ts";
+import type { Asker } from "./queue/sending.ts";
+
+export function consoleQueueOn(parts: () => Parts | null, asker: () => Asker | null): ConsoleQueue {
+  const opened = () => {
+    const now = parts();
+    if (now === null) throw new Error("not connected yet");
+    return now;
+  };
+  return {
+    status: async () => await opened().inspector.status(),
+    sending: async () => await findSending(opened(), asker()),
+    accounts: async (page) => await opened().inspector.accounts<AccountStatus>(page),
+    account: async (id) => await opened().inspector.account<AccountStatus, HistoryRow>(id),
+    request: async (id, how) => await opened().queue.request([id], how),
+    retry: async (which) =>
+      await opened().queue.retry({
+        ids: "ids" in which ? which.ids : null,
+        errorClass: "errorClass" in which ? which.errorClass : null,
+      }),
+  };
+}

@@ -1,0 +1,232 @@
+/** The ids that an answer holds for the rows of one section: tiers or contact persons. */
+import type { AnswerSection } from "../customer-api/answer.ts";
+import { echoedReference, isUsableId } from "./answered-id.ts";
+import type { CommandCrew, CommandTier, SentRow } from "./command.ts";
+import { type MatchProblem, toProblem } from "./match-problem.ts";
+import {
+  type ComparableKey,
+  compareKeys,
+  type Json,
+  type NaturalKey,
+  toComparableKey,
+} from "./natural-key.ts";
+
+export interface MatchOptions {
+  /** Name of the field that carries our local ids; null when none does. */
+  readonly referenceField: string | null;
+  /** What the answer replies to: only that to the command can be in the order of the command. */
+  readonly answers: "the command" | "a lookup";
+}
+
+export interface MatchInput extends MatchOptions {
+  readonly entity: "tier" | "pic";
+  readonly section: AnswerSection;
+  /** In the order of `items`. */
+  readonly sentRows: readonly SentRow[];
+  readonly items: readonly (CommandTier | CommandCrew)[];
+  /** Ids of rows that were not sent: an item with one of them matches no row here. */
+  readonly unsentIds: readonly string[];
+  readonly naturalKey: NaturalKey;
+}
+
+export interface ReceivedId {
+  /** Ours: the primary key of the row. */
+  readonly id: string;
+  readonly externalId: string;
+}
+
+/** Matches by the evidence that `matchIds` lists, the best first. */
+export function matchRows(input: MatchInput): {
+  readonly received: readonly ReceivedId[];
+  readonly problems: readonly MatchProblem[];
+} {
+  const rows = toRows(input);
+  const candidates = toCandidates(input, rows);
+
+  const matches: Matches = new Map();
+  matchByOwner(rows, candidates, matches);
+  matchByNaturalKey(input, rows, candidates, matches);
+  matchByPosition(input, rows, candidates, matches);
+
+  const received = rows.flatMap((row) => {
+    const externalId = matches.get(row)?.id ?? null;
+    return externalId === null ? [] : [{ id: row.id, externalId }];
+  });
+  return { received, problems: findProblems(input, rows, matches) };
+}
+
+interface Row {
+  readonly index: number;
+  readonly id: string;
+  /** null where `uuid_be` is blank, too. */
+  readonly externalId: string | null;
+  readonly key: ComparableKey;
+  /** All that was sent about it except ids, as JSON: rows of equal content mean the same to the API. */
+  readonly content: string;
+}
+
+interface AnsweredItem {
+  readonly index: number;
+  /** null when it must not be written to any row: missing, too long, or held by several items. */
+  readonly id: string | null;
+  /** The row it certainly belongs to; `other` when it certainly belongs to no row that still needs an id; `unknown` until proven. */
+  readonly owner: Row | "other" | "unknown";
+  readonly key: ComparableKey;
+}
+
+type Matches = Map<Row, AnsweredItem>;
+
+function toRows({ sentRows, items, naturalKey, referenceField }: MatchInput): Row[] {
+  return sentRows.map((row, index) => {
+    // If the lists differ in length, it is unknown which item belongs to which row: then no row has anything to compare.
+    const item: Json = sentRows.length === items.length ? { ...items[index] } : {};
+    const { id: _, [referenceField ?? "id"]: __, ...content } = item;
+
+    return {
+      index,
+      id: row.id,
+      externalId: row.externalId === null || row.externalId.trim() === "" ? null : row.externalId,
+      key: toComparableKey(item, naturalKey, "sent"),
+      content: JSON.stringify(content),
+    };
+  });
+}
+
+function toCandidates(
+  { section, unsentIds, naturalKey, referenceField }: MatchInput,
+  rows: readonly Row[],
+): AnsweredItem[] {
+  const repeatedIds = repeated(section.items.map((item) => item.id));
+  const sharedIds = repeated(rows.map((row) => row.externalId));
+  const rowsByExternalId = new Map(rows.map((row) => [row.externalId, row]));
+  const rowsById = new Map(rows.map((row) => [row.id, row]));
+  const idsOfOthers = new Set(unsentIds);
+
+  return section.items.map((item, index) => {
+    const id = isUsableId(item.id) && !repeatedIds.has(item.id) ? item.id : null;
+    const reference = echoedReference(item, referenceField);
+
+    const byId = id === null ? undefined : rowsByExternalId.get(id);
+    const byReference = reference === null ? undefined : (rowsById.get(reference) ?? "other");
+    const isDisputed = byId !== undefined && byReference !== undefined && byId !== byReference;
+    const isOfOther = isDisputed || (id !== null && (idsOfOthers.has(id) || sharedIds.has(id)));
+
+    return {
+      index,
+      id,
+      owner: isOfOther ? "other" : (byId ?? byReference ?? "unknown"),
+      key: toComparableKey(item.raw, naturalKey, "echoed"),
+    };
+  });
+}
+
+/** The row's own id counts for more than an echoed reference; two references to one row prove nothing. */
+function matchByOwner(
+  rows: readonly Row[],
+  candidates: readonly AnsweredItem[],
+  matches: Matches,
+): void {
+  const owned = Map.groupBy(candidates, (candidate) => candidate.owner);
+
+  for (const row of rows) {
+    const ofRow = owned.get(row) ?? [];
+    const confirmed = ofRow.find((candidate) => candidate.id === row.externalId);
+    const only = ofRow.length === 1 ? ofRow[0] : undefined;
+
+    const match = row.externalId !== null && confirmed !== undefined ? confirmed : only;
+    if (match !== undefined && match.id !== null) matches.set(row, match);
+  }
+}
+
+/** Items whose id is unusable take part in the comparison: they can still make an echo ambiguous. */
+function matchByNaturalKey(
+  { naturalKey }: MatchInput,
+  rows: readonly Row[],
+  candidates: readonly AnsweredItem[],
+  matches: Matches,
+): void {
+  const freeRows = rows.filter((row) => !matches.has(row));
+  const unknown = candidates.filter((candidate) => candidate.owner === "unknown");
+
+  const fits = freeRows.flatMap((row) =>
+    unknown
+      .filter((candidate) => compareKeys(row.key, candidate.key, naturalKey) === "same")
+      .map((candidate) => ({ row, candidate })),
+  );
+  const ambiguous = new Set<Row | AnsweredItem>([
+    ...repeated(fits.map((fit) => fit.row)),
+    ...repeated(fits.map((fit) => fit.candidate)),
+  ]);
+
+  for (const { row, candidate } of fits) {
+    const isUnique = !ambiguous.has(row) && !ambiguous.has(candidate);
+    if (isUnique && candidate.id !== null) matches.set(row, candidate);
+  }
+}
+
+/**
+ * The position assumes that the API kept our order, so it counts only where nothing contradicts that: the section is complete, nothing
+ * failed, every id is usable, and every match proven so far is at its own position. The last pair left is matched at any position, as
+ * there is no other row that its id could belong to.
+ *
+ * Rows that have an id already, none of which was answered, may get another one here among themselves: the write-back keeps the old one
+ * and reports the conflict. A new row beside such rows gets none, as the answer may be about other rows.
+ */
+function matchByPosition(
+  { section, naturalKey, answers }: MatchInput,
+  rows: readonly Row[],
+  candidates: readonly AnsweredItem[],
+  matches: Matches,
+): void {
+  if (answers === "a lookup") return;
+  if (candidates.length !== rows.length || section.failed > 0 || section.errors.length > 0) return;
+
+  const taken = new Set(matches.values());
+  const freeRows = rows.filter((row) => !matches.has(row));
+  const free = candidates.filter((candidate) => !taken.has(candidate));
+  if (!free.every((candidate) => candidate.owner === "unknown" && candidate.id !== null)) return;
+
+  const known = freeRows.filter((row) => row.externalId !== null).length;
+  if (known > 0 && known < freeRows.length) return;
+
+  const keepsOrder = [...matches].every(([row, candidate]) => row.index === candidate.index);
+  if (!keepsOrder && freeRows.length > 1) return;
+
+  const pairs = freeRows.flatMap((row, index) => {
+    const candidate = free[index];
+    return candidate === undefined ? [] : [{ row, candidate }];
+  });
+  const isTrusted = pairs.every(({ row, candidate }) => {
+    const comparison = compareKeys(row.key, candidate.key, naturalKey);
+    if (comparison !== "same" || freeRows.length === 1) return comparison !== "different";
+
+    // An API that echoes need not keep the order. Where the echo fits several rows, their content must be equal.
+    return freeRows
+      .filter((other) => compareKeys(other.key, candidate.key, naturalKey) === "same")
+      .every((other) => other.content === row.content);
+  });
+  if (!isTrusted) return;
+
+  for (const { row, candidate } of pairs) matches.set(row, candidate);
+}
+
+function findProblems(
+  { entity, section }: MatchInput,
+  rows: readonly Row[],
+  matches: Matches,
+): MatchProblem[] {
+  const without = rows.filter((row) => row.externalId === null && !matches.has(row)).length;
+  const refused = Math.min(section.failed, Math.max(rows.length, 1));
+  if (without === 0 && refused === 0) return [];
+
+  const noun = entity === "tier" ? "tiers" : "crew members";
+  const message =
+    `${without} of ${rows.length} ${noun} got no id: ` +
+    `${section.items.length} answered, ${section.failed} refused`;
+  return [toProblem(entity, Math.max(without, refused), message, section.errors)];
+}
+
+function repeated<Value>(values: readonly Value[]): Set<Value> {
+  const seen = new Set<Value>();
+  return new Set(values.filter((value) => seen.size === seen.add(value).size));
+}

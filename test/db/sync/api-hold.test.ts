@@ -1,0 +1,63 @@
+/** An API that asked one replica to wait is left alone by all of them. */
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { CONNECTION, createEngine, type Engine } from "../../support/engine.ts";
+import { createFakeApi, type FakeApi } from "../../support/fake-api.ts";
+
+let engine: Engine;
+let api: FakeApi;
+
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+beforeEach(async () => {
+  await engine.reset();
+  api = createFakeApi();
+});
+
+describe("an API that asked another replica to be left alone", () => {
+  test("is not sent to, nothing is journaled, and no attempt is used up", async () => {
+    const { id } = await engine.insertAccount();
+    const held: number[] = [];
+    await engine.rateLimit.hold(CONNECTION.baseUrl, 60_000);
+
+    const outcomes = await engine.round({ ...api, hold: (_, forMs) => held.push(forMs) });
+
+    expect(outcomes[id]).toMatchObject({ name: "retry", errorClass: "throttled" });
+    expect(api.requests).toHaveLength(0);
+    expect(held).toHaveLength(1);
+    expect(held[0]).toBeGreaterThan(50_000);
+    const row = await engine.row(id);
+    expect(row).toMatchObject({ state: "retrying", attempts: 0 });
+    expect(row["due_in_ms"]).toBeGreaterThan(50_000);
+    expect(await engine.query("select from account_sync.attempt where settled_at is null")).toEqual(
+      [],
+    );
+    expect(await engine.attempts(id)).toMatchObject([{ outcome: "retry", warnings: 3 }]);
+  });
+
+  test("is sent to as soon as the time is over, and a shorter wait does not end a longer one", async () => {
+    const { rateLimit } = engine;
+    const { signal } = new AbortController();
+    await rateLimit.hold("http://one.example", 60_000);
+    await rateLimit.hold("http://one.example", 10);
+
+    expect(await rateLimit.waitForTurn("http://one.example", signal)).toMatchObject({
+      kind: "held",
+    });
+    expect(await rateLimit.waitForTurn("http://other.example", signal)).toEqual({ kind: "now" });
+    await secondsPass(50);
+    expect(await rateLimit.waitForTurn("http://one.example", signal)).toMatchObject({
+      kind: "held",
+    });
+    await secondsPass(10);
+    expect(await rateLimit.waitForTurn("http://one.example", signal)).toEqual({ kind: "now" });
+  });
+});
+
+async function secondsPass(seconds: number): Promise<void> {
+  await engine.query(
+    "update account_sync.api_hold set held_until = held_until - $1 * interval '1 s'",
+    [seconds],
+  );
+}
