@@ -24,8 +24,9 @@ if (nodeProblem !== null) {
   process.exit(2);
 }
 
-const { isForJson, runCommandLine } = await import("./cli/command-line.ts");
-const { reportError } = await import("./cli/output.ts");
+const { runCommandLine } = await import("./cli/command-line.ts");
+const { isForJson } = await import("./cli/given-arguments.ts");
+const { reportError } = await import("./cli/error-report.ts");
 const json = isForJson(process.argv, process.env);
 
 process.on("uncaughtException", (error) => {

@@ -63,6 +63,7 @@ const PURE = [
   "checks/names.ts",
   "cli/account-advice.ts",
   "cli/api-findings.ts",
+  "cli/wording.ts",
   "customer-api/allowed-url.ts",
   "customer-api/config-row.ts",
   "customer-api/environment-connection.ts",

@@ -115,7 +115,7 @@ export async function reconcileNow(
 ): Promise<Walk> {
   const tally = createTally(options.clock);
   for (let after: string | null = ""; after !== null; ) {
-    const step: Step = await lookAtStep(options, after);
+    const step: WalkStep = await lookAtStep(options, after);
     if (!how.dryRun) await markAll(options, step.drifted);
     for (const drifted of step.drifted) how.onDrifted(drifted);
     tally.add(step);
@@ -124,7 +124,7 @@ export async function reconcileNow(
   return tally.result();
 }
 
-interface Step {
+interface WalkStep {
   readonly results: readonly (Drift | null)[];
   readonly drifted: readonly Drifted[];
   /** null: there are no more. */
@@ -134,7 +134,7 @@ interface Step {
 async function lookAtStep(
   { db, findDrift }: Pick<ReconcileOptions, "db" | "findDrift">,
   after: string,
-): Promise<Step> {
+): Promise<WalkStep> {
   const known = await db.run<KnownAccount>("known_accounts", [after, STEP_ACCOUNTS]);
   const results = known.length === 0 ? [] : await findDrift(known);
   return {
@@ -163,7 +163,7 @@ function createTally(clock: Pick<Clock, "now">) {
   const drifted = { changed: 0, ids_missing: 0, customer_missing: 0 };
   let lookedAt = 0;
   return {
-    add(step: Step): void {
+    add(step: WalkStep): void {
       lookedAt += step.results.length;
       for (const { drift } of step.drifted) drifted[drift] += 1;
     },

@@ -4,16 +4,17 @@ import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, isStopped, WAITS_FOR } from "../queue/sending-words.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
+import { capitalized } from "./wording.ts";
 
 export interface AccountFacts {
   /** In the form of the source table. */
   readonly id: string;
-  /** null: the queue does not know it. */
+  /** null: the account is not in the queue. */
   readonly state: AccountState | null;
   readonly errorClass: ErrorClass | null;
-  /** A row of m_account. */
+  /** m_account has a row of it. */
   readonly isThere: boolean;
-  /** Captured, and not in the queue yet. */
+  /** Changes that are captured and not folded yet. */
   readonly hasChanges: boolean;
   readonly wasSynced: boolean;
   /** The account whose external id it waits for. */
@@ -87,21 +88,17 @@ function whenSent({ id }: AccountFacts, sending: Sending, otherwise: string): Ad
   const { line, remedy } = describeSending(sending);
   return needsDaemon(sending)
     ? {
-        says: `${toSentence(WAITS_FOR[sending.obstacle.by])}, so nothing is sent by itself. Start one, or send this account alone:`,
+        says: `${capitalized(WAITS_FOR[sending.obstacle.by])}, so nothing is sent by itself. Start one, or send this account alone:`,
         commands: ["account-sync start", callOn("sync", id)],
       }
     : { says: remedy === null ? line : `${line} ${remedy}`, commands: [] };
 }
 
-/** Another one: there is none, or none that will take anything. */
+/** Whether a daemon has to be started: none runs, or none that claims accounts. */
 function needsDaemon(sending: Sending): boolean {
   if (!isStopped(sending)) return false;
   const { by } = sending.obstacle;
   return by === "no_daemon" || by === "draining" || by === "no_answer";
-}
-
-function toSentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Sending): Advice {
@@ -134,7 +131,7 @@ const PARKED: Readonly<Record<ErrorClass, string>> = {
   network: "It used up its tries. When the API can be reached again, put it back:",
   timeout: "It used up its tries. When the API answers in time again, put it back:",
   incomplete: "The API did not give all ids. When it does, put it back:",
-  // The first words: a retry without a look can create a second customer.
+  // The caution comes first: a retry without a lookup can create a second customer.
   unknown_outcome:
     "A create may have happened: look it up at the API first. If the customer is there, set uuid_be of the account to its id. Then put it back:",
   database: "Correct what the database refused, then put it back:",

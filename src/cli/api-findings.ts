@@ -1,9 +1,9 @@
-/** What `doctor` reports about a test of the credentials: one sentence about the problem, one about the solution. Pure. */
-
+/** The findings of `doctor` about the API, from one try of the credentials. Pure. */
 import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { CHECK_TOKEN_SETTINGS } from "../customer-api/failure.ts";
 import type { Trial } from "../customer-api/trial.ts";
 import type { Diagnosis } from "../operator-error.ts";
+import { capitalized } from "./wording.ts";
 
 const WAIT_FOR_THE_API =
   "Check that the API is up and can be reached; a daemon may start meanwhile, and sends when the API answers.";
@@ -46,9 +46,9 @@ export function toApiFindings(
       const isRefused = errorClass === "unauthorized" || errorClass === "rejected";
       return [
         {
-          // The message ends with what the remedy says.
-          problem: `${toSentence(message.replace(`; ${CHECK_TOKEN_SETTINGS}`, ""))}.`,
-          remedy: isRefused ? `${toSentence(CHECK_TOKEN_SETTINGS)}.` : WAIT_FOR_THE_API,
+          // The message ends with the text of the remedy.
+          problem: `${capitalized(message.replace(`; ${CHECK_TOKEN_SETTINGS}`, ""))}.`,
+          remedy: isRefused ? `${capitalized(CHECK_TOKEN_SETTINGS)}.` : WAIT_FOR_THE_API,
         },
       ];
     }
@@ -56,10 +56,6 @@ export function toApiFindings(
     default:
       return trial satisfies never;
   }
-}
-
-function toSentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const WHAT_IS_REFUSED: Readonly<Record<ApiConnection["auth"]["kind"], string>> = {

@@ -1,13 +1,14 @@
-/** `backfill`: marks accounts in the slow lane, and shows how they get through if asked to. */
+/** `backfill`: marks accounts in the slow lane; with `--wait` shows the progress until the lane is empty. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Parts } from "../parts.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine, printText, printWarning, toDuration } from "./output.ts";
+import { printJson, printLine, printText, printWarning } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
+import { counted, toDuration } from "./wording.ts";
 
 const LOOK_EVERY_MS = 500;
-/** A line per look would be a thousand lines for a million accounts. */
+/** A line per look would be thousands of lines for a million accounts. */
 const LINE_EVERY_MS = 5_000;
 /** A daemon looks at least every SYNC_SWEEP_INTERVAL_MS, five seconds by default. */
 const STILL_AFTER_MS = 15_000;
@@ -21,8 +22,8 @@ export async function backfill(
   return await withParts(config, { json }, async ({ parts }) => {
     await parts.queue.mark(which);
     if (!json) {
-      const who = which === "all" ? "Every account" : "Every account that lacks an id";
-      printLine(`${who} is marked; a running daemon sends them when nothing else is due.`);
+      const marked = which === "all" ? "Every account" : "Every account that lacks an id";
+      printLine(`${marked} is marked; a running daemon sends them when nothing else is due.`);
     } else if (!waits) {
       printJson({ marked: which });
     }
@@ -32,7 +33,7 @@ export async function backfill(
   });
 }
 
-/** Until nothing is left in the lane. What was parked on the way is not in it any more; `status` shows it. */
+/** Until the lane is empty. Parked accounts have left it; `status` shows them. */
 async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
   const startedAt = performance.now();
   const progress = json ? jsonProgress() : process.stdout.isTTY === true ? bar() : lines();
@@ -63,27 +64,27 @@ async function waitForBackfill(parts: Parts, json: boolean): Promise<void> {
   progress.end(performance.now() - startedAt);
 }
 
-interface Look {
-  /** Markers that are not accounts yet: their number is not known. */
+interface Remaining {
+  /** Markers not expanded into accounts yet: how many accounts is not known. */
   readonly unfolded: number;
   readonly pending: number;
   readonly most: number;
 }
 
 interface Progress {
-  show(look: Look): void;
+  show(remaining: Remaining): void;
   end(durationMs: number): void;
 }
 
 function lines(): Progress {
-  let saidAt = Number.NEGATIVE_INFINITY;
+  let printedAt = Number.NEGATIVE_INFINITY;
   return {
     show({ unfolded, pending }) {
-      if (performance.now() - saidAt < LINE_EVERY_MS) return;
-      saidAt = performance.now();
+      if (performance.now() - printedAt < LINE_EVERY_MS) return;
+      printedAt = performance.now();
       printLine(`${counted(pending, "account")} to go${unfolded > 0 ? ", still counting" : ""}`);
     },
-    end: sayDone,
+    end: printDone,
   };
 }
 
@@ -98,12 +99,12 @@ function bar(): Progress {
     },
     end(durationMs) {
       process.stdout.write("\r\x1b[K");
-      sayDone(durationMs);
+      printDone(durationMs);
     },
   };
 }
 
-function sayDone(durationMs: number): void {
+function printDone(durationMs: number): void {
   printText(
     `All through after ${toDuration(durationMs)}; \`account-sync status\` shows what was parked.`,
   );

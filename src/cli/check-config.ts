@@ -3,7 +3,8 @@ import { isSecret, knownNames, readSettings, unknownSettings } from "../config.t
 import { readConnectionUrl } from "../db/connection-url.ts";
 import { type Environment, isUnset } from "../environment.ts";
 import { describeUnknownSetting } from "../unknown-settings.ts";
-import { counted, printJson, printLine, printText, toTable } from "./output.ts";
+import { printJson, printLine, printText, toTable } from "./output.ts";
+import { counted } from "./wording.ts";
 
 export function checkConfig(
   environment: Environment,
@@ -60,10 +61,10 @@ const HIDDEN = "(hidden)";
 
 function toShown(name: string, value: unknown): unknown {
   if (typeof value !== "string") return isSecret(name) ? HIDDEN : value;
-  // The place, without user, password and parameters.
+  // Host, port and database, without user, password and parameters.
   if (name.endsWith("DATABASE_URL")) return readConnectionUrl(value).connection.place;
   if (isSecret(name)) return HIDDEN;
-  // What follows the path may be a key.
+  // The query may hold a key.
   if (name.endsWith("_PATH")) return value.replace(/\?.*$/, "?…");
   if (!name.endsWith("_URL")) return value;
   const url = URL.parse(value);

@@ -1,4 +1,4 @@
-/** Commands' way to the database: which one it is, whether it is migrated, and the parts on it, closed at the end. */
+/** How commands reach the database: which one it is, whether it is migrated, and the wiring on it, closed at the end. */
 import type { Config } from "../config.ts";
 import { explained } from "../db/explained.ts";
 import { forPerson } from "../invocation.ts";
@@ -10,12 +10,12 @@ import { version } from "../version.ts";
 
 export interface Connected {
   readonly parts: Parts;
-  /** With the sandbox's settings where it is the one to send to. */
+  /** With the sandbox's settings where it is the API to send to. */
   readonly config: Config;
   readonly observe: Observe;
 }
 
-/** Runs `work` on a migrated database. @throws OperatorError with what to do */
+/** Runs `work` on a migrated database. @throws OperatorError */
 export async function withParts<T>(
   config: Config,
   { json, sends = false }: { readonly json: boolean; readonly sends?: boolean },
@@ -56,7 +56,7 @@ function createCommandObserve(config: Config, json: boolean): Observe {
       destination: process.stderr,
       forPerson,
     }),
-    // Nobody scrapes a command.
+    // The metrics of a command are never scraped.
     metrics: createMetrics({
       version,
       queueStatus: async () => Promise.reject(new Error("unused")),

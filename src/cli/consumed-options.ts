@@ -1,11 +1,11 @@
 /**
- * Options that npm consumed: of `npm start reconcile --dry-run`, without `--`, account-sync receives `reconcile`, and would mark accounts
- * where only a list was wanted. npm puts each such option into the environment.
+ * Options that npm consumed: of `npm start reconcile --dry-run`, without `--`, account-sync receives only `reconcile`, and would mark
+ * accounts where a list was wanted. npm puts each such option into the environment.
  */
 import type { Environment } from "../environment.ts";
 import { OperatorError } from "../operator-error.ts";
 
-/** Our scripts in package.json. */
+/** The scripts in package.json that run the command line. */
 const SCRIPTS: readonly (string | undefined)[] = ["start", "sql"];
 
 /** The first of `options`, such as `--dry-run`, that npm consumed; null when there is none. */
@@ -24,7 +24,7 @@ export function findConsumedOption(
   return options.find((option) => !isReceived(option) && isConsumedByNpm(option)) ?? null;
 }
 
-/** A command without one of its options may do something else than was wanted, so nothing is done. */
+/** Without one of its options a command may do what was not wanted, so it is refused. */
 export function toConsumedError(option: string, command: string): OperatorError {
   return new OperatorError(`npm consumed ${option}, so account-sync did not receive it.`, {
     hint: `Put -- before it: \`account-sync ${command} ${option}\``,

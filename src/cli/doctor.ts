@@ -1,6 +1,6 @@
 /**
- * `doctor`: what the daemon checks, and what only makes sense when somebody asks: the configuration, the connection itself, and whether
- * the API takes our credentials. Needs no daemon and no migrated database; changes nothing.
+ * `doctor`: the daemon's checks, and those that are made on request only: the configuration, the connection itself, and whether
+ * the API accepts our credentials. Needs no daemon and no migrated database; changes nothing.
  */
 import { defaultConnection, withCheckContext } from "../check-context.ts";
 import { type CheckContext, lookAt, unchecked } from "../checks/check.ts";
@@ -15,7 +15,7 @@ import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { toApiFindings } from "./api-findings.ts";
 import { locateDatabase } from "./connect.ts";
-import { counted, printJson, printLine, printText } from "./output.ts";
+import { type Examined, reportExamined } from "./doctor-report.ts";
 
 const API_TIMEOUT_MS = 10_000;
 
@@ -26,27 +26,17 @@ interface Examination {
   readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }
 
-interface Result extends Omit<Examination, "look"> {
-  readonly status: "ok" | "warning" | "failed" | "not_checked";
-  readonly findings: readonly Diagnosis[];
-}
-
 export async function doctor(
   readConfig: () => Config,
   { json }: { readonly json: boolean },
 ): Promise<number> {
   const results = await examine(readConfig);
-  for (const result of results) {
-    if (json) printJson(toJson(result));
-    else printResult(result);
-  }
-
-  const failed = results.filter(({ status }) => status === "failed" || status === "not_checked");
-  if (!json) printSummary(results);
-  return failed.length > 0 ? 1 : 0;
+  reportExamined(results, json);
+  const isFine = results.every(({ status }) => status === "ok" || status === "warning");
+  return isFine ? 0 : 1;
 }
 
-async function examine(readConfig: () => Config): Promise<Result[]> {
+async function examine(readConfig: () => Config): Promise<Examined[]> {
   let located: Awaited<ReturnType<typeof locateDatabase>>;
   let isEmbedded: boolean;
   try {
@@ -54,7 +44,7 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
     isEmbedded = config.database.url === null;
     located = await locateDatabase(config, { sends: true });
   } catch (error) {
-    // Bad settings, or no database to be found by them. Without these there is nothing to look at.
+    // Bad settings, or settings that lead to no database: nothing else can be checked.
     if (!(error instanceof OperatorError)) throw error;
     const finding = { problem: error.message, remedy: error.hint };
     return [
@@ -82,7 +72,7 @@ async function examine(readConfig: () => Config): Promise<Result[]> {
 
     const results = [configuration, connection];
     for (const examination of [...databaseExaminations, apiCredentials(config)]) {
-      // The place it speaks of is the one that it connects to.
+      // A failure names the place that the check connects to.
       const url = examination.name === "listen" ? config.database.listenUrl : null;
       results.push(await examineOne(examination, context, url ?? databaseUrl));
     }
@@ -111,7 +101,7 @@ const databaseExaminations: readonly Examination[] = CHECKS.map((check) => ({
   effect: CHECK_EFFECTS[check.name],
 }));
 
-/** Only here: an API that is down must not keep a daemon from starting, and the daemon's circuit notices by itself. */
+/** Not among the daemon's checks: an API that is down must not keep a daemon from starting, and the daemon has its circuit. */
 function apiCredentials(config: Config | null): Examination {
   return {
     name: "api_credentials",
@@ -137,7 +127,7 @@ async function tryApi(connection: ApiConnection): Promise<Diagnosis[]> {
     exchange,
     timeoutMs: API_TIMEOUT_MS,
     userAgent,
-    // Nobody scrapes a command.
+    // The metrics of a command are never scraped.
     observe: { apiRequest: () => {} },
     now: () => performance.now(),
     random: Math.random,
@@ -154,19 +144,22 @@ async function examineOne(
   examination: Examination,
   context: CheckContext,
   url: string,
-): Promise<Result> {
+): Promise<Examined> {
   const result = await lookAt(examination, context);
   if ("findings" in result) return toResult(examination, result.findings);
   return { ...examination, status: "not_checked", findings: [unchecked(result.error, url)] };
 }
 
-function toResult(examination: Omit<Examination, "look">, findings: readonly Diagnosis[]): Result {
+function toResult(
+  examination: Omit<Examination, "look">,
+  findings: readonly Diagnosis[],
+): Examined {
   const status =
     findings.length === 0 ? "ok" : examination.effect === "warns" ? "warning" : "failed";
   return { ...examination, status, findings };
 }
 
-function notChecked(examinations: readonly Examination[], reason: string): Result[] {
+function notChecked(examinations: readonly Examination[], reason: string): Examined[] {
   return examinations.map((examination) => ({
     ...examination,
     status: "not_checked",
@@ -177,53 +170,4 @@ function notChecked(examinations: readonly Examination[], reason: string): Resul
       },
     ],
   }));
-}
-
-function toJson({ name, promise, status, effect, findings }: Result) {
-  return {
-    check: name,
-    status,
-    severity: effect === "warns" ? "warning" : "failure",
-    stops_start: effect === "stops",
-    promise,
-    findings,
-  };
-}
-
-const MARKS = {
-  ok: "ok",
-  warning: "WARNING",
-  failed: "FAILED",
-  not_checked: "NOT CHECKED",
-} as const;
-const MARK_WIDTH = 13;
-const NAME_WIDTH = 23;
-
-function printResult({ name, promise, status, findings }: Result): void {
-  const head = MARKS[status].padEnd(MARK_WIDTH) + name.padEnd(NAME_WIDTH);
-  const [first = promise] = findings.map(({ problem }) => problem);
-  printText(head + indented(first));
-  for (const [index, { problem, remedy }] of findings.entries()) {
-    if (index > 0) printText(" ".repeat(MARK_WIDTH + NAME_WIDTH) + indented(problem));
-    // Told once, by the check that failed.
-    if (status !== "not_checked" || !problem.startsWith("It could not be checked, as"))
-      printText(`${" ".repeat(MARK_WIDTH + NAME_WIDTH)}→ ${indented(remedy)}`);
-  }
-}
-
-function indented(text: string): string {
-  return text.replaceAll("\n", `\n${" ".repeat(MARK_WIDTH + NAME_WIDTH)}`);
-}
-
-function printSummary(results: readonly Result[]): void {
-  const count = (status: Result["status"]) =>
-    results.filter((result) => result.status === status).length;
-  const [failed, unknown, warnings] = [count("failed"), count("not_checked"), count("warning")];
-  const told = [
-    failed === 0 ? "none failed" : `${failed} failed`,
-    ...(unknown === 0 ? [] : [`${unknown} not checked`]),
-    ...(warnings === 0 ? [] : [counted(warnings, "warning")]),
-  ];
-  printLine();
-  printLine(`${counted(results.length, "check")}: ${told.join(", ")}.`);
 }

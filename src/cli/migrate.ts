@@ -8,7 +8,8 @@ import { requireSameDatabase } from "../db/same-database.ts";
 import { latestMigration } from "../db/schema-version.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
-import { counted, printJson, printLine, printText, printWarning } from "./output.ts";
+import { printJson, printLine, printText, printWarning } from "./output.ts";
+import { counted } from "./wording.ts";
 
 export async function migrateDatabase(
   config: Config,
@@ -30,7 +31,7 @@ export async function migrateDatabase(
   });
   try {
     const [installed] = await db.run<{ tables: string[] }>("installed_capture");
-    // Only to be told: among very many accounts it may take longer than a statement may.
+    // For the message only: among very many accounts the count may take longer than a statement may.
     const [unqueued] = await db.run<{ count: number }>("count_unqueued").catch(() => []);
     report({
       json,
@@ -46,7 +47,7 @@ export async function migrateDatabase(
   return 0;
 }
 
-interface Report {
+interface MigrationReport {
   readonly json: boolean;
   readonly migrations: number;
   readonly createdSchema: boolean;
@@ -54,7 +55,7 @@ interface Report {
   readonly unqueued: number;
 }
 
-function report({ json, migrations, createdSchema, tables, unqueued }: Report): void {
+function report({ json, migrations, createdSchema, tables, unqueued }: MigrationReport): void {
   if (json) {
     printJson({
       schema_version: latestMigration(),
@@ -66,7 +67,7 @@ function report({ json, migrations, createdSchema, tables, unqueued }: Report): 
     return;
   }
 
-  // An administrator may have made the schema, empty.
+  // An administrator may have created the schema, empty.
   const done =
     createdSchema || migrations === latestMigration()
       ? "installed"

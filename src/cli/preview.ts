@@ -1,4 +1,4 @@
-/** `preview`: what would be sent for an account, and what stands in its way. Sends and writes nothing. */
+/** `preview`: the command that would be sent for an account, and what keeps it from being sent. Sends and writes nothing. */
 import type { Config } from "../config.ts";
 import type { Difference, LastAccepted } from "../customer-command/difference.ts";
 import { fieldsOf } from "../customer-command/field-paths.ts";
@@ -14,7 +14,7 @@ import { printJson, printLine, toTable } from "./output.ts";
 
 interface AccountPreview extends Preview {
   readonly accountId: string;
-  /** A send of before that would go out first, as it was. */
+  /** An earlier send that is finished first, unchanged; null when there is none. */
   readonly unfinished: string | null;
 }
 
@@ -63,7 +63,7 @@ function describeUnfinished(unsettled: Loaded["unsettled"]): string | null {
   if (unsettled === null) return null;
   return unsettled.delivery === "answered"
     ? `The ids of a ${unsettled.operation} that the API has answered are written first.`
-    : `A ${unsettled.operation} of before is not finished (${unsettled.delivery}): it is dealt with first.`;
+    : `An earlier ${unsettled.operation} is not finished (${unsettled.delivery}): it is finished first.`;
 }
 
 function describe(previewed: AccountPreview): string[] {
@@ -74,7 +74,7 @@ function describe(previewed: AccountPreview): string[] {
   return [
     summary.canSend
       ? `Account ${accountId}: this would be sent, to ${operation} the customer.`
-      : `Account ${accountId}: nothing would be sent. Without what is wrong below, it would ${operation} the customer with this:`,
+      : `Account ${accountId}: nothing would be sent. With the problems below corrected, this would ${operation} the customer:`,
     ...(obstacle === null ? [] : [obstacle]),
     ...describeDifference(difference),
     ...(unfinished === null ? [] : [unfinished]),
@@ -91,21 +91,23 @@ function describe(previewed: AccountPreview): string[] {
 }
 
 function describeDifference({ status, isCurrent, paths }: Difference): string[] {
-  const told = {
+  const sentence = {
     none_accepted: "No command of this account was accepted yet.",
-    unknown: "What was accepted last is not known: its history is gone, or it was no sync of ours.",
+    unknown:
+      "The command last accepted is not known: its history was removed, or account-sync did not send it.",
     same: isCurrent
       ? "It equals the command last accepted: only a forced sync sends it again."
-      : "It equals the command last accepted, and is sent again all the same: what was sent since may have been applied, or ids are missing.",
+      : "It equals the command last accepted, and is sent again: a later send may have been applied, or ids are missing.",
     different: "It differs from the command last accepted",
   }[status];
-  if (status !== "different") return [told];
+  if (status !== "different") return [sentence];
   if (paths === null)
-    return [`${told}; in what is not known: nothing is kept of its fields (any more).`];
+    return [`${sentence}; in which fields is not known, as nothing is kept of them (any more).`];
 
-  const kinds = Object.entries(paths).filter(([, those]) => those.length > 0);
-  if (kinds.length === 0) return [`${told}, though no field does: the mapping was changed since.`];
-  return [`${told}:`, ...kinds.map(([kind, those]) => `  ${kind}: ${those.join(", ")}`)];
+  const kinds = Object.entries(paths).filter(([, fields]) => fields.length > 0);
+  if (kinds.length === 0)
+    return [`${sentence}, though no field does: the mapping was changed since.`];
+  return [`${sentence}:`, ...kinds.map(([kind, fields]) => `  ${kind}: ${fields.join(", ")}`)];
 }
 
 function toLines(kind: string, found: readonly Pick<ValidationFinding, "message">[]): string[] {
@@ -123,7 +125,7 @@ function section(lines: readonly string[]): string[] {
 /** A longer value would widen the column of all of them. */
 const VALUE_SHOWN_MAX = 60;
 
-/** Personal numbers are masked here; `--json` has them whole as well. */
+/** With masked personal numbers; `--json` has them whole as well. */
 function toRows({ previewData, debugReport }: Preview): string[][] {
   const sources = new Map(debugReport.mapping.map((source) => [source.field, source]));
   return fieldsOf(previewData).map(({ path, value }) => {

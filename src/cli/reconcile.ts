@@ -1,17 +1,16 @@
 /** `reconcile`: looks for accounts that drifted, and marks them in the slow lane; `--dry-run` only lists them. */
-
-import type { Drift } from "../capture/drift.ts";
-import { findDrift } from "../capture/drift.ts";
+import { type Drift, findDrift } from "../capture/drift.ts";
 import { type Drifted, reconcileNow, type Walk } from "../capture/reconcile.ts";
 import type { Config } from "../config.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine, toDuration } from "./output.ts";
+import { printJson, printLine } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
+import { counted, toDuration } from "./wording.ts";
 
 const REASONS: Readonly<Record<Drift, string>> = {
   changed: "holds other data than were accepted last",
   ids_missing: "has a tier or a contact person without an external id",
-  customer_missing: "has no external id any more: it is created anew",
+  customer_missing: "has no external id any more: it is created again",
 };
 
 export async function reconcile(
@@ -26,7 +25,7 @@ export async function reconcile(
         findDrift: (known) => findDrift(parts.db, known, parts.mapping),
         mark: (accountIds) => parts.queue.markAccounts(accountIds),
       },
-      { dryRun, onDrifted: (drifted) => tell(drifted, json) },
+      { dryRun, onDrifted: (drifted) => printDrifted(drifted, json) },
     );
     if (json) printJson({ ...walk, marked: dryRun ? 0 : sumOf(walk) });
     else printLine(describe(walk, dryRun));
@@ -35,7 +34,7 @@ export async function reconcile(
   });
 }
 
-function tell({ accountId, drift }: Drifted, json: boolean): void {
+function printDrifted({ accountId, drift }: Drifted, json: boolean): void {
   if (json) printJson({ accountId, drift });
   else printLine(`${accountId} ${REASONS[drift]}`);
 }

@@ -1,13 +1,13 @@
-/** `retry`: puts parked accounts back. */
-
+/** `retry`: puts parked accounts back into the queue. */
 import { callOn } from "../call-on.ts";
 import type { Config } from "../config.ts";
 import { callForPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 import { withParts } from "./connect.ts";
-import { counted, printJson, printLine } from "./output.ts";
+import { printJson, printLine } from "./output.ts";
 import { warnOfObstacle } from "./warn-of-obstacle.ts";
+import { counted } from "./wording.ts";
 
 export async function retry(
   config: Config,
@@ -42,7 +42,7 @@ export async function retry(
     const left = ids.length - retried;
     const others =
       left > 0 ? ` ${left} that you named ${left === 1 ? "was" : "were"} not parked.` : "";
-    // Not "due at once": a create that may still be under way is waited for.
+    // Not "due at once": a create that may still be under way at the API is waited for.
     const [id] = ids;
     const call =
       ids.length === 1 && id !== undefined ? callOn("status", id) : "account-sync status <id>";

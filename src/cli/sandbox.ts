@@ -1,9 +1,19 @@
-/** `sandbox`: the stand-in customer API as a process of its own, until somebody stops it. */
-import { startSandbox } from "../local/sandbox.ts";
+/** `sandbox`: the stand-in customer API as a process of its own, until it is told to stop. */
+import { type Sandbox, startSandbox } from "../local/sandbox.ts";
 import { OperatorError } from "../operator-error.ts";
 import { onShutdownSignals } from "../ops/signals.ts";
-import type { SandboxCommandOptions } from "./command-line.ts";
 import { printJson, printLine } from "./output.ts";
+
+/** As commander reads them. */
+export interface SandboxCommandOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly data?: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly echo?: boolean;
+  readonly ignoreKeys?: boolean;
+}
 
 export async function sandbox(
   options: SandboxCommandOptions & {
@@ -47,12 +57,7 @@ export async function sandbox(
   return 0;
 }
 
-function introduction(running: {
-  readonly url: string;
-  readonly clientId: string;
-  readonly clientSecret: string;
-  readonly staticToken: string;
-}): string[] {
+function introduction(running: Sandbox): string[] {
   return [
     `Sandbox customer API on ${running.url}. To send to it from a database of your own (DATABASE_URL):`,
     "",

@@ -3,7 +3,7 @@ import type { Config } from "../config.ts";
 import { runSqlPrompt } from "../local/sql-prompt.ts";
 import { locateDatabase } from "./connect.ts";
 
-/** A signal that comes so long after the first is a second one. */
+/** A signal later than this after the first counts as a second one. */
 const AGAIN_MS = 500;
 
 export async function sql(
@@ -14,7 +14,7 @@ export async function sql(
   const interrupted = new AbortController();
   let interruptedAt = Number.POSITIVE_INFINITY;
   const onSignal = () => {
-    // Under npm one Ctrl-C comes twice at once, and the second must not end us before the statement is cancelled.
+    // Under npm one Ctrl-C arrives twice at once, and the second must not end the process before the statement is cancelled.
     if (performance.now() - interruptedAt > AGAIN_MS) leave(1);
     interruptedAt = Math.min(interruptedAt, performance.now());
     interrupted.abort();

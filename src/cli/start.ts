@@ -7,11 +7,11 @@ import { createLog, type Log } from "../ops/log.ts";
 import { onShutdownSignals } from "../ops/signals.ts";
 import { printLine } from "./output.ts";
 
-interface Running {
+interface Started {
   stop(reason: string): Promise<void>;
 }
 
-/** What a start that is told to leave may take to come to a point where it can be stopped in good order. */
+/** How long a start that is told to stop may take until it can be stopped in good order. */
 const EARLY_STOP_GRACE_MS = 5_000;
 
 export async function start(
@@ -23,7 +23,7 @@ export async function start(
   const asked = Promise.withResolvers<NodeJS.Signals>();
   const signals = onShutdownSignals({
     first: asked.resolve,
-    // Not drained, so not 0: what was under way is found again by the next start.
+    // Not drained, so not 0: the next start finds what was in flight.
     second: () => how.leave(1),
   });
 
@@ -48,8 +48,8 @@ export async function start(
   return 0;
 }
 
-/** With nothing configured: everything that is missing is brought along, and stopped after the daemon. */
-async function startOnEmbedded(config: Config, log: Log, json: boolean): Promise<Running> {
+/** With nothing configured: starts the playground before the daemon and stops it after the daemon. */
+async function startOnEmbedded(config: Config, log: Log, json: boolean): Promise<Started> {
   const { startPlayground } = await import("../local/playground.ts");
   const playground = await startPlayground(config, log);
   try {

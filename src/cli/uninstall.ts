@@ -1,4 +1,4 @@
-/** `uninstall`: removes triggers and schema, once somebody has said that this is what is wanted. */
+/** `uninstall`: removes triggers and schema, after a confirmation. */
 import { createInterface } from "node:readline/promises";
 import { type Config, directDatabase } from "../config.ts";
 import { createDatabase } from "../db/database.ts";

@@ -53,7 +53,7 @@ interface Waiting {
   finishedFirst: number;
 }
 
-interface Running extends Waiting {
+interface RunningCall extends Waiting {
   readonly taken: Taken;
 }
 
@@ -61,7 +61,7 @@ export class Calls {
   readonly #options: CallsOptions;
   /** By account, in the order they came. */
   readonly #waiting = new Map<string, Waiting[]>();
-  readonly #running = new Map<string, Running>();
+  readonly #running = new Map<string, RunningCall>();
   /** Lives while there are calls, so that it does not keep a process alive that has none. */
   #dispatcher: Dispatcher | null = null;
   #isClosed = false;

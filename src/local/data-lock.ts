@@ -1,11 +1,12 @@
 /**
- * One process at a time on a data directory, from before its first file is made until its server is gone. Knows nothing of PostgreSQL.
+ * One process at a time on a data directory, from before its first file is made until its server has ended. Knows nothing of PostgreSQL.
  *
  *     <dataDir>/lock     a SQLite database without content, in an exclusive transaction for as long as the lock is held
- *     <dataDir>/owner    which process holds it and how far it is, for messages alone: nothing is decided by it
+ *     <dataDir>/owner    which process holds it and how far it is; for messages only, no decision depends on it
  *
- * SQLite, because it is the only way to a lock of the kernel that Node brings. A kernel's lock is gone with its process, after SIGKILL
- * too: there is no stale lock file to judge by a process id that may be another's by now, and none to be taken over by two at once.
+ * SQLite, because it is the only way to a kernel lock that Node has built in. A kernel lock ends with its process, after SIGKILL too:
+ * there is no stale lock file to judge by a process id that another process may have by now, and none that two starts could take over
+ * at once.
  */
 import { chown, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,7 +18,7 @@ export interface DataLock {
   isHeld(): boolean;
   /** For the message of a process that comes second. */
   tell(state: OwnerState): Promise<void>;
-  /** False when the folder was removed, or made anew, while we run on what is gone. */
+  /** False when the folder was removed or replaced while the lock is held. */
   isStanding(): Promise<boolean>;
   release(): Promise<void>;
 }
@@ -29,7 +30,7 @@ export interface Owner {
   readonly state: OwnerState;
 }
 
-/** Another process holds the lock; its message is one sentence for a person. */
+/** Another process holds the lock. The message is one sentence. */
 export class DataInUseError extends Error {
   override readonly name = "DataInUseError";
   /** null when the holder is not visible from here, as in another container. */
@@ -41,9 +42,9 @@ export class DataInUseError extends Error {
   }
 }
 
-/** From the lock to the owner file takes a moment; so long its process is looked for. */
+/** The owner file is written a moment after the lock is taken; this is how long a missing one is waited for. */
 const OWNER_MS = 1_000;
-/** A server that is told to stop has ten seconds (see embedded-postgres.ts); a start that comes meanwhile waits for it. */
+/** A server that is told to stop has ten seconds (STOP_TIMEOUT_MS in postgres-server.ts); a start in that time waits for its end. */
 const STOPPING_MS = 12_000;
 const LOOK_EVERY_MS = 50;
 
@@ -66,7 +67,7 @@ export async function lockData(dataDir: string): Promise<DataLock> {
     throw error;
   });
   const tell = async (state: OwnerState) => {
-    // For messages alone: a full disk, or a folder that is gone, must not keep a server from being stopped.
+    // For messages only: a full disk, or a folder that was removed, must not keep a server from being stopped.
     if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state }).catch(() => {});
   };
   await tell("starting");
@@ -77,14 +78,14 @@ export async function lockData(dataDir: string): Promise<DataLock> {
     isStanding,
     async release() {
       if (!held.isOpen) return;
-      // Before the lock is free: the next holder writes its own. In a folder that was made anew the file is another's.
+      // Before the lock is free: the next holder writes its own. In a folder that was replaced the file belongs to another process.
       if (await isStanding()) await rm(join(dataDir, "owner"), { force: true });
       held.close();
     },
   };
 }
 
-/** The process that holds, or is about to release, the lock; null when none that can be seen from here does. */
+/** The process that holds, or is about to release, the lock; null when no process visible from here does. */
 export async function readOwner(dataDir: string): Promise<Owner | null> {
   const text = await readFile(join(dataDir, "owner"), "utf8").catch(() => "");
   try {
@@ -107,12 +108,12 @@ export function isAlive(pid: number): boolean {
 /** SQLite's result code for a lock that another connection holds. */
 const SQLITE_BUSY = 5;
 
-/** Null when another process, or another part of this one, holds it. */
+/** Null when another process, or another caller in this one, holds it. */
 function tryLock(file: string): DatabaseSync | null {
   let database: DatabaseSync | null = null;
   try {
     database = new DatabaseSync(file, { timeout: 0 });
-    // Nothing is ever written, so there is nothing to journal.
+    // The database stays empty, so a journal on disk would be for nothing.
     database.exec("pragma journal_mode = memory; begin exclusive");
     return database;
   } catch (error) {
@@ -120,12 +121,12 @@ function tryLock(file: string): DatabaseSync | null {
     const { errcode, message } = error as Error & { readonly errcode?: number };
     if (errcode === SQLITE_BUSY) return null;
     throw new Error(
-      `${file} cannot be locked (${message}): make its folder writable for this user, or remove the file if it is none of account-sync's.`,
+      `${file} cannot be locked (${message}): make its folder writable for this user, or remove the file if account-sync did not make it.`,
     );
   }
 }
 
-/** Resolves with the file's inode. Run once by root in an ordinary user's folder, it must not lock that user out. */
+/** Resolves with the file's inode. The owner of the folder gets the file, so that one start as root does not lock that user out. */
 async function prepareLockFile(dataDir: string, file: string): Promise<number> {
   if (process.getuid?.() === 0) {
     const { uid, gid } = await stat(dataDir);
@@ -134,7 +135,7 @@ async function prepareLockFile(dataDir: string, file: string): Promise<number> {
   return (await stat(file)).ino;
 }
 
-/** By way of a rename: it is whole whenever it is read. */
+/** Written aside and renamed, so that a reader never sees half of it. */
 async function writeOwner(dataDir: string, owner: Owner): Promise<void> {
   const fresh = join(dataDir, `owner.${process.pid}`);
   await writeFile(fresh, `${JSON.stringify(owner)}\n`);

@@ -1,6 +1,6 @@
 /**
  * The lines of a pipe or a file, byte for byte: only LF ends one. node:readline also splits at CR, U+2028 and U+2029, and decodes
- * what is not UTF-8 to U+FFFD; a string literal would be stored changed. Pulls: reads on when the next line is asked for.
+ * bytes that are not UTF-8 to U+FFFD, so that a string literal would be stored changed. Reads on only when the next line is asked for.
  */
 import { isUtf8 } from "node:buffer";
 import { addAbortSignal, type Readable } from "node:stream";

@@ -5,9 +5,9 @@
 import { readFile } from "node:fs/promises";
 
 export interface SourceTablesOptions {
-  /** Type of every key but the one of `m_backend_ext_config`, which is a uuid everywhere. Default `uuid`. */
+  /** Type of every key except that of `m_backend_ext_config`, which is a uuid in every installation. Default `uuid`. */
   readonly keyType?: KeyType | undefined;
-  /** Tables to do without; columns that point to them stay, as plain columns. */
+  /** Tables that are not made; columns that reference them are made without the reference. */
   readonly leaveOut?: readonly SourceTable[] | undefined;
   /** As in older databases: no `m_account.branch_uuid_be`, no `m_account_package_tier.percentage`. */
   readonly withoutNewerColumns?: boolean | undefined;
@@ -26,7 +26,7 @@ type SourceTable =
   | "m_account_bank"
   | "m_backend_ext_config";
 
-/** What a pg Client, PoolClient and Pool have in common. */
+/** Common to pg's Client, PoolClient and Pool. */
 export interface SqlClient {
   query(sql: string): Promise<unknown>;
 }

@@ -1,12 +1,12 @@
 /** The psql commands that the SQL prompt supports, and an error for the others. */
-import type pg from "pg";
 import { sqlOf } from "../db/queries.ts";
+import type { SqlRows } from "./sql-session.ts";
 
-export interface CommandParts {
+export interface CommandContext {
   /** Runs a file of sql/queries/. */
-  query(sql: string, values: readonly unknown[]): Promise<pg.QueryArrayResult<(string | null)[]>>;
+  query(sql: string, values: readonly unknown[]): Promise<SqlRows>;
   print(line: string): void;
-  show(result: pg.QueryArrayResult<(string | null)[]>): void;
+  show(result: SqlRows): void;
 }
 
 const HELP = [
@@ -19,14 +19,14 @@ const HELP = [
   "COPY from STDIN or to STDOUT needs psql.",
 ];
 
-/** Kinds of pg_class. */
+/** Values of pg_class.relkind. */
 const RELATIONS = ["r", "p", "v", "m", "f", "S"];
 const TABLES = ["r", "p", "f"];
 
-/** `left`: the prompt is to end. @throws Error, one sentence, when the command is none or finds nothing */
+/** `left`: the prompt is to end. @throws Error, one sentence, when there is no such command or it finds nothing */
 export async function answerCommand(
   text: string,
-  { query, print, show }: CommandParts,
+  { query, print, show }: CommandContext,
 ): Promise<"done" | "left"> {
   const [, name = "", pattern = ""] = /^\\([A-Za-z]+|\S?)\+?\s*(.*?)[\s;]*$/s.exec(text) ?? [];
   switch (name) {
@@ -52,7 +52,7 @@ export async function answerCommand(
   }
 }
 
-async function describe(pattern: string, { query, print, show }: CommandParts): Promise<void> {
+async function describe(pattern: string, { query, print, show }: CommandContext): Promise<void> {
   const { rows } = await query(sqlOf("list_relations"), [RELATIONS, ...toLike(pattern)]);
   if (rows.length === 0) throw new Error(`There is no table or view ${pattern}: \\d lists them.`);
 

@@ -1,5 +1,5 @@
 /**
- * A small SQL prompt for machines without psql (the embedded PostgreSQL brings none). Statements end with `;` and may span
+ * A small SQL prompt for machines without psql (the embedded PostgreSQL comes without). Statements end with `;` and may span
  * lines; values are shown as the server writes them. Knows nothing of account-sync.
  *
  *                               at a terminal                    in a pipe or from a file
@@ -11,16 +11,15 @@
  *     a line                    ends where readline ends it,     ends at LF alone; every other byte is kept
  *                               at CR, U+2028 and U+2029, too
  *
- * Control characters are made visible where what is printed goes to a terminal, and go on unchanged to a pipe or a file.
+ * Control characters are made visible where the output is a terminal, and go on unchanged to a pipe or a file.
  */
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import pg from "pg";
-import { parseConnectionUrl } from "../db/connection-url.ts";
-import { explained } from "../db/explained.ts";
 import { OperatorError } from "../operator-error.ts";
 import { readPipedLines } from "./piped-lines.ts";
 import { answerCommand } from "./sql-commands.ts";
+import { COPY_NEEDS_PSQL, createSqlSession, type SqlRows, type SqlSession } from "./sql-session.ts";
 import { createStatementReader, type Piece } from "./sql-statements.ts";
 import { escapeControls, toTable } from "./sql-table.ts";
 
@@ -36,7 +35,6 @@ export interface SqlPromptOptions {
 }
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
-type Rows = pg.QueryArrayResult<(string | null)[]>;
 
 /** Resolves with the exit code: 0, or 1 after an error or a signal that ended it. */
 export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
@@ -46,44 +44,32 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
   const show = toShown(output);
   const print = (line: string) => output.write(`${show(line)}\n`);
   const complain = (line: string) => errors.write(`${toShown(errors)(line)}\n`);
-  const client = new pg.Client({
-    ...toConnection(url),
-    types: { getTypeParser: () => String },
-  });
   const ending = new AbortController();
   const endInput = () => ending.abort();
   let isConnected = true;
 
-  client.on("notification", ({ channel, payload }) => print(`NOTIFY ${channel}, '${payload}'`));
-  client.on("notice", ({ severity, message }) => complain(`${severity}: ${message}`));
-  client.on("error", (error) => {
-    complain(`Connection lost: ${error.message}`);
-    isConnected = false;
-    endInput();
+  const session = createSqlSession(url, {
+    onNotification: (channel, payload) => print(`NOTIFY ${channel}, '${payload}'`),
+    onNotice: (severity, message) => complain(`${severity}: ${message}`),
+    onLost: (error) => {
+      complain(`Connection lost: ${error.message}`);
+      isConnected = false;
+      endInput();
+    },
   });
+  const onInterrupted = () => {
+    endInput();
+    void session.cancel();
+  };
 
   try {
-    await client.connect().catch((error: unknown) => {
-      throw explained(error, url);
-    });
-    const onInterrupted = () => {
-      endInput();
-      void cancel(client, url);
-    };
+    await session.connect();
     interrupted?.addEventListener("abort", onInterrupted);
     if (interrupted?.aborted === true) onInterrupted();
 
-    const isFine = await answerLines({
-      client,
-      url,
-      input,
-      output,
-      ended: ending.signal,
-      print,
-      show,
-      complain,
-      isTerminal,
-    });
+    const ended = ending.signal;
+    const io = { input, output, ended, print, show, complain, isTerminal };
+    const isFine = await answerLines({ session, ...io });
     interrupted?.removeEventListener("abort", onInterrupted);
     return isFine && isConnected && interrupted?.aborted !== true ? 0 : 1;
   } catch (error) {
@@ -91,57 +77,16 @@ export async function runSqlPrompt(options: SqlPromptOptions): Promise<number> {
     return 1;
   } finally {
     endInput();
-    await client.end().catch(() => {});
+    await session.end();
   }
-}
-
-const CONNECT_WITHIN_MS = 5_000;
-
-function toConnection(url: string): pg.ClientConfig {
-  const { client, options } = parseConnectionUrl(url);
-  return {
-    ...client,
-    options,
-    application_name: "account-sync sql",
-    // What accepts and never answers would keep the prompt, and a Ctrl-C, waiting.
-    connectionTimeoutMillis: CONNECT_WITHIN_MS,
-  };
-}
-
-/**
- * Ends what the client's session runs, if anything; the session goes on. Not behind a pooler, whose process ids are none of the server's:
- * there the statement ends with the connection.
- */
-async function cancel(client: pg.Client, url: string): Promise<void> {
-  const other = new pg.Client(toConnection(url));
-  other.on("error", () => {});
-  try {
-    await other.connect();
-    await other.query("select pg_cancel_backend($1) where pg_backend_pid() = $2", [
-      processOf(client),
-      processOf(other),
-    ]);
-  } catch {
-    // The server is gone, and with it what it ran.
-  } finally {
-    await other.end().catch(() => {});
-  }
-}
-
-function processOf(client: pg.Client): number | null {
-  return (client as pg.Client & { readonly processID: number | null }).processID;
 }
 
 function toShown({ isTTY }: Output): (text: string) => string {
   return isTTY === true ? escapeControls : (text) => text;
 }
 
-const NEEDS_PSQL =
-  "COPY through the connection (STDIN, STDOUT) needs psql; here, insert and select do the same.";
-
 interface Conversation {
-  readonly client: pg.Client;
-  readonly url: string;
+  readonly session: SqlSession;
   readonly input: Readable;
   readonly output: Output;
   /** Aborted when nothing more is to be read and run. */
@@ -155,7 +100,7 @@ interface Conversation {
 
 /** False when an error or a signal ended it. */
 async function answerLines(conversation: Conversation): Promise<boolean> {
-  const { client, url, input, output, ended, print, complain, isTerminal } = conversation;
+  const { session, input, output, ended, print, complain, isTerminal } = conversation;
   if (ended.aborted) return false;
   const reader = createStatementReader();
   const readline = isTerminal ? createInterface({ input, output, terminal: true }) : null;
@@ -174,7 +119,7 @@ async function answerLines(conversation: Conversation): Promise<boolean> {
   };
   readline?.on("SIGINT", () => {
     print("^C");
-    if (isRunning) return void cancel(client, url);
+    if (isRunning) return void session.cancel();
     reader.clear();
     prompt();
   });
@@ -217,17 +162,16 @@ async function answerLines(conversation: Conversation): Promise<boolean> {
   return (await answer(reader.rest)) !== "failed";
 }
 
-/** Words that stand for a command when they are all there is on a line, as in psql. */
+const COMMAND_WORDS: ReadonlyMap<string, string> = new Map([
+  ["exit", "\\q"],
+  ["quit", "\\q"],
+  ["help", "\\?"],
+]);
+
+/** Words that stand for a command when they are alone on a line, as in psql. */
 function toPieces(line: string): Piece[] | null {
-  switch (line.trim().toLowerCase()) {
-    case "exit":
-    case "quit":
-      return [{ kind: "command", text: "\\q" }];
-    case "help":
-      return [{ kind: "command", text: "\\?" }];
-    default:
-      return null;
-  }
+  const command = COMMAND_WORDS.get(line.trim().toLowerCase());
+  return command === undefined ? null : [{ kind: "command", text: command }];
 }
 
 function toPrompt(open: string | null): string {
@@ -235,56 +179,38 @@ function toPrompt(open: string | null): string {
   return open === ";" ? "...> " : `${open}> `;
 }
 
+const OPEN_NAMES: ReadonlyMap<string, string> = new Map([
+  ["'", "a string (')"],
+  ['"', 'a quoted name (")'],
+  ["/*", "a comment (/*)"],
+  ["(", "parentheses"],
+  ["begin", "a body (begin atomic)"],
+]);
+
 function describeOpen(open: string): string {
-  switch (open) {
-    case "'":
-      return "a string (')";
-    case '"':
-      return 'a quoted name (")';
-    case "/*":
-      return "a comment (/*)";
-    case "(":
-      return "parentheses";
-    case "begin":
-      return "a body (begin atomic)";
-    default:
-      return `a dollar quote (${open})`;
-  }
+  return OPEN_NAMES.get(open) ?? `a dollar quote (${open})`;
 }
 
 async function answerPiece(
   piece: Piece,
-  { client, print, show, complain }: Conversation,
+  { session, print, show, complain }: Conversation,
 ): Promise<"done" | "left" | "failed"> {
-  const query = async (text: string, values?: readonly unknown[]): Promise<Rows> =>
-    await client.query<(string | null)[]>({
-      text,
-      ...(values === undefined ? {} : { values: [...values] }),
-      rowMode: "array",
-    });
-  const printResult = (result: Rows) => {
+  const printResult = (result: SqlRows) => {
     if (result.fields.length > 0) for (const line of toTable(result, show)) print(line);
     else print([result.command, result.rowCount].filter((part) => part !== null).join(" "));
   };
-  let isCopy = piece.kind === "copy";
-  const onCopy = () => {
-    isCopy = true;
-  };
-  client.connection.on("copyInResponse", onCopy).on("copyOutResponse", onCopy);
   try {
     if (piece.kind === "command") {
-      return await answerCommand(piece.text, { query, print, show: printResult });
+      return await answerCommand(piece.text, { query: session.query, print, show: printResult });
     }
-    const result = isCopy ? null : await query(piece.text);
-    if (result === null || isCopy) throw new Error(NEEDS_PSQL);
-    // An array where the server saw several statements in what is one here (with standard_conforming_strings off).
+    if (piece.kind === "copy") throw new Error(COPY_NEEDS_PSQL);
+    const result = await session.query(piece.text);
+    // An array where the server saw several statements in one of the prompt's (with standard_conforming_strings off).
     for (const one of [result].flat()) printResult(one);
     return "done";
   } catch (error) {
-    complain(isCopy ? `ERROR: ${NEEDS_PSQL}` : describeError(error));
+    complain(describeError(error));
     return "failed";
-  } finally {
-    client.connection.off("copyInResponse", onCopy).off("copyOutResponse", onCopy);
   }
 }
 

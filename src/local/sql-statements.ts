@@ -1,6 +1,6 @@
 /**
- * Cuts what is typed or piped into statements, which end with `;`, and backslash commands, which end with their line. Pure; fed line by
- * line, so that a statement over thousands of lines is read once.
+ * Cuts the lines of a terminal or a pipe into statements, which end with `;`, and backslash commands, which end with their line. Pure; fed
+ * line by line, so that a statement over thousands of lines is read once.
  */
 export type Piece =
   | { readonly kind: "statement"; readonly text: string }
@@ -12,7 +12,7 @@ export interface StatementReader {
   /** One line, without its end. */
   feed(line: string): Piece[];
   /**
-   * What the lines so far have left open; null when nothing is: a quote, `(`, a comment, `begin` for a body that BEGIN ATOMIC began, or `;`
+   * What the lines so far have left open, null when nothing: a quote, `(`, a comment, `begin` for a body that BEGIN ATOMIC began, or `;`
    * for a statement without an end.
    */
   readonly open: string | null;
@@ -21,7 +21,7 @@ export interface StatementReader {
   clear(): void;
 }
 
-/** What PostgreSQL takes for white space: less than JavaScript does. */
+/** White space to PostgreSQL: fewer characters than to JavaScript. */
 const SPACE = /[ \t\n\r\f\v]/;
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const DOLLAR_QUOTE = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
@@ -72,7 +72,7 @@ export function createStatementReader(): StatementReader {
     return end.length;
   }
 
-  /** The same outside of everything; what it opens is remembered. */
+  /** The same outside of quotes and comments; notes what the characters open. */
   function readPlain(line: string, at: number): number {
     if (line.startsWith("--", at)) {
       COMMENT.lastIndex = at;

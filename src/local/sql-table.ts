@@ -1,16 +1,16 @@
 /** Rows as a table of text, each row on one line, every value whole. Pure. */
-import type pg from "pg";
+import type { SqlRows } from "./sql-session.ts";
 
 /** A column is aligned up to this width. A longer value is printed whole, and moves the rest of its row alone. */
 const ALIGNED_WIDTH = 200;
 
-/** Line by line: all of them together may be longer than a string can be. `show` makes each cell fit for where it is printed. */
+/** Line by line: together they may be longer than a string can be. `show` makes each cell fit for the output. */
 export function* toTable(
   {
     fields,
     rows,
-  }: Pick<pg.QueryArrayResult<(string | null)[]>, "rows"> & {
-    readonly fields: readonly Pick<pg.FieldDef, "name">[];
+  }: Pick<SqlRows, "rows"> & {
+    readonly fields: readonly Pick<SqlRows["fields"][number], "name">[];
   },
   show: (text: string) => string,
 ): Generator<string> {
@@ -23,7 +23,7 @@ export function* toTable(
     ),
   );
 
-  // Not the last one: its padding would be nothing but space at the end of the line.
+  // The last cell is not padded: that would be white space at the end of the line.
   const toLine = (cells: readonly string[]) =>
     cells
       .map((cell, column) =>
@@ -45,7 +45,7 @@ const CONTROLS =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for.
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** What a terminal would obey is made visible, as psql does: `\x1b`. */
+/** Makes visible what a terminal would obey, as psql does: `\x1b`. */
 export function escapeControls(text: string): string {
   return text.replaceAll(CONTROLS, (character) => {
     const code = character.charCodeAt(0);

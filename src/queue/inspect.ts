@@ -51,7 +51,7 @@ export function createInspector(db: Queryable, now: () => number = () => perform
       }
 
       const examinedMax = page.state === null ? page.limit : EXAMINED_MAX;
-      const rows = await db.run<Step<Row>>("list_accounts", [
+      const rows = await db.run<ExaminedRow<Row>>("list_accounts", [
         page.state,
         page.cursor,
         page.limit,
@@ -110,7 +110,7 @@ export function createInspector(db: Queryable, now: () => number = () => perform
   }
 }
 
-type Step<Row> = { readonly lastExamined: string | null; readonly examined: number } & (
+type ExaminedRow<Row> = { readonly lastExamined: string | null; readonly examined: number } & (
   | Row
   | { readonly account_id: null }
 );

@@ -1,6 +1,6 @@
 /** The named results of a sync. Everything that can be foreseen is a value here; exceptions are for bugs. */
 
-/** Why something failed; decides what happens next (see docs/architecture.md, "Error classes"). */
+/** Why something failed; decides what happens next (docs/reference/errors.md). */
 export const ERROR_CLASSES = [
   "validation",
   "rejected",

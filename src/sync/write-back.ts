@@ -247,7 +247,7 @@ async function writeChildren(
   return Map.groupBy(results, (result) => result.accountId);
 }
 
-interface Written {
+interface WrittenRows {
   readonly ids: ReadonlySet<string>;
   readonly errors: ReadonlyMap<string, unknown>;
 }
@@ -258,7 +258,7 @@ async function runWrites<Write extends { readonly accountId: string; readonly id
   writes: readonly Write[],
   options: WriteBackOptions,
   run: (batch: readonly Write[]) => Promise<string[]>,
-): Promise<Written> {
+): Promise<WrittenRows> {
   if (writes.length === 0) return { ids: new Set(), errors: new Map() };
   if (!options.rowByRow) return { ids: new Set(await run(writes)), errors: new Map() };
 
@@ -274,7 +274,7 @@ async function runWrites<Write extends { readonly accountId: string; readonly id
   return { ids, errors };
 }
 
-function statusOf(id: string, written: Written): { status: RowStatus; error: unknown } {
+function statusOf(id: string, written: WrittenRows): { status: RowStatus; error: unknown } {
   if (written.errors.has(id)) return { status: "failed", error: written.errors.get(id) };
   return { status: written.ids.has(id) ? "written" : "locked", error: null };
 }

@@ -60,7 +60,7 @@ test("a second start on the same directory is one clear error and leaves the fir
   expect(await query(first.url, "select 1 as one")).toEqual([{ one: 1 }]);
 });
 
-test("another port is taken when somebody else has the one of the last time", async () => {
+test("another port is taken when another process has the one of the last time", async () => {
   const first = await start();
   await first.stop();
   const occupant = createServer().listen(portOf(first.url), "127.0.0.1");
@@ -83,7 +83,7 @@ test("a wanted port that is in use is a clear error", async () => {
   occupant.close();
 });
 
-test("a process id file left by a power cut does not stop the start, whoever has the id now", async () => {
+test("a process id file left by a power cut does not stop the start, whichever process has the id now", async () => {
   const server = await start();
   const pidFile = join(server.clusterDir, "postmaster.pid");
   const leftBehind = await readFile(pidFile, "utf8");
@@ -95,7 +95,7 @@ test("a process id file left by a power cut does not stop the start, whoever has
   expect(await query(again.url, "select 1 as one")).toEqual([{ one: 1 }]);
 });
 
-test("the password is needed, random, and readable for us alone", async () => {
+test("the password is required, random, and readable for its owner alone", async () => {
   const server = await start();
   const password = new URL(server.url).password;
 
@@ -106,7 +106,7 @@ test("the password is needed, random, and readable for us alone", async () => {
   expect((await stat(join(dataDir, "password"))).mode & 0o777).toBe(0o600);
 });
 
-test("settings reach the server, our environment does not, and nobody outside this machine connects", async () => {
+test("settings reach the server, our environment does not, and no other machine can connect", async () => {
   process.env["PGOPTIONS"] = "-c work_mem=1MB";
   process.env["CANARY_SECRET"] = "canary-3f9a";
 

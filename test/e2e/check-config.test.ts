@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runCommandLine } from "../../src/cli/command-line.ts";
-import { reportError } from "../../src/cli/output.ts";
+import { reportError } from "../../src/cli/error-report.ts";
 import { startProcess } from "../support/process.ts";
 
 /** Counts who connects, and answers nothing. */

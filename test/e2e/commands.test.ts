@@ -312,7 +312,7 @@ describe("preview", () => {
     const different = await run(["preview", SHOP]);
 
     expect(different.code).toBe(0);
-    expect(different.stdout).toContain("in what is not known: nothing is kept of its fields");
+    expect(different.stdout).toContain("in which fields is not known, as nothing is kept of them");
   });
 
   test("speaks Bahasa Indonesia about the data, and shows no whole personal number", async () => {

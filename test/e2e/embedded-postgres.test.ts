@@ -1,5 +1,5 @@
 /**
- * The embedded PostgreSQL as a process of ours has it: it never outlives that process, it outlasts the terminal's Ctrl-C, and it
+ * The embedded PostgreSQL below the process that starts it: it never outlives that process, it outlasts the terminal's Ctrl-C, and it
  * runs for root and for ordinary users, from checkouts that PostgreSQL itself could not read.
  */
 import { spawnSync } from "node:child_process";
@@ -80,7 +80,7 @@ describe("the server never outlives its process", () => {
     expect(rows).toEqual([{ answer: 42 }]);
   });
 
-  test("ending without a word stops it, too", async () => {
+  test("the process ending without a stop ends it, too", async () => {
     const owner = await startOwner({ env: { EXIT_AT_ONCE: "yes" } });
 
     expect(await owner.process.exit).toEqual({ code: 0, signal: null });
@@ -100,13 +100,13 @@ test("Ctrl-C goes to the whole process group, and the server is still there for 
 });
 
 describe.runIf(isRoot)("as root (skipped: this run is not root's)", () => {
-  test("the server runs as somebody else", async () => {
+  test("the server runs as another user", async () => {
     const owner = await startOwner();
 
     expect(await serverUser(owner)).toBeGreaterThan(0);
   });
 
-  test("an ordinary user runs it as himself", async () => {
+  test("started by an ordinary user, it runs as that user", async () => {
     const nobody = { uid: idOf("nobody", "-u"), gid: idOf("nobody", "-g") };
     await chown(folder, nobody.uid, nobody.gid);
 
@@ -214,9 +214,7 @@ async function copyCheckout(
   const checkout = join(folder, name);
   const require = createRequire(source);
   await mkdir(join(checkout, "node_modules"), { recursive: true });
-  for (const file of [basename(source), "data-lock.ts"]) {
-    await cp(join(dirname(source), file), join(checkout, file));
-  }
+  await cp(dirname(source), checkout, { recursive: true });
   await writeFile(join(checkout, "package.json"), '{ "type": "module" }');
   await symlink(dirname(require.resolve("pg/package.json")), join(checkout, "node_modules", "pg"));
 
@@ -234,7 +232,7 @@ async function copyCheckout(
   return checkout;
 }
 
-/** A session in the middle of a statement; resolves when the server is through with it. */
+/** A session in the middle of a statement; resolves when the statement has ended or the session was cut. */
 function openSession(url: string): Promise<string> {
   return withClient(url, (client) => client.query("select pg_sleep(60)")).then(
     () => "finished",

@@ -1,6 +1,6 @@
 /**
- * Several starts on one data directory in the same instant, whatever the one before left there: exactly one runs, each other one says
- * one sentence and leaves nothing, and no data is lost.
+ * Several starts on one data directory in the same instant, after every end the previous one can have had: exactly one runs, each other
+ * one fails with one sentence and leaves nothing behind, and no data is lost.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -31,7 +31,7 @@ let script: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "account-sync-test-two-"));
-  // Started by root, the server is another user's.
+  // Started by root, the server runs as another user.
   await chmod(folder, 0o755);
   dataDir = join(folder, "data");
   script = join(folder, "owner.mts");
@@ -128,7 +128,7 @@ describe("exactly one of three starts at once runs", () => {
   });
 });
 
-test("the whole product twice at once: one runs, one says who does, and is of no harm", async () => {
+test("the whole product twice at once: one runs, the other names the process that does, and does no harm", async () => {
   const cwd = join(folder, "product");
   await mkdir(cwd);
   const env = { HTTP_PORT: "0", LOG_LEVEL: "warn" };

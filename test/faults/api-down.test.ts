@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import type { SandboxFault } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import { externalIds, insertAccount, insertAccounts } from "../support/accounts.ts";
 import { audit } from "../support/audit.ts";
 import { findLeaks, indiscreetMessage, insertCanaryAccount } from "../support/canaries.ts";

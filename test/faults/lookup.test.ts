@@ -3,7 +3,8 @@
  * customer. The real process, and the sandbox with `honourKeys: false`.
  */
 import { afterEach, expect, test } from "vitest";
-import { type Sandbox, type SandboxFault, startSandbox } from "../../src/local/sandbox.ts";
+import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import { externalIds, insertAccount, insertAccounts } from "../support/accounts.ts";
 import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import type { SandboxFault } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";

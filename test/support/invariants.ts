@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import type { Sandbox, SandboxRequest } from "../../src/local/sandbox.ts";
+import type { Sandbox } from "../../src/local/sandbox.ts";
+import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import { hiddenAccounts } from "./audit.ts";
 import type { Slot } from "./fleet.ts";
 import { type TestDatabase, withClient } from "./postgres.ts";

@@ -3,7 +3,8 @@ import { Writable } from "node:stream";
 import { afterEach } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { type Daemon, startDaemon, type Timing } from "../../src/daemon.ts";
-import { type Sandbox, type SandboxRequest, startSandbox } from "../../src/local/sandbox.ts";
+import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
+import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import { createLog } from "../../src/ops/log.ts";
 import { createDatabase, type TestDatabase } from "./postgres.ts";
 

@@ -2,7 +2,8 @@
  * What a fault is tried on: a database, a customer API, and real `start` processes, each with a gate of its own between it and the
  * database. Several scenes may run at the same time.
  */
-import { type Sandbox, type SandboxRequest, startSandbox } from "../../src/local/sandbox.ts";
+import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
+import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import { eventually } from "./eventually.ts";
 import { createDatabase, type TestDatabase } from "./postgres.ts";
 import { type RunningProcess, startProcess } from "./process.ts";

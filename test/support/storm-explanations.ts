@@ -1,5 +1,5 @@
 /** What the faults of a storm explain, derived from the requests that the API saw and from what the application removed. */
-import type { SandboxRequest } from "../../src/local/sandbox.ts";
+import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import type { Explanation } from "./explanation.ts";
 import { removedAccounts } from "./invariants.ts";
 import type { TestDatabase } from "./postgres.ts";

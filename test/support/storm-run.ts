@@ -1,7 +1,8 @@
 /** Brings about what a storm has planned (storm.ts), and notes when each fault began and ended. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
-import type { Sandbox, SandboxFault } from "../../src/local/sandbox.ts";
+import type { Sandbox } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import { isAtRest } from "./audit.ts";
 import { eventually } from "./eventually.ts";
 import type { Fleet } from "./fleet.ts";

@@ -3,7 +3,7 @@
  * times, each part on a schedule of its own, so that faults of different parts meet. Faults of the API belong to requests: the n-th
  * request meets the n-th fault of a tape, however fast the machine is.
  */
-import type { SandboxFault } from "../../src/local/sandbox.ts";
+import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import type { Random } from "./random.ts";
 
 export interface PlannedFault {

@@ -2,7 +2,7 @@
  * The judge of the fault tests: holds the accounts in the source tables against what the customer API was sent and has made, and finds
  * what breaks invariants I1 to I4. Pure. Only `judge` makes a `Verdict`, so the figures of docs/guarantees.md cannot be written by hand.
  */
-import type { SandboxRequest } from "../../src/local/sandbox.ts";
+import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import { type Explanation, type Explanations, openExplanations } from "./explanation.ts";
 import type { SourceAccount } from "./source-accounts.ts";
 

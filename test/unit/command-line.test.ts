@@ -1,8 +1,9 @@
 /** What the command line refuses, before anything is connected to. */
 import { CommanderError } from "commander";
 import { expect, test } from "vitest";
-import { isForJson, runCommandLine } from "../../src/cli/command-line.ts";
-import { describeError } from "../../src/cli/output.ts";
+import { runCommandLine } from "../../src/cli/command-line.ts";
+import { describeError } from "../../src/cli/error-report.ts";
+import { isForJson } from "../../src/cli/given-arguments.ts";
 
 test.each([
   ["an unknown command", ["statu"], "unknown command 'statu'"],

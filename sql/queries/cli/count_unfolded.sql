@@ -1,5 +1,5 @@
--- What was captured and is not folded into the accounts yet: changes, and markers on their way to becoming accounts.
--- $1 count at most so many changes
+-- Captured and not folded into the accounts yet: changes, and markers that are not expanded into accounts.
+-- $1 how many changes are counted at most
 select
   (select count(*) from (select from account_sync.change where marker is null limit $1) counted)::int as "changes",
   (select count(*) from account_sync.change where marker is not null)::int

@@ -1,4 +1,4 @@
--- How the rows of these accounts stand, for a command that waits for their sync.
+-- The state of these accounts, for a command that waits for their sync.
 -- $1 account ids, as the source table writes them
 select
   given.account_id as "accountId",

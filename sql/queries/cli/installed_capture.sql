@@ -1,4 +1,4 @@
--- What of account-sync is in this database: the schema, and the tables that have its triggers.
+-- Which parts of account-sync this database has: the schema, and the tables with its triggers.
 select
   exists (select from pg_catalog.pg_namespace where nspname = 'account_sync') as "hasSchema",
   array(

@@ -1,9 +1,9 @@
--- What is known of the command last accepted for an account; fingerprints only.
+-- The fingerprints of the command last accepted for an account.
 -- $1 account id, in any form
 --
--- The journal's word counts for its fields only while it speaks of the same command as the account's row. What a lookup has found
--- holds no data of ours for sure. The account's row forgets its fingerprint when a send begins, and has it again when the ids stand: until
--- then the API may hold something else.
+-- Field fingerprints are taken from the journal only where its attempt sent the command that the account's row names. Customers adopted by a
+-- lookup are left out: they need not hold our data. The account's row loses its fingerprint when a send begins and has it again when the ids
+-- are written: in between the API may hold other data ("isCurrent" is false).
 select
   a.fingerprint is not null as "isCurrent",
   coalesce(a.fingerprint, t.fingerprint) as "fingerprint",

@@ -1,3 +1,3 @@
--- The youngest attempt there is, 0 when there is none.
+-- The id of the youngest attempt; 0 when there is none.
 select coalesce(max(attempt_id), 0) as "attemptId"
 from account_sync.attempt

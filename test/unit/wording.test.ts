@@ -1,6 +1,6 @@
 /** How long texts are shown. */
 import { expect, test } from "vitest";
-import { toShortened } from "../../src/cli/output.ts";
+import { toShortened } from "../../src/cli/wording.ts";
 
 test.each([
   ["short", "short"],
