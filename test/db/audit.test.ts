@@ -1,9 +1,10 @@
-/** The judge of the fault tests is judged first: it sees each kind of harm, and none where none was done. */
+/** The judge of the fault tests, on a real database and API: it finds each kind of harm, and none where none was done. */
 import { beforeEach, expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS, hiddenAccounts, isAtRest } from "../support/audit.ts";
+import { audit, hiddenAccounts, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { FLAWLESS } from "../support/verdict.ts";
 
 let product: Product;
 let id: string;
@@ -13,7 +14,7 @@ beforeEach(async () => {
   const daemon = await product.start();
   id = await insertAccount(product.database);
   await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
-  // What is done to the rows below is done behind everybody's back.
+  // What is done to the rows below is not captured.
   await daemon.stop("the account is synced");
 });
 
@@ -80,13 +81,33 @@ test("what differs and looks clean is hidden; what is noted, or waits, is not", 
   expect(await hiddenAccounts(product.database, product.sandbox)).toEqual([]);
 });
 
-test("what waits for a human is not lost", async () => {
+test("what is parked is not lost, and is an error where no fault explains it", async () => {
   await withoutTriggers("update m_account set name = 'Refused' where id = $1");
   await product.database.query(
-    "update account_sync.account set changed_at = now(), parked_at = now()",
+    "update account_sync.account set changed_at = now(), parked_at = now(), error_class = 'rejected', error = 'answered 422'",
   );
 
-  expect(await judge()).toEqual(FLAWLESS);
+  expect(await judge()).toEqual({
+    ...FLAWLESS,
+    unexplained: ["account A-1 is parked (rejected): answered 422"],
+  });
+  expect(
+    await audit(product.database, product.sandbox, [
+      { accounts: ["A-1"], are: "parked", errorClass: "rejected", because: "refused" },
+    ]),
+  ).toEqual({ ...FLAWLESS, explained: { "parked: refused": 1 } });
+});
+
+test("an account that was removed is seen by its customer, and by what the queue still has to do", async () => {
+  await withoutTriggers("delete from m_account_package_tier where account_id = $1");
+  await withoutTriggers("delete from m_account_pic where account_id = $1");
+  await withoutTriggers("delete from m_account where id = $1");
+
+  expect(await judge()).toEqual({ ...FLAWLESS, strays: ["A-1"] });
+  await product.database.query(
+    "update account_sync.account set changed_at = now(), due_at = now()",
+  );
+  expect(await judge()).toEqual({ ...FLAWLESS, lost: [`account ${id}`], strays: ["A-1"] });
 });
 
 test("a second customer of one account is a twin", async () => {

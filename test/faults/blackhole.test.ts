@@ -1,27 +1,28 @@
 /**
- * The way to the database swallows everything and says nothing (F13): no reset, no error, only silence. The daemon behind it notices
- * and lets go, the server frees its sessions, another daemon takes over, and at no time two of them send for one account.
+ * F13: packets between a daemon and the database vanish without a reset or an error. The daemon notices and gives up its accounts, the
+ * server ends its sessions, another daemon takes over, and never do two of them send for one account.
  */
 import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { type DaemonProcess, startDaemonProcess } from "../support/daemon-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordSpeed } from "../support/evidence.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { createNetwork, type Network } from "../support/network.ts";
 import { type OwnPostgres, startOwnPostgres } from "../support/own-postgres.ts";
 import { createProduct, type Product, type RunningDaemon } from "../support/product.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 
-/** As long as the matrix gives the daemon to notice, and the server to free the sessions. */
+/** The matrix allows the daemon this long to notice, and the server to end the sessions. */
 const NOTICED_WITHIN_MS = 20_000;
-/** Item 6 of the promises: a dead listener. */
+/** What README promises for a dead listener. */
 const LISTENER_WITHIN_MS = 10_000;
 
 test("F13 silence at rest: noticed in time, the sessions are freed, and another daemon has gone on meanwhile", async () => {
   const { network, postgres, product, lonely } = await createParts();
   await product.start(nearby(network));
   await insertAccount(postgres.database, { accountNo: "A-1" });
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   network.blackhole(true);
   const silentAt = performance.now();
@@ -73,7 +74,7 @@ test("F13 silence while a request is in flight: it is given up before another da
     ms: takenOverMs,
     withinMs: NOTICED_WITHIN_MS,
   });
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const [first, second] = product.requests();
   network.blackhole(false);
   const healedAt = performance.now();
@@ -88,7 +89,7 @@ test("F13 silence while a request is in flight: it is given up before another da
   await judge(product, performance.now() - healedAt);
 });
 
-test("F13 silence while a create is in flight that nobody may repeat: its answer is kept until it can be written down", async () => {
+test("F13 silence while a create is in flight that may not be repeated: its answer is kept until it can be journaled", async () => {
   const { network, postgres, product, lonely } = await createParts();
   product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
   const id = await insertAccount(postgres.database, { accountNo: "A-1" });
@@ -97,7 +98,7 @@ test("F13 silence while a create is in flight that nobody may repeat: its answer
 
   network.blackhole(true);
   product.sandbox.clearFaults();
-  // The other daemon finds a create that was sent and not answered, and leaves it to a human.
+  // The other daemon finds a create that was sent and not answered, and parks it.
   await eventually(
     async () => expect(await stateOf(postgres, id)).toMatchObject({ state: "parked" }),
     { timeoutMs: 40_000 },
@@ -106,7 +107,7 @@ test("F13 silence while a create is in flight that nobody may repeat: its answer
   expect(product.sandbox.counts().inWork).toBe(0);
   network.blackhole(false);
   const healedAt = performance.now();
-  // It is not there any more: the one that had the answer has written it down.
+  // Revived: the daemon that received the answer has journaled it.
   await eventually(
     async () => expect(await stateOf(postgres, id)).toMatchObject({ state: "clean" }),
     { timeoutMs: 40_000 },
@@ -140,9 +141,9 @@ async function createParts(environment: Readonly<Record<string, string>> = {}) {
 }
 
 const PATIENT = {
-  // So long that a takeover before its end is the work of liveness, wherever the sessions end.
+  // So long that a takeover before its end is due to liveness, not to the lease.
   SYNC_LEASE_MS: "15000",
-  // So long that a request is given up for the silence, and not for its own time.
+  // So long that a request is given up for the silence, not for its timeout.
   CUSTOMER_API_TIMEOUT_MS: "60000",
 };
 
@@ -168,7 +169,7 @@ async function poolTroubled(daemon: DaemonProcess): Promise<void> {
   );
 }
 
-/** Until the server has let go of every session from behind the network. A proxy keeps them, so there it cannot be seen. */
+/** Until the server has ended every session from behind the network. A proxy keeps them open, so there it cannot be seen. */
 async function sessionsFreed(network: Network, postgres: OwnPostgres): Promise<void> {
   if (network.daemonAddress === null) return;
   await eventually(async () => {
@@ -195,5 +196,5 @@ function print(network: Network, figures: Readonly<Record<string, number>>): voi
 }
 
 async function judge(product: Product, recoveryMs: number): Promise<void> {
-  await expectFlawless(product, { fault: "F13", tries: 1, recoveryMs });
+  await expectFlawless(product, "F13", { tries: 1, recoveryMs });
 }

@@ -1,6 +1,6 @@
 /**
- * Wall clocks are wrong (F33): by an hour and back in mid-run, by the zone, by summer time. Leases run by the database's clock, delays by
- * a monotonic one, and a date is the same day everywhere. (The database's own clock cannot be shifted here without the machine's.)
+ * F33: wall clocks jump by an hour and back, time zones differ, summer time begins. Leases follow the database's clock, delays a monotonic
+ * one, and a date is the same day everywhere. (The database's own clock cannot be shifted here without the machine's.)
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,8 +10,9 @@ import { afterAll, expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { type DaemonProcess, startDaemonProcess } from "../support/daemon-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { createProduct } from "../support/product.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -19,9 +20,9 @@ test("F33 clocks of two daemons jump by an hour in mid-run: leases hold, backoff
   const product = await createProduct();
   const clocks = [createClock(HOUR_MS), createClock(-HOUR_MS)];
   const settings = {
-    // Updates are done again by whoever takes over, so a lease that is misjudged would show as an overlap.
+    // A daemon that takes an account over repeats its update, so a misjudged lease shows as an overlap.
     SYNC_CONCURRENCY: "4",
-    // Nothing wakes them: what they do in time, they do by their own clocks.
+    // Nothing wakes the daemons: they act by their own clocks alone.
     SYNC_NOTIFY: "off",
     SYNC_QUIET_PERIOD_MS: "200",
     SYNC_MAX_WAIT_MS: "1000",
@@ -33,32 +34,32 @@ test("F33 clocks of two daemons jump by an hour in mid-run: leases hold, backoff
   const accounts = 12;
   for (let n = 0; n < accounts; n += 1)
     await insertAccount(product.database, { accountNo: `A-${n}`, tiers: 1, pics: 0 });
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   const jumps = [-HOUR_MS, HOUR_MS, 0, 25 * HOUR_MS, -25 * HOUR_MS, HOUR_MS, -HOUR_MS, 0];
   let slowestMs = 0;
   for (const [round, jump] of jumps.entries()) {
-    // Longer than a lease: only renewals keep the accounts, and the API is unwell besides.
+    // Delays longer than a lease, so that only renewals keep the accounts, and failures of the API.
     product.sandbox.setFaults({
       next: [{ delayMs: 3_000 }, { status: 503 }, { status: 500 }, { delayMs: 500 }],
     });
     await product.database.query("update m_account set name = $1", [`Round ${round}`]);
     await eventually(() => expect(product.sandbox.counts().inWork).toBeGreaterThan(0));
-    // Together, or the one that has gained an hour would do what the other one puts off; two hours apart, as they began.
+    // Both at once, or one daemon would do what the other one delays; two hours apart, as at the start.
     for (const [which, clock] of clocks.entries()) clock.set(jump + (1 - 2 * which) * HOUR_MS);
     const jumpedAt = performance.now();
-    await comesToRest(product);
+    await untilAtRest(product.database);
     slowestMs = Math.max(slowestMs, performance.now() - jumpedAt);
   }
 
   expect(product.sandbox.counts().overlapping).toBe(0);
-  // What is slow is answered after three seconds; a backoff of an hour or a token of yesterday would show here.
+  // The slowest answer takes three seconds; a backoff of an hour or an expired token would show here.
   expect(slowestMs).toBeLessThan(15_000);
   for (const daemon of daemons) expect(await daemon.metric("leases_lost_total")).toBe(0);
   // Two retries a round at the most, beside the change itself.
   const requests = product.requests().length;
   expect(requests).toBeLessThanOrEqual(accounts + jumps.length * (accounts + 3));
-  await expectFlawless(product, { fault: "F33", tries: jumps.length, recoveryMs: slowestMs });
+  await expectFlawless(product, "F33", { tries: jumps.length, recoveryMs: slowestMs });
 });
 
 test("F33 whatever the zone of the daemon, of the database and its style of dates: the payload is the same to the byte", async () => {
@@ -94,16 +95,16 @@ test("F33 whatever the zone of the daemon, of the database and its style of date
       `alter database ${product.database.name} set datestyle = '${style}'`,
     );
     const daemon = await startDaemonProcess(product, { TZ });
-    // Nothing has changed: a date that were read differently here would be sent.
+    // Nothing changes in the payload: a date that is read differently would be sent.
     await product.database.query("update m_account set name = name || ' ' where id = $1", [id]);
     await product.database.query("update m_account set name = btrim(name) where id = $1", [id]);
-    await comesToRest(product);
+    await untilAtRest(product.database);
     const sent = product.requests().length;
     expect(sent, TZ).toBe(texts.length + 1);
-    // A person's own request is sent, changed or not.
+    // A manual request is sent, changed or not.
     await product.database.query("select account_sync.request($1::text)", [id]);
     await eventually(() => expect(product.requests()).toHaveLength(sent + 1));
-    await comesToRest(product);
+    await untilAtRest(product.database);
     texts.push(product.requests().at(-1)?.text ?? "");
     daemon.signal("SIGTERM");
     await daemon.exit;
@@ -114,7 +115,7 @@ test("F33 whatever the zone of the daemon, of the database and its style of date
     expect(texts[0]).toContain(`"valid_to":"${to}T23:59:59"`);
   }
   expect(new Set(texts).size).toBe(1);
-  await expectFlawless(product, { fault: "F33", tries: zones.length, recoveryMs: null });
+  await expectFlawless(product, "F33", { tries: zones.length, recoveryMs: null });
 });
 
 const directories: string[] = [];
@@ -123,7 +124,7 @@ afterAll(() => {
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
 
-/** The wall clock of one process, wrong by so many milliseconds from its start on. */
+/** The wall clock of one process, shifted by so many milliseconds from its start on. */
 function createClock(shiftMs: number) {
   const directory = mkdtempSync(join(tmpdir(), "account-sync-clock-"));
   directories.push(directory);

@@ -1,4 +1,4 @@
-/** The server ends our sessions, or is gone for a while: what was read, sent and answered by then is carried on from where it stood. */
+/** F10 to F12: the server ends our sessions, or is away for a while. What was read, sent and answered by then is continued, not repeated. */
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,11 +7,12 @@ import { insertAccount } from "../support/accounts.ts";
 import { startDaemonProcess } from "../support/daemon-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordSpeed } from "../support/evidence.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { startOwnPostgres } from "../support/own-postgres.ts";
 import { type TestDatabase, withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
 
 test("F10 the listener's session is ended: it is back within a second, and a change made in the gap is synced", async () => {
   const product = await createProduct();
@@ -24,13 +25,13 @@ test("F10 the listener's session is ended: it is back within a second, and a cha
     SYNC_SWEEP_INTERVAL_MS: "60000",
   });
   await insertAccount(product.database, { accountNo: "A-0" });
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const rounds = 10;
   const listener = "application_name like 'account-sync % listener'";
   let slowestMs = 0;
 
   for (let round = 1; round <= rounds; round += 1) {
-    // Until it may come back there is a gap, whoever is faster.
+    // Refused until the change is made, so that it falls into the gap however fast the reconnect is.
     await proxy.refuse();
     await endSessions(product.database, listener);
     await eventually(async () => expect(await countSessions(product.database, listener)).toBe(0), {
@@ -45,10 +46,10 @@ test("F10 the listener's session is ended: it is back within a second, and a cha
     await eventually(async () => expect(await daemon.metric("listener_up")).toBe(1));
   }
 
-  // A second for the connection, the quiet period, and the look.
+  // A second for the reconnect, the quiet period, and the sweep.
   expect(slowestMs).toBeLessThan(2_000);
   expect(await daemon.metric("listener_reconnects_total")).toBeGreaterThanOrEqual(rounds);
-  await expectFlawless(product, { fault: "F10", tries: rounds, recoveryMs: slowestMs });
+  await expectFlawless(product, "F10", { tries: rounds, recoveryMs: slowestMs });
 });
 
 test("F11 sessions are ended between read and journal, between answer and journal, between journal and ids: one request per account", async () => {
@@ -59,7 +60,7 @@ test("F11 sessions are ended between read and journal, between answer and journa
   const accounts = 5;
   let slowestMs = 0;
 
-  // What is locked away stops the daemon at the moment: it can read, and must wait to write.
+  // The lock stops the daemon at the moment: it can read the table, and has to wait for writing it.
   const moments = [
     { moment: "M1", lockAt: "before", table: "account_sync.attempt" },
     { moment: "M5", lockAt: "in flight", table: "account_sync.attempt" },
@@ -93,7 +94,7 @@ test("F11 sessions are ended between read and journal, between answer and journa
         await gate.query("rollback");
       });
       const releasedAt = performance.now();
-      await comesToRest(product);
+      await untilAtRest(product.database);
       slowestMs = Math.max(slowestMs, performance.now() - releasedAt);
 
       expect(codes.map((code) => requestsFor(product, code))).toEqual(codes.map(() => 1));
@@ -101,11 +102,7 @@ test("F11 sessions are ended between read and journal, between answer and journa
   }
 
   expect((await fetch(`${daemon.url}/healthz`)).status).toBe(200);
-  await expectFlawless(product, {
-    fault: "F11",
-    tries: moments.length * rounds,
-    recoveryMs: slowestMs,
-  });
+  await expectFlawless(product, "F11", { tries: moments.length * rounds, recoveryMs: slowestMs });
 });
 
 test.skipIf(process.platform !== "linux")(
@@ -131,7 +128,7 @@ test.skipIf(process.platform !== "linux")(
       const cpuBefore = daemon.cpuMs();
       const linesBefore = daemon.stdout.length;
       const knocks = await countKnocks(postgres.port, outage === 0 ? 5_000 : 1_500);
-      // The rest of the outage nobody is there at all.
+      // The rest of the outage nothing listens on the port. An outage is a time, so both parts wait for time.
       await sleep(outage === 0 ? 5_000 : 1_500);
       const cpuMs = daemon.cpuMs() - cpuBefore;
       const lines = daemon.stdout.length - linesBefore;
@@ -159,9 +156,9 @@ test.skipIf(process.platform !== "linux")(
       const backMs = performance.now() - backAt;
       slowestMs = Math.max(slowestMs, backMs);
 
-      await comesToRest(product);
+      await untilAtRest(product.database);
       expect(inOutage - before).toBeGreaterThan(0);
-      // Whose answer came when nobody could write it down was not asked again.
+      // A create whose answer could not be journaled at once was not sent again.
       for (let n = 0; n < 40; n += 1)
         expect(
           product
@@ -178,7 +175,7 @@ test.skipIf(process.platform !== "linux")(
       withinMs: WORKING_AGAIN_WITHIN_MS,
     });
     expect(slowestMs).toBeLessThan(WORKING_AGAIN_WITHIN_MS);
-    await expectFlawless(product, { fault: "F12", tries: outages, recoveryMs: slowestMs });
+    await expectFlawless(product, "F12", { tries: outages, recoveryMs: slowestMs });
   },
 );
 
@@ -205,7 +202,7 @@ async function endSessions(database: TestDatabase, condition: string): Promise<v
   );
 }
 
-/** An application that edits on, and takes no notice of what fails. */
+/** An application that goes on editing when statements fail. */
 function writeUntilStopped(database: TestDatabase, outage: number) {
   let stopped = false;
   const writing = (async () => {
@@ -228,19 +225,20 @@ function writeUntilStopped(database: TestDatabase, outage: number) {
   };
 }
 
-/** Stands in the server's place for so long and turns everybody away at the door. Resolves with how many of ours came. */
+/** Listens in the server's place for so long and resets every connection. Resolves with how many of our connections came. */
 async function countKnocks(port: number, forMs: number): Promise<number> {
   let knocks = 0;
   const door = createServer((socket) => {
     socket.on("error", () => {});
     socket.once("data", (startup) => {
-      // The application of the test knocks, too.
+      // The application of the test connects, too.
       if (startup.includes("account-sync")) knocks += 1;
       socket.resetAndDestroy();
     });
   });
   door.listen(port, "127.0.0.1");
   await once(door, "listening");
+  // Connections are counted over this time.
   await sleep(forMs);
   door.close();
   await once(door, "close");

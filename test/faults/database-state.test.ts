@@ -1,6 +1,6 @@
 /**
- * The database is there and will not do what it should: it takes no writes (F34), or somebody has taken away the triggers, the rows or
- * the rights (F35). Nothing is sent that could not be written down before, and what cannot be seen is not taken for removed.
+ * The database is there and takes no writes (F34), or triggers, rows or rights are gone (F35). Nothing is sent that could not be journaled
+ * before, and rows that cannot be seen do not count as removed.
  */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,12 +8,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { mountSmallDisk } from "../support/full-disk.ts";
 import { startOwnPostgres } from "../support/own-postgres.ts";
 import { type TestDatabase, withClient } from "../support/postgres.ts";
 import { createProduct, type Product, type RunningDaemon } from "../support/product.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 import { createRole, LEAST_GRANTS } from "../support/roles.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
 
 test("F34 the disk is full between read and journal: no request without its row, and all goes on when there is room", async () => {
   const disk = mountSmallDisk(160);
@@ -34,15 +35,15 @@ test("F34 the disk is full between read and journal: no request without its row,
   if (disk !== null) disk.free();
   else await postgres.database.query("drop trigger full_disk on account_sync.attempt");
   const freeAt = performance.now();
-  // Where it had to write its log, the server has gone down for it.
+  // A server that could not write its log has shut down.
   await withClient(postgres.database.url, (client) => client.query("select 1")).catch(() =>
     postgres.server.restart(),
   );
 
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const recoveryMs = performance.now() - freeAt;
   expect(product.requests()).toHaveLength(ACCOUNTS);
-  await expectFlawless(product, { fault: "F34", tries: ACCOUNTS, recoveryMs });
+  await expectFlawless(product, "F34", { tries: ACCOUNTS, recoveryMs });
 });
 
 test("F34 the database becomes read-only between read and journal: no request without its row, and all goes on when it may be written", async () => {
@@ -54,7 +55,7 @@ test("F34 the database becomes read-only between read and journal: no request wi
     await setReadOnly(database, "on");
   });
   await sendsNothing(product, daemon, { forMs: 3_000 });
-  // A change that somebody makes all the same waits, and is seen to wait.
+  // A change made meanwhile waits, and shows as waiting.
   await withClient(database.url, async (client) => {
     await client.query("set default_transaction_read_only = off");
     await client.query(
@@ -64,10 +65,10 @@ test("F34 the database becomes read-only between read and journal: no request wi
   await setReadOnly(database, "off");
   const writableAt = performance.now();
 
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const recoveryMs = performance.now() - writableAt;
   expect(product.requests()).toHaveLength(ACCOUNTS + 1);
-  await expectFlawless(product, { fault: "F34", tries: ACCOUNTS + 1, recoveryMs });
+  await expectFlawless(product, "F34", { tries: ACCOUNTS + 1, recoveryMs });
 });
 
 test("F34 the answer comes when the database is read-only: the ids are kept and written when it may be written", async () => {
@@ -81,16 +82,16 @@ test("F34 the answer comes when the database is read-only: the ids are kept and 
   await setReadOnly(database, "on");
   product.sandbox.clearFaults();
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(0));
-  // What a daemon that gave up would do in this time is send again.
+  // That nothing is sent again has no fact to wait for; a daemon that forgot the answer would send within its backoff of 50 ms.
   await sleep(1_000);
   expect(product.requests()).toHaveLength(ACCOUNTS);
   await setReadOnly(database, "off");
   const writableAt = performance.now();
 
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const recoveryMs = performance.now() - writableAt;
   expect(product.requests()).toHaveLength(ACCOUNTS);
-  await expectFlawless(product, { fault: "F34", tries: ACCOUNTS, recoveryMs });
+  await expectFlawless(product, "F34", { tries: ACCOUNTS, recoveryMs });
 });
 
 test("F34 the server comes back as a standby: nothing is sent until it is promoted, and then everything is", async () => {
@@ -108,12 +109,12 @@ test("F34 the server comes back as a standby: nothing is sent until it is promot
   await sendsNothing(product, daemon, { forMs: 3_000 });
   await database.query("select pg_promote()");
   const promotedAt = performance.now();
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const recoveryMs = performance.now() - promotedAt;
   await rm(join(server.clusterDir, "standby.signal"), { force: true });
 
   expect(product.requests()).toHaveLength(ACCOUNTS);
-  await expectFlawless(product, { fault: "F34", tries: ACCOUNTS, recoveryMs });
+  await expectFlawless(product, "F34", { tries: ACCOUNTS, recoveryMs });
 });
 
 test.each([
@@ -138,7 +139,7 @@ test.each([
     undoIt: "grant select on m_account to %role",
   },
 ])(
-  "F35 $what: nothing is sent meanwhile, nothing counts as removed, and nobody is parked",
+  "F35 $what: nothing is sent meanwhile, nothing counts as removed, and no account is parked",
   async ({ doIt, undoIt }) => {
     const product = await createProduct();
     const { database } = product;
@@ -146,7 +147,7 @@ test.each([
     const { url, name } = await createRole(database, LEAST_GRANTS);
     const daemon = await product.start({ DATABASE_URL: url });
     await insertTogether(database);
-    await comesToRest(product);
+    await untilAtRest(product.database);
     const before = product.requests().length;
 
     await database.query(doIt.replace("%role", name));
@@ -164,12 +165,12 @@ test.each([
     ).toBeGreaterThanOrEqual(ACCOUNTS);
     await database.query(undoIt.replace("%role", name));
     const undoneAt = performance.now();
-    await comesToRest(product);
+    await untilAtRest(product.database);
     const recoveryMs = performance.now() - undoneAt;
 
     expect(product.requests()).toHaveLength(before + ACCOUNTS);
     expect(await daemon.metric("runs_total", { outcome: "gone" })).toBe(0);
-    await expectFlawless(product, { fault: "F35", tries: ACCOUNTS, recoveryMs });
+    await expectFlawless(product, "F35", { tries: ACCOUNTS, recoveryMs });
   },
 );
 
@@ -192,18 +193,18 @@ test.each([
     const { database } = product;
     const first = await product.start();
     await insertTogether(database);
-    await comesToRest(product);
+    await untilAtRest(product.database);
     const before = product.requests().length;
 
     await database.query(doIt);
     await database.query("update m_account set email = 'unseen@example.com'");
     await database.query("delete from m_account_pic where name = 'Siti'");
-    // A tier's triggers are as they were, so this account is looked at, as it stands now.
+    // The triggers of tiers are intact, so this account is synced, with its current rows.
     await database.query(
       "update m_account_package_tier set amount = 7 where account_id = (select id from m_account where account_no = 'A-1')",
     );
     await eventually(() => expect(product.requests()).toHaveLength(before + 1));
-    await comesToRest(product);
+    await untilAtRest(product.database);
     expect(product.requests().at(-1)).toMatchObject({
       code: "A-1",
       method: "PUT",
@@ -211,16 +212,15 @@ test.each([
     });
     expect(await first.metric("runs_total", { outcome: "gone" })).toBe(0);
 
-    // Found by the checks (see their own tests) and mended; a restart mends the function by itself.
+    // The checks find it (checks.test.ts) and it is repaired; a restart repairs the function without help.
     if (undoIt !== null) await database.query(undoIt);
     await first.stop("it is started again");
     await product.start();
     await database.query("update m_account set phone_no = '081299998888'");
     const mendedAt = performance.now();
-    await comesToRest(product);
+    await untilAtRest(product.database);
     expect(product.requests()).toHaveLength(before + 1 + ACCOUNTS);
-    await expectFlawless(product, {
-      fault: "F35",
+    await expectFlawless(product, "F35", {
       tries: ACCOUNTS,
       recoveryMs: performance.now() - mendedAt,
     });
@@ -258,14 +258,14 @@ async function betweenReadAndJournal(product: Product, fault: () => Promise<unkn
   await gate.end().catch(() => {});
 }
 
-/** The daemon lives, sends nothing, turns in no hot loop, and shows that something waits. */
+/** The daemon lives, sends nothing, has no hot loop, and shows that something waits. */
 async function sendsNothing(
   product: Product,
   daemon: RunningDaemon,
   { forMs }: { readonly forMs: number },
 ): Promise<void> {
   const linesBefore = daemon.log.length;
-  // Long enough for a few tries.
+  // The bound on log lines below is one per time, so there is no fact to wait for; a few tries fall into it.
   await sleep(forMs);
   expect(product.requests()).toEqual([]);
   expect(daemon.log.length - linesBefore).toBeLessThan(60);
@@ -293,7 +293,7 @@ async function insertTogether(database: TestDatabase): Promise<void> {
   );
 }
 
-/** For sessions that begin from now on; ours are ended, so it holds for all of them. */
+/** For new sessions; ours are ended, so it holds for all of them. */
 async function setReadOnly(database: TestDatabase, value: "on" | "off"): Promise<void> {
   await withClient(database.url, async (client) => {
     await client.query("set default_transaction_read_only = off");

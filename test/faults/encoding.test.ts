@@ -1,4 +1,4 @@
-/** Databases in encodings older than UTF-8: what we write there is either storable or made so, and one sentence says what cannot be. */
+/** Databases in encodings other than UTF-8: our text is stored or replaced, and where it cannot be, one sentence says so. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { sqlDirectory } from "../../src/db/queries.ts";
@@ -6,7 +6,7 @@ import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
 import { startProcess } from "../support/process.ts";
 import { apiEnvironment, createProduct } from "../support/product.ts";
-import { comesToRest } from "../support/verdict.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 
 describe.each(["LATIN1", "WIN1252", "EUC_JP", "SQL_ASCII"])("a database in %s", (encoding) => {
   test("is migrated, synced, and told of refusals in other scripts", async () => {
@@ -23,7 +23,7 @@ describe.each(["LATIN1", "WIN1252", "EUC_JP", "SQL_ASCII"])("a database in %s", 
       ).toMatchObject([{ state: "parked", error: expect.stringContaining("Nama") }]),
     );
     await product.database.query("update m_account set name = 'Toko Dua' where id = $1", [account]);
-    await comesToRest(product);
+    await untilAtRest(product.database);
 
     expect(await product.database.query("select state from account_sync.status")).toEqual([
       { state: "clean" },
@@ -36,7 +36,7 @@ test("a user whose name the encoding does not have is refused in one sentence, a
   const product = await createProduct({ database: { encoding: "LATIN1" } });
   await product.start();
   const account = await insertAccount(product.database, { accountNo: "A-1" });
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   const sync = startProcess({
     args: ["sync", account, "--user", "Ольга"],

@@ -1,15 +1,16 @@
 /**
  * F1 to F6: the process is killed at every moment of a sync, and started again at once.
  *
- * The killed one is stopped at the exact moment first: before or after a statement by the gate between it and the database, during
- * the request by the API. Each moment is tried with a create, an update, and an update that adds a tier; and with both policies:
+ * The process is held at the exact moment first: before or after a statement by the gate between it and the database, during the
+ * request by the API. Each moment is tried with a create, an update, and an update that adds a tier; and with both policies:
  * `resend` at an API that honours keys, `park` at one that does not, where a second create would make a twin.
  */
 import { expect, test } from "vitest";
 import { externalIds, insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordFault } from "../support/evidence.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 import {
   inWords,
   openScene,
@@ -19,17 +20,18 @@ import {
   stateOf,
   untilClean,
 } from "../support/scene.ts";
+import { FLAWLESS, type Verdict } from "../support/verdict.ts";
 
-/** Another daemon, or the next start, has taken the account over by then, whatever the lease. */
+/** Another daemon, or the next start, has taken the account over by then, however long the lease. */
 const RECOVERY_MAX_MS = 15_000;
 
 type Work = "create" | "update" | "growth";
 type Policy = "resend" | "park";
 type Case = readonly [Work, Policy];
-/** Arranges that the daemon is stopped there; resolves when it is. */
+/** Stops the daemon there; resolves when it has stopped. */
 type Moment = (scene: Scene, daemon: StartedDaemon) => Promise<void>;
 
-/** Where it is known whether the API has it, the policy is never asked. */
+/** Where it is known whether the API has the command, the policy does not matter. */
 const EVERY_WORK: readonly Case[] = [
   ["create", "park"],
   ["update", "resend"],
@@ -166,7 +168,7 @@ test("F6 killed when all was settled and the answer of the commit was lost: ther
       const rowsBefore = await rows();
       expect(await stateOf(kill.scene, kill.id), kill.name).toMatchObject({ state: "clean" });
 
-      // Whatever the next daemon finds to do about the first account, it has done when it is through with a second one.
+      // Anything that the next daemon does about the first account it has done by the time a second one is synced.
       await untilClean(
         kill.scene,
         await insertAccount(database, { accountNo: `${kill.code}-later` }),
@@ -182,7 +184,7 @@ test("F6 killed when all was settled and the answer of the commit was lost: ther
 
 test("F6 killed when a parent was settled and its child was not woken yet: the child goes out after the next start", async () => {
   await using scene = await openScene();
-  // A child that nobody wakes looks again after five minutes.
+  // A child that is not woken is rechecked after five minutes.
   const environment = { SYNC_BACKOFF_MAX_MS: "900000" };
   const doomed = await scene.start(environment);
   const stopped = doomed.gate.holdBefore("wake_children").reached;
@@ -208,11 +210,10 @@ test("F6 killed when a parent was settled and its child was not woken yet: the c
   expect(inWords(scene.requests())).toEqual(["create 201", "create 201"]);
   const found = await audit(scene.database, scene.sandbox);
   expect(found).toEqual(FLAWLESS);
-  const recoveryMs = performance.now() - next.spawnedAt;
-  record("F6", [{ lost: found.lost.length, twins: found.twins.length, recoveryMs }]);
+  record("F6", [{ verdict: found, recoveryMs: performance.now() - next.spawnedAt }]);
 });
 
-/** F3 and F4: whether the API has it is not known, and it must have it once. */
+/** F3 and F4: it is not known whether the API has the create, and it must have it once. */
 async function finishesTheUnknownSend(kill: Kill): Promise<void> {
   expect(kill.requestsBefore, kill.name).toHaveLength(1);
   const isApplied = kill.requestsBefore[0]?.applied ?? false;
@@ -223,7 +224,7 @@ async function finishesTheUnknownSend(kill: Kill): Promise<void> {
   const [first, second, ...others] = kill.requests();
   expect(others, kill.name).toEqual([]);
   expect(second?.status, kill.name).toBeLessThan(300);
-  // The human has found the customer and said so; without one, or without a human, the very same goes out again.
+  // An update if the customer was found and its id set; else the same create again.
   const isFound = kill.asksAHuman && isApplied;
   expect(second?.operation, kill.name).toBe(
     kill.work === "create" && !isFound ? "create" : "update",
@@ -233,7 +234,7 @@ async function finishesTheUnknownSend(kill: Kill): Promise<void> {
     expect([second?.key, second?.text], kill.name).toEqual([first?.key, first?.text]);
 }
 
-/** The account waits for a human, for all to see; he looks the customer up, and retries. */
+/** The account is parked, and shows; a person looks the customer up, sets its id if it is there, and retries. */
 async function askAHuman(kill: Kill): Promise<void> {
   const { scene, id, next } = kill;
   await eventually(
@@ -245,7 +246,7 @@ async function askAHuman(kill: Kill): Promise<void> {
     { timeoutMs: RECOVERY_MAX_MS },
   );
   kill.isWell();
-  // What alerts.yml looks at.
+  // The metrics that alerts.yml uses.
   await eventually(async () => {
     expect(await next.metric("unknown_outcomes_total"), kill.name).toBe(1);
     expect(await next.metric("pending_accounts", { state: "parked" }), kill.name).toBe(1);
@@ -269,7 +270,7 @@ interface Kill {
   /** The account's number, by which the API knows it. */
   readonly code: string;
   readonly id: string;
-  /** A create, if it has begun, is not repeated without a human's word. */
+  /** A create that has begun is repeated only on request. */
   readonly asksAHuman: boolean;
   /** For this work, until the kill. */
   readonly requestsBefore: ReturnType<Scene["requests"]>;
@@ -277,17 +278,16 @@ interface Kill {
   readonly requests: Scene["requests"];
   /** The daemon that was started afterwards. */
   readonly next: StartedDaemon;
-  /** What was to be recovered from is over: a human's part is not counted. */
+  /** The daemon has recovered: what a person does afterwards is not counted. */
   isWell(): void;
 }
 
 interface Try {
-  readonly lost: number;
-  readonly twins: number;
+  readonly verdict: Verdict;
   readonly recoveryMs: number;
 }
 
-/** Kills a daemon at each of the moments in each of the cases; `assess` sees the next one through. */
+/** Kills a daemon at each of the moments in each of the cases; `assess` checks what the next one does. */
 async function play(
   moments: Readonly<Record<string, Moment>>,
   cases: readonly Case[],
@@ -361,16 +361,12 @@ async function play(
       });
       isWell();
 
-      await eventually(async () => expect(await isAtRest(scene.database), name).toBe(true));
+      await untilAtRest(scene.database);
       const found = await audit(scene.database, scene.sandbox);
       expect(found, name).toEqual(FLAWLESS);
-      // How long a process takes to come up is for the machine to say.
+      // Without the start of the process, whose duration depends on the machine.
       expect(Number(wellAt) - startedAt, name).toBeLessThan(RECOVERY_MAX_MS);
-      tries.push({
-        lost: found.lost.length,
-        twins: found.twins.length,
-        recoveryMs: Number(wellAt) - next.spawnedAt,
-      });
+      tries.push({ verdict: found, recoveryMs: Number(wellAt) - next.spawnedAt });
     }
     return tries;
   }
@@ -393,12 +389,7 @@ function onceDone(work: Work): string {
 }
 
 function record(fault: string, tries: readonly Try[]): void {
-  const sum = (of: (one: Try) => number) => tries.reduce((total, one) => total + of(one), 0);
-  recordFault({
-    fault,
-    tries: tries.length,
-    lost: sum(({ lost }) => lost),
-    twins: sum(({ twins }) => twins),
-    recoveryMs: Math.max(...tries.map(({ recoveryMs }) => recoveryMs)),
-  });
+  const verdicts = tries.map(({ verdict }) => verdict);
+  const recoveryMs = Math.max(...tries.map((one) => one.recoveryMs));
+  recordFault(fault, verdicts, { tries: tries.length, recoveryMs });
 }

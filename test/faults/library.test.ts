@@ -1,12 +1,14 @@
 /** The library beside a daemon: many calls at once, and sessions killed under both. */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, test } from "vitest";
 import type { AccountSync } from "../../src/index.ts";
 import { insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { audit, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { accountDataOf, openLibrary } from "../support/library.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { FLAWLESS } from "../support/verdict.ts";
 
 let product: Product;
 

@@ -1,6 +1,6 @@
 /**
- * F31 at its largest: a million accounts pending. They wait in the tables, so the process stays as small as with a thousand; and
- * whoever looks at such a queue (console, metrics) gets his answer and does not keep the database busy.
+ * F31 at its largest: a million accounts pending. They wait in the tables, so the process stays as small as with a thousand; console and
+ * metrics answer quickly on such a queue and do not keep the database busy.
  *
  * MEMORY_ACCOUNTS makes it smaller, for a quick run.
  */
@@ -15,7 +15,7 @@ import { startProcess } from "../support/process.ts";
 const MANY = Number(process.env["MEMORY_ACCOUNTS"] ?? 1_000_000);
 const FEW = 1_000;
 
-/** What a scrape, a page or the status may take with everything pending; generous, as machines under test are busy. */
+/** How long a scrape, a page or the status may take with everything pending; generous, as machines under test are busy. */
 const ANSWER_MS_MAX = 2_500;
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -59,7 +59,7 @@ test.runIf(process.platform === "linux")(
       await pend(database, MANY);
       await work(api, 1_000);
       const { countings } = await look(url, database);
-      // Thirty times somebody asked how many there are; it was counted at most for a twentieth of that time.
+      // Thirty requests asked how many there are; counting took at most a twentieth of that time.
       expect(countings).toBeLessThan(10);
     });
     const foldMs = performance.now() - foldedFrom;
@@ -89,7 +89,7 @@ async function pend(database: TestDatabase, count: number): Promise<void> {
     },
     { timeoutMs: 200_000, intervalMs: 250 },
   );
-  // What autovacuum does within its minute: until then PostgreSQL plans for the small table it was.
+  // As autovacuum does within a minute: until then PostgreSQL plans for a small table.
   await database.query("analyze account_sync.account");
 }
 
@@ -103,7 +103,7 @@ async function work(api: Api, requests: number): Promise<void> {
   api.setUp(false);
 }
 
-/** Everything a person or Prometheus looks at, again and again. Resolves with how often the queue was counted for it. */
+/** Reads the pages of the console and the metrics ten times. Resolves with how often the queue was counted for them. */
 async function look(url: string, database: TestDatabase): Promise<{ countings: number }> {
   const scansBefore = await fullScans(database);
   const took: Record<string, number> = {};

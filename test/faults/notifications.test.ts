@@ -1,28 +1,29 @@
-/** Notifications in masses, none at all, and a queue that is full: they are hints, so nothing but latency depends on them. */
+/** F14 to F16: masses of notifications, none at all, and a full queue. Notifications are hints: only latency depends on them. */
 import pg from "pg";
 import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { startDaemonProcess } from "../support/daemon-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordSpeed } from "../support/evidence.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { startOwnPostgres } from "../support/own-postgres.ts";
 import { type TestDatabase, withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
 
 test.skipIf(process.platform !== "linux")(
   "F14 a hundred thousand notifications, repeated, garbled and as long as can be: work per account, invalid ones counted, memory flat",
   async () => {
     const product = await createProduct();
-    // With room for what is in use and little garbage: what resident memory grows by is then held on to, not merely uncollected.
+    // Small heaps, so that growth of resident memory is memory in use, not garbage that is not collected yet.
     const daemon = await startDaemonProcess(product, {
       NODE_OPTIONS: "--max-old-space-size=64 --max-semi-space-size=2",
     });
     const accounts = 20;
     for (let n = 0; n < accounts; n += 1)
       await insertAccount(product.database, { accountNo: `A-${n}`, tiers: 1, pics: 1 });
-    await comesToRest(product);
+    await untilAtRest(product.database);
     const requestsBefore = product.requests().length;
     const ignoredBefore = await daemon.metric("notifications_ignored_total");
     const memory = { beforeMiB: daemon.residentMiB(), peakMiB: 0 };
@@ -43,7 +44,7 @@ test.skipIf(process.platform !== "linux")(
     await insertAccount(product.database, { accountNo: "later" });
     await eventually(() => expect(requestsFor(product, "later")).toBe(1));
     const recoveryMs = performance.now() - stormOverAt;
-    await comesToRest(product);
+    await untilAtRest(product.database);
     memory.peakMiB = Math.max(memory.peakMiB, daemon.residentMiB());
 
     const requests = product.requests().length - requestsBefore - 1;
@@ -56,7 +57,7 @@ test.skipIf(process.platform !== "linux")(
     expect(requests).toBeLessThan(accounts * 50);
     // The storm itself is 160 MB.
     expect(memory.peakMiB - memory.beforeMiB).toBeLessThan(60);
-    await expectFlawless(product, { fault: "F14", tries: 100_000, recoveryMs });
+    await expectFlawless(product, "F14", { tries: 100_000, recoveryMs });
   },
 );
 
@@ -67,7 +68,7 @@ test("F15 nothing is notified: every change is found by the sweep, within its in
   const slowestMs = await slowestFound(product, 8);
 
   expect(slowestMs).toBeLessThan(FOUND_WITHIN_MS);
-  await expectFlawless(product, { fault: "F15", tries: 8, recoveryMs: slowestMs });
+  await expectFlawless(product, "F15", { tries: 8, recoveryMs: slowestMs });
 });
 
 test("F15 notifications are swallowed on their way: the sweep finds every change, and the dead listener is noticed within ten seconds", async () => {
@@ -103,7 +104,7 @@ test("F15 notifications are swallowed on their way: the sweep finds every change
 
   expect(slowestMs).toBeLessThan(FOUND_WITHIN_MS);
   expect(noticedMs).toBeLessThan(10_000);
-  await expectFlawless(product, { fault: "F15", tries: 8, recoveryMs: slowestMs });
+  await expectFlawless(product, "F15", { tries: 8, recoveryMs: slowestMs });
 });
 
 test("F16 the notification queue is half full, and then full: no commit of the application fails, and the sweep finds every change", async () => {
@@ -114,7 +115,7 @@ test("F16 the notification queue is half full, and then full: no commit of the a
   const bell = await hearTheBell(database);
   await untilItRests(database);
   await insertAccount(database, { accountNo: "A-0" });
-  await comesToRest(product);
+  await untilAtRest(product.database);
   await eventually(() => expect(bell.rung).toBeGreaterThan(0));
 
   // The queue is trimmed up to the slowest listener, and one in the middle of a transaction does not move.
@@ -132,9 +133,9 @@ test("F16 the notification queue is half full, and then full: no commit of the a
     expect(overflow).toMatchObject({ code: "54000" });
     const fullMs = await slowestFound(product, 4, "full");
     await applicationWork(database);
-    await comesToRest(product);
+    await untilAtRest(product.database);
 
-    // What would happen without the look at how full the queue is.
+    // Without the check of how full the queue is, the application's statement fails.
     const ring = await definitionOfRing(database);
     await database.query(
       "create or replace function account_sync.ring() returns void language sql volatile security definer as $$ select pg_notify('account_sync', '') $$",
@@ -158,7 +159,7 @@ test("F16 the notification queue is half full, and then full: no commit of the a
   await insertAccount(database, { accountNo: "A-9" });
   await eventually(() => expect(bell.rung).toBeGreaterThan(0));
   await bell.close();
-  await expectFlawless(product, { fault: "F16", tries: 1, recoveryMs });
+  await expectFlawless(product, "F16", { tries: 1, recoveryMs });
 });
 
 /**
@@ -232,7 +233,7 @@ async function fillQueueUp(database: TestDatabase, error: unknown): Promise<unkn
   }
 }
 
-/** Everything an application does to captured tables, commit by commit; rejects when one fails. */
+/** What an application does to captured tables, commit by commit; rejects when one fails. */
 async function applicationWork(database: TestDatabase): Promise<void> {
   for (let n = 0; n < 20; n += 1) {
     const id = await insertAccount(database, { accountNo: `work-${n}` });

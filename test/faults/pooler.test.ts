@@ -1,6 +1,6 @@
 /**
- * F54: a transaction pooler that the application shares with us. Whatever we do through it, the application's sessions stay as they were
- * and its statements never fail; where we need a session of our own we say so in one sentence.
+ * F54: a transaction pooler that the application shares with us. Nothing that we do through it changes the application's sessions or
+ * makes its statements fail; where we need a session of our own, one sentence says so.
  */
 import pg from "pg";
 import { afterEach, describe, expect, test } from "vitest";
@@ -8,6 +8,7 @@ import { migrate } from "../../src/db/migrate.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { startDaemonProcess } from "../support/daemon-process.ts";
 import { eventually } from "../support/eventually.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import {
   GUARD_SETTINGS,
   lacksPgBouncer,
@@ -17,18 +18,17 @@ import {
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { startProcess } from "../support/process.ts";
 import { createProduct } from "../support/product.ts";
-import { expectFlawless } from "../support/verdict.ts";
 
 const POOL_SIZE = 8;
 const NEEDS_SESSION = /DATABASE_URL goes through a transaction pooler.*LISTEN_DATABASE_URL/s;
 
 const shared: PgBouncerOptions = { mode: "transaction", poolSize: POOL_SIZE };
-/** As administrators set it up after the first refusal: what we set at a session's start would be swallowed. */
+/** As administrators set it up after the first refusal: settings at the start of a session are ignored. */
 const lenient: PgBouncerOptions = { ...shared, ignores: GUARD_SETTINGS };
 
 const applications: Application[] = [];
 
-// A test that failed has not ended its own.
+// A test that failed has not stopped its application.
 afterEach(async () => {
   for (const application of applications.splice(0)) await application.stop();
 });
@@ -87,7 +87,7 @@ test.skipIf(lacksPgBouncer)(
 
     for (const [index, accountNo] of accounts.entries()) {
       await insertAccount(product.database, { accountNo, tiers: 1, pics: 1 });
-      // Those that have a session of their own: the listener, and the lock that says that the daemon lives.
+      // Both have a session of their own: the listener, and the lock that shows that the daemon lives.
       if (index % 20 === 10) {
         await product.database.query(
           "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^account-sync .* (listener|liveness)$' and datname = current_database()",
@@ -110,7 +110,7 @@ test.skipIf(lacksPgBouncer)(
     daemon.signal("SIGTERM");
     expect(await daemon.exit).toMatchObject({ code: 0 });
     await expectUntouched(product.database, url);
-    await expectFlawless(product, { fault: "F54", tries: accounts.length, recoveryMs: null });
+    await expectFlawless(product, "F54", { tries: accounts.length, recoveryMs: null });
   },
 );
 
@@ -121,7 +121,7 @@ test.skipIf(lacksPgBouncer)("a pooler that keeps sessions needs no second connec
   await insertAccount(product.database, { accountNo: "A-1" });
 
   await eventually(async () => expect(await daemon.metric("listener_up")).toBe(1));
-  await expectFlawless(product, { fault: "F54", tries: 1, recoveryMs: null });
+  await expectFlawless(product, "F54", { tries: 1, recoveryMs: null });
   daemon.signal("SIGTERM");
   expect(await daemon.exit).toMatchObject({ code: 0 });
 });
@@ -206,7 +206,7 @@ function startApplication(url: string): Application {
   });
   const application: Application = {
     async stop() {
-      // Also after us: what we left behind would be met now.
+      // Fifty more transactions after our command, which would meet anything that it left behind.
       const enough = transactions + errors.length + 50;
       await eventually(() => expect(isOver || transactions + errors.length > enough).toBe(true));
       isOver = true;

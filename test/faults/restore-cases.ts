@@ -51,7 +51,7 @@ export const CASES: readonly Case[] = [
     finds: ALL_IS_FOREIGN,
   },
   {
-    // pg_restore runs the grants on a table as one: the application's fall with ours.
+    // pg_restore runs all grants on a table as one: if ours fail, so do the application's.
     what: "everything, where the role of account-sync is missing, and its errors are passed over",
     without: ["account_sync"],
     complaints: /^role "account_sync" does not exist$/,

@@ -1,7 +1,7 @@
 /**
- * F55: the owner of the tables dumps the database, and the dump comes back in each way in which dumps come back. After each of them the
- * application's statements work at once (where they cannot, the case says how they fail, and what puts them right); then what doctor says
- * is done, word by word, until it finds nothing; then changes are captured. docs/backup-and-restore.md is the same table, for people.
+ * F55: the owner of the tables dumps the database, and the dump is restored in each of the usual ways. After each restore the
+ * application's statements work at once (or the case says how they fail, and what repairs them); then the advice of doctor is followed to
+ * the letter until it finds nothing; then changes are captured. docs/backup-and-restore.md has the same table.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -26,7 +26,7 @@ import { CASES, type Case } from "./restore-cases.ts";
 
 const tools = findServerTools();
 const missing = "no PostgreSQL server with pg_dump and pg_restore below /usr/lib/postgresql";
-// Where CI runs they are installed; a skip there would be a hole that nobody sees.
+// CI has them installed; a skip there would go unnoticed.
 const skips = tools === null && process.env["CI"] !== "true";
 if (skips) process.stderr.write(`restore.test.ts: skipping dump and restore: ${missing}\n`);
 
@@ -225,7 +225,7 @@ describe.skipIf(skips)(`a dump by the owner of the tables${skips ? ` [${missing}
     return await server.run("pg_restore", [`--use-list=${list}`, ...args, to, dump]);
   }
 
-  /** What the application does all day; none of it may fail. */
+  /** The application's usual statements; none may fail. */
   async function write(target: string, role: string): Promise<void> {
     await superuser(
       target,
@@ -251,7 +251,7 @@ describe.skipIf(skips)(`a dump by the owner of the tables${skips ? ` [${missing}
     return changes.length;
   }
 
-  /** Does what doctor says, as it stands, for as long as it says something. */
+  /** Follows the remedies of doctor to the letter until it finds nothing. */
   async function obey(said: Examined, target: string, url: string): Promise<void> {
     let found = said;
     for (let round = 1; found.size > 0; round += 1) {

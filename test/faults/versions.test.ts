@@ -1,24 +1,27 @@
 /**
- * F40: versions that do not know each other share a database, for as long as a rolling upgrade takes and in whatever order they come.
+ * F40: two versions share a database for as long as a rolling upgrade takes, started in any order.
  *
- * The newer version is a copy of this one with one more migration, which only adds: what a migration may do at most, since the version
- * before goes on beside it.
+ * The newer version is a copy of this one with one more migration. It only adds, which is all that a migration may do while the version
+ * before runs beside it.
  */
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { latestMigration } from "../../src/db/schema-version.ts";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { version as thisVersion } from "../../src/version.ts";
 import { insertAccount, insertAccounts } from "../support/accounts.ts";
-import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordFault } from "../support/evidence.ts";
 import { createDatabase, type TestDatabase, withClient } from "../support/postgres.ts";
 import { type RunningProcess, startProcess } from "../support/process.ts";
 import { apiEnvironment } from "../support/product.ts";
+import { untilAtRest } from "../support/queue-state.ts";
+import { FLAWLESS, type Verdict } from "../support/verdict.ts";
 
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
 const NEWER_VERSION = "99.0.0";
@@ -87,11 +90,11 @@ test("F40 an upgrade under load, replica by replica: both versions work side by 
   }
   await load.end();
 
-  const recoveryMs = await rest();
-  await expectFlawless();
+  const recoveryMs = await untilAtRest(database);
+  const verdict = await expectFlawless();
   expect(load.failures).toEqual([]);
   expect(load.longestMs).toBeLessThan(2_000);
-  recordFault({ fault: "F40", tries: 1, lost: 0, twins: 0, recoveryMs });
+  recordFault("F40", verdict, { tries: 1, recoveryMs });
 });
 
 test("F40 a downgrade: the older version refuses the newer schema, in every command, with one clear error", async () => {
@@ -99,7 +102,7 @@ test("F40 a downgrade: the older version refuses the newer schema, in every comm
   const newer = start("newer");
   await ready(newer);
   const id = await insertAccount(database);
-  await rest();
+  await untilAtRest(database);
   newer.signal("SIGTERM");
   await newer.exit;
   await database.query("update m_account set name = 'Changed between the versions'");
@@ -129,13 +132,14 @@ test("F40 a downgrade: the older version refuses the newer schema, in every comm
 
   // What was changed meanwhile waits for the version that can read it.
   await ready(start("newer"));
-  const recoveryMs = await rest();
-  await expectFlawless();
-  recordFault({ fault: "F40", tries: commands.length, lost: 0, twins: 0, recoveryMs });
+  const recoveryMs = await untilAtRest(database);
+  const verdict = await expectFlawless();
+  recordFault("F40", verdict, { tries: commands.length, recoveryMs });
 });
 
 test("F40 two versions that start at the same moment on an empty database: the schema is the newer one, and everything arrives", async () => {
   const TRIES = 4;
+  const verdicts: Verdict[] = [];
   let longestMs = 0;
   for (let round = 0; round < TRIES; round += 1) {
     await prepare();
@@ -153,20 +157,20 @@ test("F40 two versions that start at the same moment on an empty database: the s
       ),
       old.exit.then(({ code }) => `left with ${code}`),
     ]);
-    // The older one came first, or it was told why it may not start.
+    // The older one came first, or it said why it may not start.
     if (outcome !== "works beside it")
       expect([...old.stdout, ...old.stderr].join("\n")).toContain(`version ${NEWER_SCHEMA}`);
     await insertAccounts(database, 20);
-    longestMs = Math.max(longestMs, await rest());
+    longestMs = Math.max(longestMs, await untilAtRest(database));
 
     const [schema] = await database.query("select max(id) as version from account_sync.migrations");
     expect(schema).toEqual({ version: NEWER_SCHEMA });
-    await expectFlawless();
+    verdicts.push(await expectFlawless());
     for (const one of running) one.signal("SIGKILL");
     await Promise.all(running.splice(0).map(({ exit }) => exit));
     await sandbox.close();
   }
-  recordFault({ fault: "F40", tries: TRIES, lost: 0, twins: 0, recoveryMs: longestMs });
+  recordFault("F40", verdicts, { tries: TRIES, recoveryMs: longestMs });
 });
 
 test("F40 an upgrade that has to wait for a long transaction does not make the application wait behind it", async () => {
@@ -193,9 +197,9 @@ test("F40 an upgrade that has to wait for a long transaction does not make the a
     await ready(newer);
   });
 
-  const recoveryMs = await rest();
-  await expectFlawless();
-  recordFault({ fault: "F40", tries: 1, lost: 0, twins: 0, recoveryMs });
+  const recoveryMs = await untilAtRest(database);
+  const verdict = await expectFlawless();
+  recordFault("F40", verdict, { tries: 1, recoveryMs });
 });
 
 test("F40 uninstall beside a running daemon: it says so, does not bring it back, and goes on after the next migrate", async () => {
@@ -203,7 +207,7 @@ test("F40 uninstall beside a running daemon: it says so, does not bring it back,
   const daemon = start("old");
   await ready(daemon);
   await insertAccount(database);
-  await rest();
+  await untilAtRest(database);
 
   const uninstall = start("old", ["uninstall", "--yes"]);
   expect((await uninstall.exit).code).toBe(0);
@@ -212,7 +216,7 @@ test("F40 uninstall beside a running daemon: it says so, does not bring it back,
     expect(response.status).toBe(503);
     expect(await response.text()).toContain("schema account_sync is gone");
   });
-  // The application works as if we had never been there.
+  // The application's statements work without the schema.
   await insertAccount(database, { accountNo: "A-2" });
   const [schema] = await database.query("select to_regnamespace('account_sync') as found");
   expect(schema).toEqual({ found: null });
@@ -224,12 +228,12 @@ test("F40 uninstall beside a running daemon: it says so, does not bring it back,
   await insertAccount(database, { accountNo: "A-3" });
   await database.query("select account_sync.request_all()");
   await eventually(() => expect(sandbox.customers()).toHaveLength(3), { timeoutMs: 30_000 });
-  await rest();
+  await untilAtRest(database);
   const recoveryMs = performance.now() - migratedAt;
-  await expectFlawless();
+  const verdict = await expectFlawless();
   daemon.signal("SIGTERM");
   expect((await daemon.exit).code).toBe(0);
-  recordFault({ fault: "F40", tries: 1, lost: 0, twins: 0, recoveryMs });
+  recordFault("F40", verdict, { tries: 1, recoveryMs });
 });
 
 async function prepare(): Promise<void> {
@@ -270,19 +274,10 @@ async function ready(daemon: RunningProcess): Promise<void> {
   await eventually(async () => expect(await readiness(daemon)).toBe(200));
 }
 
-/** Resolves with how long it took. */
-async function rest(): Promise<number> {
-  const beganAt = performance.now();
-  await eventually(async () => expect(await isAtRest(database)).toBe(true), { timeoutMs: 30_000 });
-  return performance.now() - beganAt;
-}
-
-async function expectFlawless(): Promise<void> {
-  expect(await audit(database, sandbox)).toEqual(FLAWLESS);
-  const [row] = await database.query(
-    "select count(*)::int as waiting from account_sync.status where state <> 'clean'",
-  );
-  expect(row).toEqual({ waiting: 0 });
+async function expectFlawless(): Promise<Verdict> {
+  const verdict = await audit(database, sandbox);
+  expect(verdict).toEqual(FLAWLESS);
+  return verdict;
 }
 
 /** New accounts and changes of old ones, one after another, until it is told to end. */
@@ -302,8 +297,8 @@ function writeAllTheTime() {
         load.failures.push(String(error));
       }
       load.longestMs = Math.max(load.longestMs, performance.now() - beganAt);
-      // An application's pace: some twenty transactions a second.
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      // The application's own pace: some twenty transactions a second.
+      await sleep(50);
     }
   })();
   async function end(): Promise<void> {

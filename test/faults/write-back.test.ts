@@ -1,17 +1,18 @@
-/** The ids are there and the application's database does not take them just now: they are written from the journal, never asked for again. */
+/** F27 and F28: ids have arrived and the database does not take them for a while. They are written from the journal, never requested again. */
 import { expect, test } from "vitest";
 import { externalIds, insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { type TestDatabase, withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 import { createRole, LEAST_GRANTS } from "../support/roles.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
 
-/** Long enough for a few tries, and no parking before the obstacle is away again. */
+/** Time for a few tries, with the limit of attempts not reached before the obstacle is gone. */
 const UNHURRIED = { SYNC_BACKOFF_MIN_MS: "1000", SYNC_BACKOFF_MAX_MS: "2000" };
 const ACCOUNTS = 5;
 
-test("F27 the application holds the rows: nobody waits, and the ids are written when it lets go", async () => {
+test("F27 the application holds the rows: nothing waits for it, and the ids are written when it lets go", async () => {
   const product = await createProduct();
   await product.start(UNHURRIED);
 
@@ -26,14 +27,14 @@ test("F27 the application holds the rows: nobody waits, and the ids are written 
   });
 });
 
-test("F27 the application holds the whole table: nobody waits, and the ids are written when it lets go", async () => {
+test("F27 the application holds the whole table: nothing waits for it, and the ids are written when it lets go", async () => {
   const product = await createProduct();
   await product.start(UNHURRIED);
 
   await blocked(product, {
     block: (host) => host.query("begin; lock table m_account in share mode"),
     unblock: (host) => host.query("commit"),
-    // Others being in the way is nobody's failure.
+    // A lock of the application is not counted as an attempt.
     shows: { error_class: "database", attempts: 0 },
   });
 });
@@ -57,7 +58,7 @@ test("F27 the column of the ids is away: they are written when it is back", asyn
   await blocked(product, {
     block: (host) => host.query("alter table m_account_pic rename column uuid_be to moved"),
     unblock: (host) => host.query("alter table m_account_pic rename column moved to uuid_be"),
-    // Nobody is parked for it, however long it takes.
+    // Not counted as an attempt, so no account is parked for it however long it takes.
     shows: { error_class: "database", attempts: 0 },
   });
 });
@@ -77,7 +78,7 @@ test("F27 the right to write is revoked: they are written when it is granted aga
 test("F27 our write meets a deadlock in the making: the application goes on, we stand back, and the ids are written", async () => {
   const product = await createProduct();
   const { database } = product;
-  // Whoever writes an account writes the ledger too, in this order; the application below does it the other way round.
+  // A write of an account also writes the ledger, in this order; the application below does it the other way round.
   await database.query(LEDGER);
   await product.start(UNHURRIED);
 
@@ -105,11 +106,10 @@ test("F27 our write meets a deadlock in the making: the application goes on, we 
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
   const freedAt = performance.now();
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   expect(product.requests()).toHaveLength(ACCOUNTS);
-  await expectFlawless(product, {
-    fault: "F27",
+  await expectFlawless(product, "F27", {
     tries: ACCOUNTS,
     recoveryMs: performance.now() - freedAt,
   });
@@ -138,13 +138,13 @@ test("F28 triggers of the application touch the row, and a second row, on our wr
 
   for (let n = 0; n < accounts; n += 1)
     await insertAccount(product.database, { accountNo: `A-${n}` });
-  await comesToRest(product);
+  await untilAtRest(product.database);
   expect(product.requests()).toHaveLength(accounts);
-  // A save that changes nothing but what every save rewrites.
+  // A save that changes only columns that every save rewrites.
   await product.database.query("update m_account set updated_by = 'siti', name = name");
   await product.database.query("update m_account_pic set password = 'new', uuid_be = uuid_be");
   await product.database.query("update m_account set email = 'new@example.com'");
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   const [row] = await product.database.query(
     "select count(*)::int as touched from m_account where updated_at > now() - interval '1 min'",
@@ -152,7 +152,7 @@ test("F28 triggers of the application touch the row, and a second row, on our wr
   expect(row?.["touched"]).toBe(accounts);
   // One per insert, one per real change.
   expect(product.requests()).toHaveLength(2 * accounts);
-  await expectFlawless(product, { fault: "F28", tries: accounts, recoveryMs: null });
+  await expectFlawless(product, "F28", { tries: accounts, recoveryMs: null });
 });
 
 interface Obstacle {
@@ -185,13 +185,13 @@ async function blocked(product: Product, { block, unblock, shows }: Obstacle): P
     expect(product.requests()).toHaveLength(ACCOUNTS);
     await unblock(host);
     const freedAt = performance.now();
-    await comesToRest(product);
+    await untilAtRest(product.database);
     recoveryMs = performance.now() - freedAt;
 
     for (const id of ids) expect((await externalIds(database, id)).account).not.toBeNull();
   });
   expect(product.requests()).toHaveLength(ACCOUNTS);
-  await expectFlawless(product, { fault: "F27", tries: ACCOUNTS, recoveryMs });
+  await expectFlawless(product, "F27", { tries: ACCOUNTS, recoveryMs });
 }
 
 /** The API has all of them in work, until the faults are cleared. */

@@ -1,29 +1,31 @@
-/** Whatever applications do to their tables, each change arrives, and the API is asked for no more than debounce and rate allow. */
+/** F29 to F32: what applications do to their tables. Each change arrives, with no more requests than debounce and rate limit allow. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS } from "../support/audit.ts";
+import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { recordFault } from "../support/evidence.ts";
+import { expectFlawless } from "../support/fault-end.ts";
 import { type TestDatabase, withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
-import { comesToRest, expectFlawless } from "../support/verdict.ts";
+import { untilAtRest } from "../support/queue-state.ts";
+import { FLAWLESS } from "../support/verdict.ts";
 
-test("F29 a transaction that stays open holds up nobody, and its change is synced when it commits", async () => {
+test("F29 a transaction that stays open holds up no other account, and its change is synced when it commits", async () => {
   const product = await createProduct();
-  // So long that no sweep finds the late change.
+  // So long that no regular sweep finds the late change.
   const settings = { SYNC_SWEEP_INTERVAL_MS: "60000" };
   const daemon = await product.start(settings);
   const soon = await insertAccount(product.database, { accountNo: "soon" });
   const late = await insertAccount(product.database, { accountNo: "late" });
   const lateToo = await insertAccount(product.database, { accountNo: "late too" });
-  await comesToRest(product);
-  await daemon.stop("nobody asks to be notified any more");
+  await untilAtRest(product.database);
+  await daemon.stop("no daemon is to ask for notifications");
   await product.database.query("update account_sync.doorbell set wanted_until = '-infinity'");
 
   await withClient(product.database.url, async (open) => {
-    // Written while nobody wants to be rung: nothing will tell of it at the commit.
+    // Written while no daemon wants the doorbell, so its commit notifies nothing.
     const brief = new pg.Client({ connectionString: product.database.url });
     await brief.connect();
     await brief.query("begin");
@@ -37,9 +39,9 @@ test("F29 a transaction that stays open holds up nobody, and its change is synce
       );
       expect(bell?.["wanted"]).toBe(true);
     });
-    // By now a daemon that waited for no writer would be at rest, and not look for ten seconds.
+    // The daemon's turn to rest: one that ignored open transactions would now not look for ten seconds, and that shows in no fact.
     await sleep(800);
-    // This one knows that writers were there when it lay down: it looks often at first, and more rarely the longer they are.
+    // A daemon that goes to rest beside open transactions looks often at first, and more rarely the longer they stay open.
     await brief.query("commit");
     await brief.end();
     const briefAt = performance.now();
@@ -71,8 +73,8 @@ test("F29 a transaction that stays open holds up nobody, and its change is synce
     // Every ten seconds at the least.
     await eventually(() => expect(requestsFor(product, "late")).toBe(2), { timeoutMs: 12_000 });
     const recoveryMs = performance.now() - committedAt;
-    process.stdout.write(`a late change that nobody rings for: ${Math.round(recoveryMs)} ms\n`);
-    await expectFlawless(product, { fault: "F29", tries: 3, recoveryMs });
+    process.stdout.write(`a late change that rings no doorbell: ${Math.round(recoveryMs)} ms\n`);
+    await expectFlawless(product, "F29", { tries: 3, recoveryMs });
   });
 });
 
@@ -83,7 +85,7 @@ test("F30 whatever undoes a change, nothing of it is sent", async () => {
   await product.database.query(
     "alter table m_account add constraint named_in_the_end check (name <> '') not valid",
   );
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const before = product.requests().length;
   const edit = "update m_account set name = 'Never' where account_no = 'A-1'";
   const rounds = 10;
@@ -96,7 +98,7 @@ test("F30 whatever undoes a change, nothing of it is sent", async () => {
         client.query(`begin; ${edit}; update m_account set name = '' where account_no = 'A-1'`),
       ).rejects.toMatchObject({ code: "23514" });
       await client.query("rollback");
-      // A transaction that rang cannot be prepared.
+      // A transaction that has notified cannot be prepared.
       await client.query(`begin; ${edit}; prepare transaction 'never'`).then(
         () => client.query("rollback prepared 'never'"),
         () => client.query("rollback"),
@@ -104,15 +106,15 @@ test("F30 whatever undoes a change, nothing of it is sent", async () => {
     });
     await abandon(product.database, edit);
   }
-  // Whatever was captured wrongly would have been sent before this one, as it was captured earlier.
+  // Anything captured by mistake would have been sent before this one, as it was captured earlier.
   await insertAccount(product.database, { accountNo: "later", tiers: 1, pics: 0 });
   await eventually(() => expect(requestsFor(product, "later")).toBe(1));
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   expect(product.requests().length - before).toBe(1);
   const [row] = await product.database.query("select name from m_account where id = $1", [id]);
   expect(row?.["name"]).toBe("As it is");
-  await expectFlawless(product, { fault: "F30", tries: rounds * 5, recoveryMs: null });
+  await expectFlawless(product, "F30", { tries: rounds * 5, recoveryMs: null });
 });
 
 test("F31 COPY of 100,000 accounts: all are captured at once and sent no faster than the limit", async () => {
@@ -131,7 +133,7 @@ test("F31 COPY of 100,000 accounts: all are captured at once and sent no faster 
     intervalMs: 100,
   });
   const foldedMs = performance.now() - copiedAt;
-  // An edit of a person's own is not held up by them for longer than its turn: it waits in the same lane, so it is asked for.
+  // A manual request has a lane of its own, so the copied accounts do not hold it up.
   const [edited] = await product.database.query<{ id: string }>(
     "insert into m_account (account_no, name, phone_no, email) values ('urgent', 'Toko', '081234567890', 'toko@example.com') returning id",
   );
@@ -151,12 +153,22 @@ test("F31 COPY of 100,000 accounts: all are captured at once and sent no faster 
   process.stdout.write(
     `COPY of ${total} accounts: ${Math.round(copyMs)} ms, folded after ${Math.round(foldedMs)} ms, at most ${mostWithin(times, 1_000)} requests in a second\n`,
   );
-  // A quarter of a second of late ones may come with the others (see test/e2e/pace.test.ts).
+  // Late requests of a quarter of a second may come together with the others (see test/e2e/pace.test.ts).
   expect(mostWithin(times, 1_000)).toBeLessThanOrEqual(rps * 1.25);
   expect(row?.known).toBe(total + 1);
   expect(row?.lost).toBe(0);
   expect(product.sandbox.counts().overlapping).toBe(0);
-  recordFault({ fault: "F31", tries: total, lost: row?.lost ?? 0, twins: 0, recoveryMs: null });
+  const left = "the daemon was stopped long before their turn";
+  const found = await audit(product.database, product.sandbox, [
+    { accounts: () => true, are: "waiting", because: left },
+    { accounts: () => true, are: "due", because: left },
+  ]);
+  const delivered = product.sandbox.customers().length;
+  expect(found).toEqual({ ...FLAWLESS, explained: expect.anything() });
+  expect(Object.values(found.explained).reduce((sum, count) => sum + count)).toBe(
+    total + 1 - delivered,
+  );
+  recordFault("F31", found, { tries: total, recoveryMs: null });
 });
 
 test("F31 MERGE, upsert, cascade, TRUNCATE, DML at a partition, and a restore without search_path: one request per account and burst", async () => {
@@ -175,7 +187,7 @@ test("F31 MERGE, upsert, cascade, TRUNCATE, DML at a partition, and a restore wi
      select id, 0, 10, 1, '2026-01-01', '2026-12-31' from account`,
     [accounts],
   );
-  await comesToRest(product);
+  await untilAtRest(product.database);
   let expected = accounts;
   expect(product.requests()).toHaveLength(expected);
 
@@ -196,18 +208,23 @@ test("F31 MERGE, upsert, cascade, TRUNCATE, DML at a partition, and a restore wi
     await eventually(() => expect(product.requests().length).toBeGreaterThanOrEqual(expected), {
       timeoutMs: 30_000,
     });
-    await comesToRest(product);
+    await untilAtRest(product.database);
     expect(product.requests(), burst).toHaveLength(expected);
     expect(await audit(database, product.sandbox)).toEqual(FLAWLESS);
   }
 
   await database.query("delete from m_account_pic");
-  await comesToRest(product);
+  await untilAtRest(product.database);
   expected += accounts;
   await database.query("delete from m_account where account_no in ('A-1', 'A-2', 'A-3')");
-  await comesToRest(product);
+  await untilAtRest(product.database);
   expect(product.requests()).toHaveLength(expected);
-  await expectFlawless(product, { fault: "F31", tries: bursts.length + 2, recoveryMs: null });
+  const because = "ON_ACCOUNT_DELETE is ignore, so the customer of a deleted account stays";
+  const found = await audit(database, product.sandbox, [
+    { accounts: ["A-1", "A-2", "A-3"], are: "removed", because },
+  ]);
+  expect(found).toEqual({ ...FLAWLESS, explained: { [`removed: ${because}`]: 3 } });
+  recordFault("F31", found, { tries: bursts.length + 2, recoveryMs: null });
 });
 
 test("F32 an edit every 100 ms without a pause: a sync at least every max wait", async () => {
@@ -215,7 +232,7 @@ test("F32 an edit every 100 ms without a pause: a sync at least every max wait",
   const maxWaitMs = 1_500;
   await product.start({ SYNC_QUIET_PERIOD_MS: "1000", SYNC_MAX_WAIT_MS: String(maxWaitMs) });
   await insertAccount(product.database, { accountNo: "A-1", tiers: 1, pics: 0 });
-  await comesToRest(product);
+  await untilAtRest(product.database);
   const before = product.requests().length;
 
   const startedAt = performance.now();
@@ -227,7 +244,7 @@ test("F32 an edit every 100 ms without a pause: a sync at least every max wait",
     await sleep(100);
   }
   const lastedMs = performance.now() - startedAt;
-  await comesToRest(product);
+  await untilAtRest(product.database);
 
   const times = product
     .requests()
@@ -240,10 +257,10 @@ test("F32 an edit every 100 ms without a pause: a sync at least every max wait",
   // The max wait counts from the first edit that is not in the last request; what a request takes comes on top.
   expect(Math.max(...gaps)).toBeLessThan(maxWaitMs + 1_500);
   expect(times.length).toBeLessThanOrEqual(Math.ceil(lastedMs / maxWaitMs) + 1);
-  await expectFlawless(product, { fault: "F32", tries: 150, recoveryMs: null });
+  await expectFlawless(product, "F32", { tries: 150, recoveryMs: null });
 });
 
-/** What the table was, and its rows go, as the audit and the product know it. */
+/** In the place of the plain table, with the same columns. */
 const PARTITIONED_PICS = `
   create table pic_in_parts (like m_account_pic including defaults) partition by hash (id);
   alter table pic_in_parts add primary key (id), add foreign key (account_id) references m_account (id);
@@ -256,7 +273,7 @@ function requestsFor(product: Product, code: string): number {
   return product.requests().filter((request) => request.code === code).length;
 }
 
-/** A session that dies in the middle of its transaction. */
+/** A session that is terminated in the middle of its transaction. */
 async function abandon(database: TestDatabase, statement: string): Promise<void> {
   await withClient(database.url, async (client) => {
     await client.query("begin");

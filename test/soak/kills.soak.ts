@@ -1,6 +1,6 @@
 /**
- * Processes are killed at random for as long as it is asked for, while an application writes: during migrations, while they come up,
- * and at work. In the end everything has arrived, every account once, with its own ids.
+ * Processes are killed at random for as long as asked, while an application writes: during migrations, during their start, and at work.
+ * In the end everything has arrived, every account once, with its own ids.
  *
  *     npm run test:soak -- --minutes 30
  */
@@ -8,17 +8,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { insertAccount } from "../support/accounts.ts";
-import { audit, FLAWLESS, isAtRest } from "../support/audit.ts";
+import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type RunningProcess, startProcess } from "../support/process.ts";
 import { apiEnvironment } from "../support/product.ts";
+import { untilAtRest } from "../support/queue-state.ts";
 import { soakDeadline } from "../support/soak.ts";
+import { FLAWLESS } from "../support/verdict.ts";
 
 const DAEMONS = 3;
 /** Enough to keep all of them busy, few enough to be edited while they are in flight. */
 const ACCOUNTS = 120;
-/** The part of the time that goes to databases nobody has migrated yet. */
+/** The part of the time that goes to databases that are not migrated yet. */
 const SHARE_OF_MIGRATIONS = 0.1;
 /** What is left after the last kill: leases of the dead, and a backlog. */
 const REST_WITHIN_MS = 90_000;
@@ -42,7 +44,7 @@ test("killed at random for a long time while an application writes: nothing is l
   sandbox.clearFaults();
   const last = [spawn(database, sandbox), spawn(database, sandbox)];
   const healedAt = performance.now();
-  await untilAtRest(database);
+  await untilAtRest(database, REST_WITHIN_MS);
   const recoveryMs = performance.now() - healedAt;
 
   const found = await audit(database, sandbox);
@@ -90,7 +92,7 @@ async function killWhileMigrating(tally: Tally): Promise<void> {
   const survivor = spawn(database, sandbox);
   await survivor.waitForLine(/"msg":"started"/, 60_000);
   await insertAccount(database);
-  await untilAtRest(database);
+  await untilAtRest(database, REST_WITHIN_MS);
 
   expect(await audit(database, sandbox)).toEqual(FLAWLESS);
   await killAll([survivor]);
@@ -107,16 +109,16 @@ async function killAgainAndAgain(
 ): Promise<void> {
   while (!isOver()) {
     const doomed = spawn(database, sandbox);
-    // One of four does not live to see its start completed.
+    // One of four is killed before its start is complete.
     const isShort = Math.random() < 0.25;
     if (!isShort) await doomed.waitForLine(/"msg":"started"/, 60_000);
     await killWithin(doomed, Math.random() * (isShort ? 800 : 2_000), tally);
   }
 }
 
-/** It may be killed, and must not die of anything else. */
+/** The process must not end in any other way. */
 async function killWithin(doomed: RunningProcess, ms: number, tally: Tally): Promise<void> {
-  // Not waiting for anything: the kill is meant to come at any moment.
+  // The kill is meant to come at any moment, so there is no fact to wait for.
   const early = await Promise.race([doomed.exit, sleep(ms, null)]);
   if (early !== null)
     throw new Error(
@@ -196,11 +198,4 @@ async function killAll(daemons: readonly RunningProcess[]): Promise<void> {
     daemon.signal("SIGKILL");
     await daemon.exit;
   }
-}
-
-async function untilAtRest(database: TestDatabase): Promise<void> {
-  await eventually(async () => expect(await isAtRest(database)).toBe(true), {
-    timeoutMs: REST_WITHIN_MS,
-    intervalMs: 100,
-  });
 }

@@ -1,4 +1,4 @@
-/** The simulation with seeds that nobody has played yet, for as long as it is told. */
+/** The simulation with new seeds, for as long as asked. */
 import { randomInt } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
 import type { Circumstances } from "../simulation/history.ts";
@@ -20,7 +20,7 @@ const ALL: readonly Circumstances[] = [
   { unknownOutcome: "lookup", honoursKeys: false },
 ];
 
-test("in histories that nobody has played yet nothing is lost, doubled or mixed up", async () => {
+test("in new histories nothing is lost, doubled or mixed up", async () => {
   const deadline = soakDeadline();
   const total = { histories: 0, requests: 0, faults: 0, deaths: 0, stops: 0 };
 

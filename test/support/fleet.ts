@@ -1,6 +1,6 @@
 /**
- * Replicas as real processes, each behind a network of its own to the database, and started again when they are gone, as whoever
- * runs them would do.
+ * Replicas as real processes, each behind a network of its own to the database, and started again when they have ended, as a supervisor
+ * would do.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "./eventually.ts";
@@ -15,24 +15,24 @@ export interface FleetOptions {
 
 export interface Fleet {
   readonly slots: readonly Slot[];
-  /** What went wrong that nobody did to them: exits, drains without an end. */
+  /** What went wrong without a fault: exits, drains without an end. */
   readonly surprises: readonly string[];
-  /** All that was ever printed. */
+  /** Everything that any of the processes has printed. */
   output(): string[];
   /**
-   * These resolve false when it was not done: the process is not there to be harmed, or no other one is there to go on. On a machine
-   * that takes long to start a process, a storm would otherwise only show that nothing happens where nobody is.
+   * These resolve false when nothing was done: the process is not running, or no other one is there to take over. On a machine that
+   * starts processes slowly, a storm would otherwise only show that no replica does anything.
    */
   kill(slot: Slot, downMs: number): Promise<boolean>;
   terminate(slot: Slot, downMs: number): Promise<boolean>;
   suspend(slot: Slot, forMs: number): Promise<boolean>;
-  /** A power cut: with nobody left to go on. */
+  /** A power cut: no replica is left. */
   killAll(downMs: number): Promise<boolean>;
   /** Resolves when every replica is there and ready. */
   allReady(): Promise<void>;
   /** Ends all of them with SIGTERM. */
   stop(): Promise<void>;
-  /** Ends all of them at once, when there is nothing more to learn. Harmless after `stop`. */
+  /** Kills all of them. Harmless after `stop`. */
   abandon(): Promise<void>;
 }
 
@@ -40,12 +40,12 @@ export interface Slot {
   readonly index: number;
   readonly network: TcpProxy;
   process: RunningProcess;
-  /** null until it has said that it is started. */
+  /** null until the process has logged that it is started. */
   url: string | null;
   state: "starting" | "running" | "suspended" | "down";
 }
 
-/** What a drain may take: the timeout it is given below, what aborted requests may take, and a slow machine. */
+/** A drain's timeout, the time for aborted requests, and a slow machine. */
 const DRAIN_MAX_MS = 20_000;
 
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
@@ -71,7 +71,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       env: {
         ...environment,
         DATABASE_URL: url.href,
-        // Tells the API, and with it the test, who sent what.
+        // Tells the API, and with it the test, which replica sent what.
         CUSTOMER_API_HEADERS: JSON.stringify({ "X-Replica": String(index) }),
         HTTP_PORT: "0",
         LOG_FORMAT: "json",
@@ -99,7 +99,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
         slot.url = JSON.parse(line).url;
         slot.state = "running";
       })
-      // Whether it ended is told below.
+      // An exit is handled below.
       .catch(() => {});
     void process.exit.then(async ({ code, signal }) => {
       if (slot.process !== process || slot.state === "down") return;
@@ -111,14 +111,14 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       }
       slot.state = "down";
       if (code === 2) return;
-      // What a supervisor would wait, too.
+      // A supervisor waits before a restart, too.
       await sleep(300);
       start(slot);
     });
   }
 
   async function comeBack(slot: Slot, downMs: number): Promise<void> {
-    // The fault itself.
+    // The fault itself is a time.
     await sleep(downMs);
     start(slot);
   }

@@ -1,6 +1,6 @@
 /**
- * Invariants I2 and I5 to I8 from outside: from the API's history, from the database's own views, and from what our processes show.
- * I1 to I4 are in audit.ts.
+ * Invariants I2 and I5 to I8, judged from outside: from the API's history, the database's own views, and the output of our processes.
+ * I1 to I4 are in verdict.ts.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
@@ -10,7 +10,7 @@ import { hiddenAccounts } from "./audit.ts";
 import type { Slot } from "./fleet.ts";
 import { type TestDatabase, withClient } from "./postgres.ts";
 
-/** Something was done to us: in this time a request may have been sent, and its answer lost. Monotonic milliseconds. */
+/** A fault of ours: a request may have been sent in this time, and its answer lost. Monotonic milliseconds. */
 export interface Disturbance {
   /** null: all of them. */
   readonly slot: number | null;
@@ -19,12 +19,12 @@ export interface Disturbance {
   to: number;
 }
 
-/** A replica that is silent for less is not taken for dead. */
+/** A replica that is silent for less does not count as dead. */
 const TAKE_OVER_MIN_MS = 3_000;
 
 /**
- * I2: requests for one account that were in work at once. Not those of a replica that was stopped in the middle of waiting for the
- * answer, and for so long that another one took over: nothing can call such a request back, and the guarantees say so.
+ * I2: requests for one account that were in work at once. `ofStopped` counts those of a replica that was stopped while it waited for the
+ * answer, for so long that another one took over: such a request cannot be called back, as the guarantees say.
  */
 export function overlaps(
   requests: readonly SandboxRequest[],
@@ -56,8 +56,8 @@ export function overlaps(
 }
 
 /**
- * I5: no account gets more requests than it had changes, beside one and its retries. A retry is a request whose predecessor was not
- * answered with a success, or was when something was done to us, so that its answer may not have come to be written down.
+ * I5: an account gets at most one request per change, its retries, and one more. A retry is a request whose predecessor was not answered
+ * with a success, or was under way during a disturbance, so that its answer may not have been journaled.
  */
 export function needlessRequests(
   requests: readonly SandboxRequest[],
@@ -102,11 +102,11 @@ function watch<Findings>(
   const loop = (async () => {
     while (!isOver) {
       await look();
-      // A sample now and then is the point.
+      // The sampling interval.
       await sleep(everyMs);
     }
   })();
-  // Told at the end; until then nobody waits for it.
+  // `end` rejects with it; until then nothing awaits the loop.
   loop.catch(() => {});
   return {
     async end() {
@@ -120,11 +120,11 @@ function watch<Findings>(
 export interface Waits {
   /** How long a session of the application waited at most for a lock that one of ours held, sampled. */
   longestMs: number;
-  /** By what ours was doing. */
+  /** Longest wait in milliseconds by what our session was doing. */
   readonly examples: Map<string, number>;
 }
 
-/** I6: who waits for us. Sessions of the application are told by their name. */
+/** I6: sessions of the application, known by their names, that wait for one of ours. */
 export function watchWaits(database: TestDatabase): Watch<Waits> {
   const findings: Waits = { longestMs: 0, examples: new Map() };
   return watch(100, findings, async () => {
@@ -156,7 +156,7 @@ export async function deadlocks(database: TestDatabase): Promise<number> {
 export interface Visibility {
   looks: number;
   scrapes: number;
-  /** Accounts with an undelivered change that looked clean; replicas whose metrics kept silent. */
+  /** Accounts with an undelivered change that looked clean, and replicas whose metrics did not show one. */
   readonly hidden: Set<string>;
 }
 
@@ -170,7 +170,7 @@ export function watchVisibility(
   slots: readonly Slot[],
 ): Watch<Visibility> {
   const findings: Visibility = { looks: 0, scrapes: 0, hidden: new Set() };
-  // Since when so many are parked: a person's retry makes them fewer, and a scrape may be a little late to say so.
+  // Since when so many are parked: a retry makes them fewer, and a scrape may be a little late.
   const parkedSince = { count: -1, at: 0 };
   return watch(500, findings, async () => {
     for (const code of await hiddenAccounts(database, sandbox))
@@ -185,7 +185,7 @@ export function watchVisibility(
     for (const [index, metrics] of scrapes.entries()) {
       if (metrics === null) continue;
       findings.scrapes += 1;
-      // It says itself that it does not know.
+      // The metrics say that they are stale.
       if ((metrics.get("queue_status_age_seconds") ?? 0) > 1) continue;
       const seconds = metrics.get("oldest_pending_seconds") ?? 0;
       const isSameOne = before.oldest !== null && before.oldest === after.oldest;
@@ -232,7 +232,7 @@ async function readPending(database: TestDatabase): Promise<Pending> {
   return row;
 }
 
-/** null where nobody answers. */
+/** null where the replica does not answer. */
 async function scrape({ url, state }: Slot): Promise<Map<string, number> | null> {
   if (url === null || state !== "running") return null;
   try {
@@ -252,7 +252,7 @@ export async function readMetrics(url: string): Promise<string> {
   return await (await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(3_000) })).text();
 }
 
-/** I8: everything that is kept about accounts, as text, row by row. Bodies of sends are kept until they are settled, and no longer. */
+/** I8: all rows of our schema, as text. Bodies of sends are kept until they are settled, and no longer. */
 export async function keptTexts(database: TestDatabase): Promise<string[]> {
   const tables = await database.query<{ name: string }>(
     "select c.oid::regclass::text as name from pg_class c where c.relnamespace = 'account_sync'::regnamespace and c.relkind in ('r', 'v')",
@@ -274,19 +274,26 @@ export function leaks(texts: readonly string[], canaries: readonly string[]): st
 }
 
 /**
- * I4: notes every change of an external id in the source tables, and by whom, with the application's own means: a trigger.
- * `replacedIds` are those where one of ours put another id in the place of one that stood there.
+ * Notes every change of an external id in the source tables, with the session that made it, and every removal of an account: by triggers,
+ * as an application could.
  */
-export async function witnessIds(database: TestDatabase): Promise<void> {
+export async function witnessChanges(database: TestDatabase): Promise<void> {
   await withClient(database.url, async (client: pg.Client) => {
     await client.query(`
       create schema witness;
       create table witness.id_change (source_table text, row_id text, old_id text, new_id text, by_whom text);
+      create table witness.removal (account_no text);
       create function witness.note() returns trigger language plpgsql as $$
       begin
         insert into witness.id_change values (tg_table_name, old.id::text, old.uuid_be, new.uuid_be, current_setting('application_name'));
         return null;
-      end $$;`);
+      end $$;
+      create function witness.note_removal() returns trigger language plpgsql as $$
+      begin
+        insert into witness.removal values (old.account_no);
+        return null;
+      end $$;
+      create trigger note_removal after delete on m_account for each row execute function witness.note_removal();`);
     for (const table of ["m_account", "m_account_package_tier", "m_account_pic"])
       await client.query(
         `create trigger note_id after update of uuid_be on ${table} for each row
@@ -295,9 +302,18 @@ export async function witnessIds(database: TestDatabase): Promise<void> {
   });
 }
 
+/** I4: changes by which one of our sessions put another id in the place of one that stood there. */
 export async function replacedIds(database: TestDatabase): Promise<string[]> {
   const rows = await database.query<{ text: string }>(
     "select w::text as text from witness.id_change w where by_whom like 'account-sync%' and old_id is not null",
   );
   return rows.map(({ text }) => text);
+}
+
+/** Numbers of the accounts that the application has removed. */
+export async function removedAccounts(database: TestDatabase): Promise<ReadonlySet<string>> {
+  const rows = await database.query<{ code: string }>(
+    "select distinct account_no as code from witness.removal",
+  );
+  return new Set(rows.map(({ code }) => code));
 }

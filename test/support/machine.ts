@@ -12,7 +12,7 @@ afterEach(async () => {
   for (const cleanUp of cleanups.splice(0)) await cleanUp();
 });
 
-/** A port that nobody listens on. */
+/** A port on which nothing listens. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
@@ -44,7 +44,7 @@ export async function watchMemory(pid: number | undefined): Promise<Memory> {
   await look();
   const watching = (async () => {
     while (!isOver) {
-      // A pause of its own, so that watching does not take the processor from what is watched.
+      // A sampling interval: watching must not take the processor from the watched process.
       await sleep(50);
       await look();
     }

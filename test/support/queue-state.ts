@@ -1,4 +1,4 @@
-/** What the tables say about the queue, as a person would read it. */
+/** The state of the queue, as account_sync.status and the API of the console show it. */
 import { expect } from "vitest";
 import { isAtRest } from "./audit.ts";
 import { eventually } from "./eventually.ts";
@@ -44,7 +44,7 @@ export async function untilAtRest(database: Reader, timeoutMs = 30_000): Promise
   return performance.now() - startedAt;
 }
 
-/** Children are woken a moment after their parent has settled: until then they look as if they waited for good. */
+/** Children are woken a moment after their parent has settled: until then they look blocked for good. */
 async function isAboutToWake(database: Reader): Promise<boolean> {
   const [row] = await database.query<{ waking: boolean }>(
     `select exists (

@@ -1,7 +1,6 @@
 /**
- * What a fault is tried on: a database, a customer API, and real `start` processes, each with a gate of its own on its way to the
- * database.
- * Several scenes may be played at the same time.
+ * What a fault is tried on: a database, a customer API, and real `start` processes, each with a gate of its own between it and the
+ * database. Several scenes may run at the same time.
  */
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
@@ -18,7 +17,7 @@ export interface Scene extends AsyncDisposable {
   requests(): SandboxRequest[];
   /** Starts one more process, with the default lease. Resolves as soon as it runs. */
   spawn(environment?: Readonly<Record<string, string>>): Promise<SpawnedDaemon>;
-  /** The same, and resolves when it is ready. */
+  /** The same, and resolves when the process is ready. */
   start(environment?: Readonly<Record<string, string>>): Promise<StartedDaemon>;
 }
 
@@ -109,7 +108,7 @@ export async function stateOf(
   return row ?? null;
 }
 
-/** What a person does in the console, an hour after it was parked: nothing of it can be under way any more. */
+/** A retry in the console an hour after the account was parked: its request cannot be under way any more. */
 export async function retryByHandLater(
   scene: Scene,
   daemon: StartedDaemon,
@@ -122,7 +121,7 @@ export async function retryByHandLater(
   await retryByHand(daemon, accountId);
 }
 
-/** What a person does in the console. */
+/** A retry in the console. */
 export async function retryByHand(daemon: StartedDaemon, accountId: string): Promise<void> {
   await fetch(`${daemon.url}/api/accounts/retry`, {
     method: "POST",
@@ -131,7 +130,7 @@ export async function retryByHand(daemon: StartedDaemon, accountId: string): Pro
   });
 }
 
-/** Also when the change has only just been captured: nothing waits to be folded. */
+/** Resolves when the account is clean and no change waits to be folded. */
 export async function untilClean(scene: Scene, accountId: string): Promise<void> {
   await eventually(
     async () => {

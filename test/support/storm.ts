@@ -1,7 +1,7 @@
 /**
- * The storm of a convergence test, as data, planned from a seed. What goes wrong with the network, the database and the processes has
- * its time, each part on a course of its own, so that faults of different parts meet. What goes wrong with the API has its request: the
- * n-th one meets the n-th fault of a tape, however fast the machine is.
+ * The faults of a convergence test, as data, planned from a seed. Faults of the network, the database and the processes come at planned
+ * times, each part on a schedule of its own, so that faults of different parts meet. Faults of the API belong to requests: the n-th
+ * request meets the n-th fault of a tape, however fast the machine is.
  */
 import type { SandboxFault } from "../../src/local/sandbox-faults.ts";
 import type { Random } from "./random.ts";
@@ -13,7 +13,7 @@ export interface PlannedFault {
 
 export type Fault = TokenFault | NetworkFault | DatabaseFault | ProcessFault;
 
-/** The tokens given out so far are worth nothing any more. */
+/** The tokens given out so far stop working. */
 export interface TokenFault {
   readonly part: "api";
   readonly name: "revoked tokens";
@@ -32,7 +32,7 @@ export interface DatabaseFault {
   readonly part: "database";
   readonly name: "terminate";
   readonly forMs: 0;
-  /** Of whose sessions, by what their application_name has behind the version. */
+  /** The sessions' role: what their application_name has after the version. */
   readonly role: "" | " listener" | " liveness" | "any";
 }
 
@@ -57,7 +57,7 @@ export interface StormOptions {
   readonly tapeLength: number;
   /** The API tells which item is which, so that it may change their order. */
   readonly echo: boolean;
-  /** A person's words, for an API that quotes what it was sent. */
+  /** Personal data for an API that quotes what it was sent. */
   readonly quote: string;
 }
 
@@ -94,7 +94,7 @@ export function planStorm(random: Random, options: StormOptions): Storm {
         part: "process",
         name,
         slot: own.int(0, slots - 1),
-        // Now and then stopped for longer than the others wait.
+        // Sometimes stopped for longer than the others wait before they take over.
         forMs: name === "stop" && own.chance(0.4) ? own.int(4_500, 7_000) : own.int(100, 1_500),
       };
     }),

@@ -1,0 +1,76 @@
+/** What is left for a person when faults have ended: parked accounts are repaired and retried until the queue comes to rest. */
+import type { Sandbox } from "../../src/local/sandbox.ts";
+import { isAtRest } from "./audit.ts";
+import { eventually } from "./eventually.ts";
+import type { TestDatabase } from "./postgres.ts";
+import type { Place } from "./storm-run.ts";
+
+const WAITING = `from account_sync.status s left join m_account a on a.id::text = s.account_id where s.state in ('parked', 'blocked')`;
+
+/** As the error texts advise: look the customer up, set its id, clear ids of other customers, retry. */
+export async function repair(
+  { database, sandbox, fleet }: Place,
+  httpToken: string,
+): Promise<void> {
+  // The API reports refused rows one at a time, and a child waits for its parent.
+  for (let round = 0; round < 5; round += 1) {
+    const rows = await database.query<{ id: string; code: string; uuid: string | null }>(
+      `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null
+       union
+       select a.id::text, a.account_no, a.uuid_be from m_account a where a.account_no = any ($1)`,
+      [round === 0 ? await toldOfConflicts(database) : []],
+    );
+    if (rows.length === 0 && (await countWaiting(database)) === 0) return;
+
+    for (const { id, code, uuid } of rows) {
+      const known = sandbox.customers().filter((customer) => customer.code === code);
+      if (uuid === null && known.length === 1)
+        await database.query("update m_account set uuid_be = $2 where id = $1", [id, known[0]?.id]);
+      const ids = known.flatMap(({ tiers, crew }) => [...tiers, ...crew].map((item) => item.id));
+      for (const table of ["m_account_package_tier", "m_account_pic"])
+        await database.query(
+          `update ${table} set uuid_be = null where account_id = $1 and uuid_be <> all ($2)`,
+          [id, ids],
+        );
+      await database.query("select account_sync.request($1::uuid)", [id]);
+    }
+    const url = fleet.slots[0]?.url;
+    const retried = await fetch(`${url}/api/accounts/retry`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${httpToken}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify({ all: true }),
+    });
+    if (!retried.ok) throw new Error(`retry answered ${retried.status}: ${await retried.text()}`);
+    await comeToRest(database, sandbox);
+  }
+}
+
+export async function countWaiting(database: TestDatabase): Promise<number> {
+  const [row] = await database.query<{ count: number }>(`select count(*)::int as count ${WAITING}`);
+  return row?.count ?? 0;
+}
+
+export async function comeToRest(database: TestDatabase, sandbox: Sandbox): Promise<void> {
+  await eventually(
+    async () => {
+      if (sandbox.counts().inWork > 0 || !(await isAtRest(database))) {
+        const rows = await database.query<{ text: string }>(
+          "select (select count(*) from account_sync.change) || ' changes; ' || s::text as text from account_sync.status s where state <> 'clean' limit 5",
+        );
+        throw new Error(`not at rest: ${rows.map(({ text }) => text).join("\n")}`);
+      }
+    },
+    { timeoutMs: 60_000, intervalMs: 100 },
+  );
+}
+
+/** Account numbers for which an id conflict was reported: a row keeps the id that it was given as another account's. */
+export async function toldOfConflicts(database: TestDatabase): Promise<string[]> {
+  const rows = await database.query<{ code: string }>(
+    "select distinct a.account_no as code from m_account a join account_sync.history h on h.account_id = a.id::text where h.error_class = 'id_conflict'",
+  );
+  return rows.map(({ code }) => code);
+}
