@@ -125,7 +125,7 @@ begin
 end
 $install$;
 
--- Takes the capture triggers off one source table, for whoever owns this schema. The caller sets lock_timeout and retries.
+-- Takes the capture triggers off one source table, for the owner of this schema. The caller sets lock_timeout and retries.
 create or replace function account_sync.remove_capture(captured_table text) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $remove$
@@ -164,7 +164,7 @@ declare
   new_values text;
 begin
   if event_name = 'truncate' then
-    -- Which accounts had rows nobody can tell any more: all that the queue knows.
+    -- Which accounts had rows is not known any more: all that the queue knows.
     target := 'marker';
     query := $sql$select 'known'$sql$;
     return;

@@ -90,7 +90,7 @@ function toDroppedLine(droppedLines: number): string {
     time: new Date().toISOString(),
     pid: process.pid,
     dropped_lines: droppedLines,
-    msg: "log lines were dropped because nobody read stdout fast enough",
+    msg: "log lines were dropped because stdout was not read fast enough",
   };
   return `${JSON.stringify(line)}\n`;
 }

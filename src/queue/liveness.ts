@@ -90,7 +90,7 @@ export class Liveness {
       await client.connect();
       await client.query("select pg_advisory_lock($1, $2)", [LOCK_CLASS, replicaId]);
       await db.run("announce_replica", [replicaId, leaseMs]);
-      // Nobody was told while it was not the client yet.
+      // An end that came before it was the client was not handled.
       if (isOver) throw new Error("the session ended while the lock was being taken");
       this.#closing.signal.throwIfAborted();
     } catch (error) {

@@ -20,7 +20,7 @@ renewed as (
   from free
   where a.account_id = free.account_id
 ),
--- Whoever renews lives, whichever rows were locked: others take nothing over from it. Also one that had been forgotten, or whose row
+-- A daemon that renews lives, whichever rows were locked: others take nothing over from it. Also one that had been forgotten, or whose row
 -- went with the schema. A command has no number.
 alive as (
   insert into account_sync.replica (replica_id, lease_ms)
