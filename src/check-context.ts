@@ -1,11 +1,13 @@
 /** The context of the checks, made of the configuration: on the daemon's own database, or on a connection of its own for a command. */
+
 import { apiConfigReader, describeSource } from "./account/source.ts";
 import type { CheckContext } from "./checks/check.ts";
 import { type Config, directDatabase } from "./config.ts";
 import { createConnections } from "./customer-api/connections.ts";
 import { parseConnectionUrl } from "./db/connection-url.ts";
-import { createDatabase, type Queryable } from "./db/database.ts";
+import type { Queryable } from "./db/database.ts";
 import { isPooled } from "./db/pooling.ts";
+import { withDatabase } from "./db/with-database.ts";
 import { version } from "./version.ts";
 
 export function checkContextOn(config: Config, databaseUrl: string, db: Queryable): CheckContext {
@@ -48,18 +50,11 @@ export async function withCheckContext<T>(
   databaseUrl: string,
   use: (context: CheckContext) => Promise<T>,
 ): Promise<T> {
-  const db = createDatabase({
+  const connection = {
     url: databaseUrl,
     applicationName: `account-sync ${version} check`,
     // Where there is no connection, the first query fails; a pooler that had no connection left gets no settings on its session.
     settingsPerTransaction: await isPooled(databaseUrl).catch(() => true),
-    max: 1,
-    synchronousCommit: "on",
-    onError: () => {},
-  });
-  try {
-    return await use(checkContextOn(config, databaseUrl, db));
-  } finally {
-    await db.close();
-  }
+  };
+  return await withDatabase(connection, (db) => use(checkContextOn(config, databaseUrl, db)));
 }

@@ -84,11 +84,11 @@ export async function openWiring(
     timeoutMs: config.api.timeoutMs,
     userAgent: `account-sync/${version}`,
     observe,
-    limits: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },
+    backoff: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },
     // We wait in any case; that the others do not know yet costs the API a few requests too many.
-    onHold: (baseUrl, forMs) =>
+    onWaitAsked: (baseUrl, forMs) =>
       void rateLimit
-        .hold(baseUrl, forMs)
+        .shareWait(baseUrl, forMs)
         .catch((error: unknown) =>
           observe.databaseTrouble({ doing: "telling the other daemons to wait", error }),
         ),

@@ -1,11 +1,12 @@
 /** `migrate`: installs or upgrades what the daemon needs in the database, and says what it did. */
+
 import { type Config, directDatabase } from "../config.ts";
-import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { migrate } from "../db/migrate.ts";
 import { requireSession } from "../db/pooling.ts";
 import { requireSameDatabase } from "../db/same-database.ts";
 import { latestMigration } from "../db/schema-version.ts";
+import { withDatabase } from "../db/with-database.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
 import { printJson, printLine, printText, printWarning } from "./output.ts";
@@ -21,15 +22,12 @@ export async function migrateDatabase(
   const pooling = await requireSession(url, setting);
   const migrated = await migrate({ url, setting, info: (message) => printWarning(message, json) });
 
-  const db = createDatabase({
+  const connection = {
     url,
     applicationName: `account-sync ${version} migrate`,
-    max: 1,
-    synchronousCommit: "on",
     settingsPerTransaction: pooling !== "none",
-    onError: () => {},
-  });
-  try {
+  };
+  await withDatabase(connection, async (db) => {
     const [installed] = await db.run<{ tables: string[] }>("installed_capture");
     // For the message only: among very many accounts the count may take longer than a statement may.
     const [unqueued] = await db.run<{ count: number }>("count_unqueued").catch(() => []);
@@ -39,11 +37,9 @@ export async function migrateDatabase(
       tables: installed?.tables ?? [],
       unqueued: unqueued?.count ?? 0,
     });
-  } catch (error) {
+  }).catch((error: unknown) => {
     throw explained(error, url, setting);
-  } finally {
-    await db.close();
-  }
+  });
   return 0;
 }
 

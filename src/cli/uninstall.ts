@@ -1,11 +1,12 @@
 /** `uninstall`: removes triggers and schema, after a confirmation. */
+
 import { createInterface } from "node:readline/promises";
 import { type Config, directDatabase } from "../config.ts";
-import { createDatabase } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import { uninstall } from "../db/migrate.ts";
 import { isPooled } from "../db/pooling.ts";
 import { requireSameDatabase } from "../db/same-database.ts";
+import { withDatabase } from "../db/with-database.ts";
 import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
 import { locateDatabase } from "./connect.ts";
@@ -52,20 +53,15 @@ interface Installed {
 }
 
 async function findInstalled(url: string): Promise<Installed> {
-  const db = createDatabase({
+  const connection = {
     url,
     applicationName: `account-sync ${version} uninstall`,
-    max: 1,
-    synchronousCommit: "on",
     settingsPerTransaction: await isPooled(url),
-    onError: () => {},
-  });
-  try {
+  };
+  return await withDatabase(connection, async (db) => {
     const [installed] = await db.run<Installed>("installed_capture");
     return installed ?? { hasSchema: false, tables: [] };
-  } finally {
-    await db.close();
-  }
+  });
 }
 
 async function isConfirmed(json: boolean): Promise<boolean> {

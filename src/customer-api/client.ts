@@ -36,12 +36,12 @@ export interface CustomerApiOptions {
   /** `account-sync/<version>`. */
   readonly userAgent: string;
   readonly observe: Pick<Observe, "apiRequest" | "circuit">;
-  readonly limits: {
+  readonly backoff: {
     readonly backoffMinMs: number;
     readonly backoffMaxMs: number;
   };
   /** The API asked all clients to wait this long, so the other daemons have to know. */
-  readonly onHold?: (baseUrl: string, forMs: number) => void;
+  readonly onWaitAsked?: (baseUrl: string, forMs: number) => void;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
   /** 0 to 1. */
@@ -82,11 +82,11 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     timeoutMs: Math.min(timeoutMs, TOKEN_TIMEOUT_MAX_MS),
   });
   const circuits = createConnectionCircuits({
-    ...options.limits,
+    ...options.backoff,
     observe,
     now,
     random,
-    onWaitAsked: options.onHold ?? (() => {}),
+    onWaitAsked: options.onWaitAsked ?? (() => {}),
   });
   const sender: Sender = { exchange, tokens, observe, userAgent, timeoutMs };
 
@@ -125,7 +125,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
       return answered ?? (guarded as FailedResult);
     },
 
-    hold: (connection, forMs) => circuits.startWait(connection, forMs),
+    startWait: (connection, forMs) => circuits.startWait(connection, forMs),
     available: () => circuits.available(),
     slots: () => circuits.slots(),
     findObstacle: (configId) => circuits.findObstacle(configId),

@@ -11,7 +11,7 @@ export interface CustomerApi {
   /** Asks whether the customer of a create is there. Changes nothing at the API; never rejects, as `send`. */
   lookUp(connection: ApiConnection, request: LookupRequest): Promise<LookupResult>;
   /** The API asked another replica to wait this long: this one sends nothing to it either. */
-  hold(connection: ApiConnection, forMs: number): void;
+  startWait(connection: ApiConnection, forMs: number): void;
 }
 
 /** Where to send, and with which credentials: from the environment, or a row of `m_backend_ext_config`. */

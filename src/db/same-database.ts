@@ -2,10 +2,11 @@
  * LISTEN_DATABASE_URL is another way to the database of DATABASE_URL. Where it leads to another database, migrate would install the schema
  * there, and a daemon would hear no notification.
  */
+
 import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import type { UrlSetting } from "./connection-url.ts";
-import { createDatabase } from "./database.ts";
 import { explained } from "./explained.ts";
+import { withDatabase } from "./with-database.ts";
 
 export interface DatabaseUrls {
   readonly databaseUrl: string;
@@ -45,21 +46,12 @@ interface Identity {
 }
 
 async function identify(url: string, setting: UrlSetting): Promise<Identity> {
-  const db = createDatabase({
-    url,
-    applicationName: "account-sync probe",
-    max: 1,
-    synchronousCommit: "on",
-    // It is not known yet whether there is a pooler.
-    settingsPerTransaction: true,
-    onError: () => {},
-  });
-  try {
+  // It is not known yet whether there is a pooler.
+  const connection = { url, applicationName: "account-sync probe", settingsPerTransaction: true };
+  return await withDatabase(connection, async (db) => {
     const [identity] = await db.run<Identity>("identify_database");
     return identity ?? { name: "", identity: "" };
-  } catch (error) {
+  }).catch((error: unknown) => {
     throw explained(error, url, setting);
-  } finally {
-    await db.close();
-  }
+  });
 }

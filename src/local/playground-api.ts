@@ -6,7 +6,7 @@ import { apiConfigReader, describeSource } from "../account/source.ts";
 import type { Config } from "../config.ts";
 import { createConnections } from "../customer-api/connections.ts";
 import type { Log } from "../ops/log.ts";
-import { withDatabase } from "./playground-database.ts";
+import { withPlaygroundDatabase } from "./playground-database.ts";
 import { type Sandbox, startSandbox } from "./sandbox.ts";
 
 const SANDBOX_CLIENT = { clientId: "sandbox", clientSecret: "sandbox-secret" };
@@ -52,7 +52,7 @@ export async function startSandboxIfNeeded(
  * refuses settings of an API without a DATABASE_URL.
  */
 async function isApiConfigured(config: Config, databaseUrl: string): Promise<boolean> {
-  return await withDatabase(databaseUrl, async (db) => {
+  return await withPlaygroundDatabase(databaseUrl, async (db) => {
     const connections = createConnections(
       apiConfigReader(db, await describeSource(db)),
       config.api,

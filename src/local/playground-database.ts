@@ -1,8 +1,10 @@
 /** The playground's database: an embedded PostgreSQL with the source tables, our schema, and sample accounts at the first start. */
+
 import pg from "pg";
 import { parseConnectionUrl } from "../db/connection-url.ts";
-import { createDatabase, type Database, errorCode } from "../db/database.ts";
+import { type Database, errorCode } from "../db/database.ts";
 import { migrate } from "../db/migrate.ts";
+import { withDatabase } from "../db/with-database.ts";
 import { OperatorError } from "../operator-error.ts";
 import type { Log } from "../ops/log.ts";
 import { DataInUseError } from "./data-lock.ts";
@@ -66,7 +68,7 @@ export async function preparePlaygroundDatabase(url: string, log: Log): Promise<
 
     await migrate({ url, info: (message) => log.info({}, message) });
 
-    if (!(await withDatabase(url, neverHadAccounts))) return false;
+    if (!(await withPlaygroundDatabase(url, neverHadAccounts))) return false;
     await insertSampleAccounts(client);
     return true;
   } finally {
@@ -80,18 +82,10 @@ async function neverHadAccounts(db: Database): Promise<boolean> {
   return row?.neverHadAccounts ?? false;
 }
 
-export async function withDatabase<T>(url: string, use: (db: Database) => Promise<T>): Promise<T> {
-  const db = createDatabase({
-    url,
-    applicationName: "account-sync playground",
-    max: 1,
-    synchronousCommit: "on",
-    settingsPerTransaction: false,
-    onError: () => {},
-  });
-  try {
-    return await use(db);
-  } finally {
-    await db.close();
-  }
+export async function withPlaygroundDatabase<T>(
+  url: string,
+  use: (db: Database) => Promise<T>,
+): Promise<T> {
+  const applicationName = "account-sync playground";
+  return await withDatabase({ url, applicationName, settingsPerTransaction: false }, use);
 }

@@ -195,12 +195,12 @@ export function createQueue({
     },
 
     /** Locks the rows whose lease is still ours until the transaction ends. Resolves with their account ids. */
-    async hold(tx: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
-      const held = await tx.run<{ accountId: string }>("hold_leases", leasesOf(claims));
+    async lockLeases(tx: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
+      const held = await tx.run<{ accountId: string }>("lock_leases", leasesOf(claims));
       return new Set(held.map((row) => row.accountId));
     },
 
-    /** Applies outcomes to rows that `hold` has locked. */
+    /** Applies outcomes to rows that `lockLeases` has locked. */
     async settle(tx: Queryable, settlements: readonly Settlement[]): Promise<void> {
       await tx.run("settle_accounts", [
         JSON.stringify(

@@ -54,7 +54,7 @@ async function lookUp(
   const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
   if (turn.kind === "stopped") return LEASE_LOST;
   if (turn.kind === "held") {
-    wiring.api.hold(connection, turn.forMs);
+    wiring.api.startWait(connection, turn.forMs);
     return end({
       ...notSentYet(claim, create.sent, turn.forMs),
       attempt: create,

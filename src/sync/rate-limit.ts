@@ -10,7 +10,7 @@ export interface RateLimit {
   /** Waits until one send to this API may go. */
   waitForTurn(baseUrl: string, signal: AbortSignal): Promise<Turn>;
   /** This API asked for a pause: tells the other replicas. */
-  hold(baseUrl: string, forMs: number): Promise<void>;
+  shareWait(baseUrl: string, forMs: number): Promise<void>;
 }
 
 /** `now`: send. `held`: the API asked not to be sent to for so long. `stopped`: the signal was aborted before the turn came. */
@@ -49,7 +49,7 @@ export function createRateLimit(db: Queryable, maxRps: number): RateLimit {
       return signal.aborted ? { kind: "stopped" } : { kind: "now" };
     },
 
-    async hold(baseUrl, forMs) {
+    async shareWait(baseUrl, forMs) {
       await db.run("hold_api", [baseUrl, Math.ceil(forMs)]);
     },
   };

@@ -32,7 +32,7 @@ async function holdBack(
   const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
   if (turn.kind === "stopped") return LEASE_LOST;
   if (turn.kind === "held") {
-    wiring.api.hold(connection, turn.forMs);
+    wiring.api.startWait(connection, turn.forMs);
     const { generation, warnings } = send;
     return end({ ...notSentYet(claim, send.sent, turn.forMs), generation, warnings });
   }

@@ -17,7 +17,7 @@ import { writeBack } from "./write-back.ts";
 export interface Settler {
   readonly clock: Pick<Clock, "random">;
   readonly db: Database;
-  readonly queue: Pick<Queue, "hold" | "settle" | "wakeChildren" | "reviveAnswered">;
+  readonly queue: Pick<Queue, "lockLeases" | "settle" | "wakeChildren" | "reviveAnswered">;
   readonly delayAfter: (attempts: number) => number;
   /** Waking the accounts that wait has failed; their next recheck finds what they wait for. */
   readonly onTrouble: (error: unknown) => void;
@@ -77,7 +77,7 @@ async function settleTogether(
 ): Promise<(Outcome | null)[]> {
   const { db, queue, delayAfter, clock } = settler;
   const decisions = await db.transaction(async (tx) => {
-    const held = await queue.hold(
+    const held = await queue.lockLeases(
       tx,
       conclusions.map(({ claim }) => claim),
     );

@@ -138,7 +138,7 @@ test("renewing says that the replica lives, also while the account's row is lock
   const tokens = [["a"], [claim?.leaseToken], LEASE_MS, DEAD];
 
   const silent = await db.transaction(async (tx) => {
-    await tx.run("hold_leases", tokens.slice(0, 2));
+    await tx.run("lock_leases", tokens.slice(0, 2));
     await db.run("renew_leases", tokens);
     return await db.run("note_lost_replicas", [1_937_337_955, 1_500, 3_500, WATCHING]);
   });

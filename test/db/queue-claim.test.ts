@@ -187,7 +187,7 @@ describe("a lease", () => {
 
     const renewed = await queue.renew([mine, lost]);
     await queue.release([lost]);
-    const held = await engine.db.transaction((tx) => queue.hold(tx, [mine, lost]));
+    const held = await engine.db.transaction((tx) => queue.lockLeases(tx, [mine, lost]));
     const begun = await engine.db.transaction((tx) => queue.beginSends(tx, [mine, lost]));
 
     expect([...renewed]).toEqual(["mine"]);
@@ -218,7 +218,7 @@ describe("a lease", () => {
     await set("a", "due_at = now() + interval '1 s'");
 
     const renewed = await engine.db.transaction(async (tx) => {
-      await queue.hold(tx, [b]);
+      await queue.lockLeases(tx, [b]);
       return await queue.renew([a, b]);
     });
 

@@ -66,7 +66,7 @@ test("folds, claims and settling workers at once never deadlock, and no change i
       if (Math.random() < 0.2) return await impatient.release(claims);
       if (Math.random() < 0.2) return;
       await engine.db.transaction(async (tx) => {
-        const held = await impatient.hold(tx, claims);
+        const held = await impatient.lockLeases(tx, claims);
         await impatient.settle(
           tx,
           claims

@@ -39,7 +39,7 @@ async function claimOf(accountId: string): Promise<Claim> {
 /** Resolves false when the lease was lost, and nothing was written. */
 async function settle(claim: Claim, settlement: Partial<Settlement>): Promise<boolean> {
   return await engine.db.transaction(async (tx) => {
-    const held = await queue.hold(tx, [claim]);
+    const held = await queue.lockLeases(tx, [claim]);
     if (!held.has(claim.accountId)) return false;
     await queue.settle(tx, [
       {

@@ -108,7 +108,7 @@ async function round(): Promise<Outcome> {
     timeoutMs: 5_000,
     userAgent: "account-sync/test",
     observe: { apiRequest() {}, circuit() {} },
-    limits: { backoffMinMs: 1, backoffMaxMs: 1 },
+    backoff: { backoffMinMs: 1, backoffMaxMs: 1 },
   });
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   try {

@@ -135,7 +135,7 @@ test("F4 killed between the answer and the journal: as if the answer had never c
 test("F5 killed after the answer was journaled: the ids are written and nothing is sent again", async () => {
   const moments: Record<string, Moment> = {
     "M6 journaled": answerTo("journal_answers"),
-    "M6 before the ids are written": before("hold_leases"),
+    "M6 before the ids are written": before("lock_leases"),
     "M6 before the commit": beforeCommit("settle_accounts"),
   };
 

@@ -62,7 +62,7 @@ test("F7 told to leave at any moment: nothing new is begun, what is in flight is
     "M2 attempt committed": { stop: answerTo("journal_sends"), isFinished: true },
     "M3 in flight": { stop: during({ delayMs: 1_500 }), isFinished: true },
     "M5 before the journal": { stop: before("journal_answers"), isFinished: true },
-    "M6 before the ids are written": { stop: before("hold_leases"), isFinished: true },
+    "M6 before the ids are written": { stop: before("lock_leases"), isFinished: true },
     "M7 settled": { stop: answerTo("settle_accounts"), isFinished: true },
   };
   await using scene = await openScene();
@@ -238,7 +238,7 @@ const pausesUnder = (
     requests: policy === "resend" ? ["create 201", "create 201"] : ["create 201"],
   },
   // The other one writes the ids from the journal; the sleeper's write-back matches nothing.
-  "M6 before the ids are written": { stop: before("hold_leases"), requests: ["create 201"] },
+  "M6 before the ids are written": { stop: before("lock_leases"), requests: ["create 201"] },
   // It holds the rows: the server ends its session, and its commit fails.
   "M6 before the commit": { stop: beforeCommit("settle_accounts"), requests: ["create 201"] },
 });

@@ -18,7 +18,7 @@ export interface Protection {
 export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lease: only who holds it settles",
-    file: "sql/queries/queue/hold_leases.sql",
+    file: "sql/queries/queue/lock_leases.sql",
     text: "where a.lease_token = held.lease_token",
     without: "where true",
     foundBy: { file: "test/db/settle.test.ts", test: "a lost lease changes nothing at all" },

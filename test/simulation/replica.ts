@@ -108,7 +108,7 @@ export class Replica implements Sender {
     this.#queue = queue;
     const rateLimit = createRateLimit(db, 0);
     const circuits = createConnectionCircuits({
-      onWaitAsked: (baseUrl, forMs) => void rateLimit.hold(baseUrl, forMs).catch(() => {}),
+      onWaitAsked: (baseUrl, forMs) => void rateLimit.shareWait(baseUrl, forMs).catch(() => {}),
       backoffMinMs: BACKOFF.minMs,
       backoffMaxMs: BACKOFF.maxMs,
       now: clock.now,
@@ -127,7 +127,7 @@ export class Replica implements Sender {
             run: () => exchange.send(connection, request),
           }),
         lookUp: exchange.lookUp,
-        hold: (connection, forMs) => circuits.startWait(connection, forMs),
+        startWait: (connection, forMs) => circuits.startWait(connection, forMs),
       },
       connections: { of: async () => CONNECTION },
       mapping: { defaultCountry: "ID", referenceField: null },

@@ -137,7 +137,7 @@ export function startApi(options: { timeoutMs?: number; now?: () => number } = {
   const api: CustomerApiClient = createCustomerApi({
     timeoutMs: options.timeoutMs ?? 5_000,
     userAgent: "account-sync/test",
-    limits: { backoffMinMs: 1_000, backoffMaxMs: 60_000 },
+    backoff: { backoffMinMs: 1_000, backoffMaxMs: 60_000 },
     observe: {
       apiRequest: ({ operation, result }) => observed.push({ operation, result }),
       circuit: (state, reason) => circuit.push([state, reason]),

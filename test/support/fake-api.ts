@@ -76,7 +76,7 @@ export function createFakeApi(): FakeApi {
       return typeof wanted === "function" ? await wanted() : wanted;
     },
 
-    hold() {},
+    startWait() {},
   };
 }
 

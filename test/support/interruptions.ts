@@ -26,7 +26,7 @@ export function beforeTheJournal(
 /** `work` runs while a send waits for its turn at the rate limit: after the journal was read, before it is written. */
 export function whileWaitingForItsTurn(work: () => Promise<unknown>): SyncTestOptions {
   const rateLimit = {
-    hold: async () => {},
+    shareWait: async () => {},
     waitForTurn: async () => {
       await work();
       return { kind: "now" } as const;
@@ -130,7 +130,7 @@ export async function crashBeforeWriteBack(
   };
   const queue = {
     ...engine.queue,
-    hold: () => Promise.reject(new Error("Connection terminated")),
+    lockLeases: () => Promise.reject(new Error("Connection terminated")),
   };
 
   const run = await engine.sync(leaving, { ...options, overrides: { queue } });

@@ -15,7 +15,7 @@ test("an obstacle is said in letters that every database can store", async () =>
     timeoutMs: 1,
     userAgent: "test",
     observe: { apiRequest: () => {}, circuit: () => {} },
-    limits: { backoffMinMs: 1, backoffMaxMs: 1 },
+    backoff: { backoffMinMs: 1, backoffMaxMs: 1 },
   });
   const api = withAsciiWords({
     ...client,

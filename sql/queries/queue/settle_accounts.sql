@@ -1,4 +1,4 @@
--- Applies outcomes to the accounts' rows and gives the leases back. The caller holds the rows (hold_leases).
+-- Applies outcomes to the accounts' rows and gives the leases back. The caller holds the rows (lock_leases).
 -- $1 the settlements, a JSON array   $2 quiet period, ms   $3 max wait, ms
 --
 -- A create whose outcome became unknown stays parked even when a sync was asked for meanwhile: that request did not know of it, and

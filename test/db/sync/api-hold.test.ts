@@ -19,9 +19,9 @@ describe("an API that asked another replica to be left alone", () => {
   test("is not sent to, nothing is journaled, and no attempt is used up", async () => {
     const { id } = await engine.insertAccount();
     const held: number[] = [];
-    await engine.rateLimit.hold(CONNECTION.baseUrl, 60_000);
+    await engine.rateLimit.shareWait(CONNECTION.baseUrl, 60_000);
 
-    const outcomes = await engine.round({ ...api, hold: (_, forMs) => held.push(forMs) });
+    const outcomes = await engine.round({ ...api, startWait: (_, forMs) => held.push(forMs) });
 
     expect(outcomes[id]).toMatchObject({ name: "retry", errorClass: "throttled" });
     expect(api.requests).toHaveLength(0);
@@ -39,8 +39,8 @@ describe("an API that asked another replica to be left alone", () => {
   test("is sent to as soon as the time is over, and a shorter wait does not end a longer one", async () => {
     const { rateLimit } = engine;
     const { signal } = new AbortController();
-    await rateLimit.hold("http://one.example", 60_000);
-    await rateLimit.hold("http://one.example", 10);
+    await rateLimit.shareWait("http://one.example", 60_000);
+    await rateLimit.shareWait("http://one.example", 10);
 
     expect(await rateLimit.waitForTurn("http://one.example", signal)).toMatchObject({
       kind: "held",
