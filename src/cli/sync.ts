@@ -69,6 +69,7 @@ async function syncAll(
   };
   const dispatcher = createDispatcher(connected, follow.pending, exchanges);
   dispatcher.start();
+  dispatcher.wake();
   const deadline = performance.now() + how.timeoutMs;
   try {
     while (follow.pending.size > 0 && performance.now() < deadline && !asked.aborted) {

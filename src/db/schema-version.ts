@@ -40,4 +40,4 @@ export function diagnoseSchemaVersion(installed: number | null): Diagnosis | nul
       };
 }
 
-const MIGRATE = "Run `account-sync migrate`; `account-sync start` does it, too.";
+const MIGRATE = "Run `account-sync migrate` first; `account-sync start` does it, too.";

@@ -87,7 +87,7 @@ export class Dispatcher {
    * as soon as a slot is free. Full slots or an API that is away hold claims back and move none of these, so everything that has passed
    * counts when there is room again.
    */
-  #dueAt = 0;
+  #dueAt = Number.POSITIVE_INFINITY;
   /** Counts what may have moved #dueAt, so that what happens during a claim is not overwritten by what the port said before it. */
   #moves = 0;
   #sweepAt = 0;
@@ -106,7 +106,9 @@ export class Dispatcher {
     });
   }
 
+  /** Claims nothing before the first wake, or the first sweep. */
   start(): void {
+    this.#sweepAt = this.#now() + this.#options.sweepIntervalMs;
     this.#keepRenewing();
     this.#loop.start();
   }

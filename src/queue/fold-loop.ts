@@ -24,7 +24,8 @@ export class FoldLoop {
   /** Markers that other replicas left, or that were set aside, are looked for once a sweep. */
   #expandAt = 0;
   #mayExpand = true;
-  #isWoken = false;
+  /** From the start: what was due before is claimed only after what has changed since is folded, so that the two are one sync. */
+  #isWoken = true;
 
   constructor(options: FoldLoopOptions) {
     this.#options = options;

@@ -74,6 +74,8 @@ export class Loop {
         troubleWaitMs = TROUBLE_WAIT_MS.first;
         await this.#sleep(waitMs);
       } catch (error) {
+        // The pool may be closed by now, under a round that nothing waits for.
+        if (this.isStopping) return;
         this.#trouble = { error, sinceMs: this.#trouble?.sinceMs ?? clock.now() };
         onTrouble(error);
         await sleep(clock, troubleWaitMs * (0.5 + clock.random() / 2), this.#stopping.signal);
