@@ -1,5 +1,4 @@
 /** The context of the checks, made of the configuration: on the daemon's own database, or on a connection of its own for a command. */
-
 import { apiConfigReader, describeSource } from "./account/source.ts";
 import type { CheckContext } from "./checks/check.ts";
 import { type Config, directDatabase } from "./config.ts";

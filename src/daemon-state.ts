@@ -38,8 +38,11 @@ export class DaemonState {
   }
 
   /** @param trouble why the queue is not worked off at present; null while it is */
-  ready(trouble: () => LoopTrouble | null): void {
+  working(trouble: () => LoopTrouble | null): void {
     this.#trouble = trouble;
+  }
+
+  ready(): void {
     this.#phase = "ready";
   }
 
@@ -70,7 +73,7 @@ export class DaemonState {
     // Worse than anything else: it does not pass.
     if (this.#phase === "draining") {
       const sinceMs = this.#drainingSinceMs;
-      return { by: "draining", reason: "it was told to leave", sinceMs, untilMs: null };
+      return { by: "draining", reason: "it is stopping", sinceMs, untilMs: null };
     }
     if (this.#wiring === null) return null;
     return (

@@ -6,7 +6,6 @@
  * Health and metrics answer from the first moment; /readyz says what is missing. A start that fails ends at once; after a successful
  * start the daemon retries without end.
  */
-
 import { setTimeout as sleep } from "node:timers/promises";
 import { Doorbell } from "./capture/doorbell.ts";
 import { findDrift } from "./capture/drift.ts";
@@ -83,7 +82,7 @@ export async function startDaemon(
     const direct = directDatabase(config, databaseUrl);
     await requireSameDatabase({ databaseUrl, directUrl: direct.url });
     const pooling = await requireSession(direct.url, direct.setting);
-    await migrateOrExplain(config, databaseUrl, observe);
+    await migrateOrExplain(config, databaseUrl, direct, observe);
 
     const wiring = await openWiring(config, databaseUrl, observe, replicaId);
     const { clock, db, queue } = wiring;
@@ -124,7 +123,8 @@ export async function startDaemon(
     });
     const foldLoop = new FoldLoop({
       clock,
-      queue,
+      fold: () => queue.fold(),
+      expand: () => queue.expand(),
       doorbell,
       onDue: () => dispatcher.wake(),
       observe,
@@ -144,7 +144,8 @@ export async function startDaemon(
       leaseMs: queue.leaseMs,
       onTakeOver: (accounts) => {
         observe.info("A daemon is gone; its accounts are taken over", { accounts });
-        dispatcher.wake();
+        // It may have left changes, too, and while it was awake no trigger rang for them.
+        foldLoop.wake();
       },
       onTrouble: (error) => observe.databaseTrouble({ doing: "watching the other daemons", error }),
     });
@@ -180,6 +181,7 @@ export async function startDaemon(
     });
     dispatcher.start();
     foldLoop.start();
+    state.working(() => foldLoop.trouble ?? dispatcher.trouble);
     const reconcile = new Reconcile({
       clock,
       db,
@@ -205,7 +207,7 @@ export async function startDaemon(
       );
     }
 
-    state.ready(() => foldLoop.trouble ?? dispatcher.trouble);
+    state.ready();
     observe.started({ url: http.url, version });
 
     return {
@@ -266,9 +268,9 @@ async function startHttp(
 async function migrateOrExplain(
   config: Config,
   databaseUrl: string,
+  direct: ReturnType<typeof directDatabase>,
   observe: Observe,
 ): Promise<void> {
-  const direct = directDatabase(config, databaseUrl);
   try {
     await migrate({ ...direct, info: (message) => observe.info(message) });
   } catch (error) {

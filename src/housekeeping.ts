@@ -1,6 +1,6 @@
-/** Housekeeping: what no loop of the daemon does, once a minute: old history, what was heard, what a process that died did not finish. */
+/** Once a minute: removes old history, revives parked accounts that were answered after all, wakes children whose waker died. */
 import type { Observe } from "./ops/observe.ts";
-import { wakeForgottenChildren } from "./sync/wake-children.ts";
+import { wakeForgottenChildren } from "./sync/wake-waiting.ts";
 import type { Wiring } from "./wiring.ts";
 
 const EVERY_MS = 60_000;

@@ -10,7 +10,7 @@ export function isLoopback(host: string): boolean {
   return name === "localhost" || IPV4.test(name) || IPV6.test(name) || IPV4_IN_IPV6.test(name);
 }
 
-const OCTET = String.raw`(?:25[0-5]|2[0-4]\d|1?\d?\d)`;
+const OCTET = String.raw`(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`;
 const ADDRESS = String.raw`127(?:\.${OCTET}){3}`;
 
 const IPV4 = new RegExp(`^${ADDRESS}$`);

@@ -3,7 +3,6 @@
  *
  * Expects a migrated database. Starts nothing: no loop runs and nothing listens until it is asked to.
  */
-
 import { apiConfigReader, describeSource, type Source } from "./account/source.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
@@ -41,8 +40,13 @@ export interface Wiring {
   close(): Promise<void>;
 }
 
-/** One for the fold loop, one for claims, one for renewals, which must not wait for either. */
+/**
+ * One for the fold loop, one for claims, one for renewals, which then wait for neither. A pool of fewer than six connections has more need
+ * of them for loading and writing, so there a renewal may wait for a fold.
+ */
 const RELAXED_CONNECTIONS = 3;
+const RELAXED_CONNECTIONS_OF_SMALL_POOL = 2;
+const SMALL_POOL = 6;
 
 /**
  * @param database where it is; or a caller's pool, which is not closed
@@ -146,7 +150,8 @@ interface Databases {
 }
 
 async function openDatabases(config: Config, url: string, observe: Observe): Promise<Databases> {
-  const relaxedMax = Math.min(RELAXED_CONNECTIONS, config.database.poolMax - 1);
+  const { poolMax } = config.database;
+  const relaxedMax = poolMax < SMALL_POOL ? RELAXED_CONNECTIONS_OF_SMALL_POOL : RELAXED_CONNECTIONS;
   const options = {
     url,
     applicationName: `account-sync ${version}`,
@@ -156,7 +161,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
   return {
     db: createDatabase({
       ...options,
-      max: config.database.poolMax - relaxedMax,
+      max: poolMax - relaxedMax,
       synchronousCommit: "on",
     }),
     relaxedDb: createDatabase({

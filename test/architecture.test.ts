@@ -36,7 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Checks look at the database by themselves; what the API says, and where it is, is handed in.
   "checks/": ["db/", "operator-error.ts", "version.ts"],
   // The words of log and metrics: the names of checks are among them.
-  "ops/": ["loopback.ts", "operator-error.ts", "checks/names.ts"],
+  "ops/": ["loopback.ts", "operator-error.ts", "checks/names.ts", "sync/outcome.ts"],
   "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": [

@@ -1,8 +1,7 @@
 /**
- * Drift: what stands in the tables is not what the API accepted last, although the queue takes the account for delivered. By the
- * transform and the fingerprint of a sync, so that the two never disagree. Reads; marks nothing.
+ * Drift: the tables do not hold what the API accepted last, although the queue counts the account as delivered. Found with the transform
+ * and the fingerprint of a sync, so that the two never disagree. Reads only; marks nothing.
  */
-
 import { loadAccounts } from "../account/load.ts";
 import { fingerprintOf } from "../customer-command/fingerprint.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";

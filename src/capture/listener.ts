@@ -5,7 +5,6 @@
  * each option below says what goes wrong without it. The handlers only set flags. A notification to ourselves with a random
  * nonce proves the whole way round, and drives `listener_up`.
  */
-
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientConfig } from "pg";
 import createSubscriber, { type Options, type Subscriber } from "pg-listen";

@@ -3,7 +3,7 @@
  * drifted in the slow lane. It needs no trigger to have fired: after a restore, or with triggers that were disabled, this is what finds
  * the difference.
  *
- *     resting ──the interval has passed, and no replica walks──▶ walking ──step by step, with rests between──▶ finished
+ *     waiting ──the interval has passed, and no replica walks──▶ walking ──step by step, with rests between──▶ finished
  *
  * The walk is a row in the database: one replica walks at a time, and another one goes on where a dead one was. Steps are small and rest
  * four times as long as they worked, so a million accounts cost a fifth of one connection for a while, and never delay a live edit.
@@ -47,7 +47,7 @@ const TURN_MS = 120_000;
 const LOOK_EVERY_MS = 60_000;
 
 /**
- * By itself, now and then. An account that has no external id any more although the API took it once is told, not marked: to send it would
+ * By itself, now and then. An account that has no external id any more although the API took it once is reported, not marked: to send it would
  * create a second customer, and that is a person's to decide.
  */
 export class Reconcile {

@@ -8,7 +8,7 @@ import type { CheckName } from "./names.ts";
 export interface Check {
   readonly name: CheckName;
   /** What holds while there is no finding. */
-  readonly promise: string;
+  readonly expectation: string;
   /** Resolves with what is wrong. Rejects when that cannot be found out. */
   readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }

@@ -4,7 +4,6 @@
  * The URLs alone are read. No mode falls back to another one, so a session is encrypted as its URL says. pg_stat_ssl would describe the
  * connection from a pooler or proxy to the server, which our settings do not change.
  */
-
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 

@@ -1,5 +1,4 @@
 /** Everything that is checked, as data: by `start` before it claims anything, by the running daemon every hour, and by `doctor`. */
-
 import type { Diagnosis } from "../operator-error.ts";
 import type { Check, CheckContext } from "./check.ts";
 import { lookAtEncryption, lookAtUrlParameters } from "./database-urls.ts";
@@ -22,87 +21,88 @@ import { lookAtTriggers } from "./triggers.ts";
 export const CHECKS: readonly Check[] = [
   {
     name: "server_version",
-    promise: "the server is a version that account-sync works on",
+    expectation: "the server is a version that account-sync works on",
     look: lookAtServerVersion,
   },
   {
     name: "server_writable",
-    promise: "the server takes writes and is no standby",
+    expectation: "the server takes writes and is no standby",
     look: lookAtServerWritable,
   },
   {
     name: "schema_version",
-    promise: "schema account_sync is the one of this version",
+    expectation: "schema account_sync is the one of this version",
     look: lookAtSchemaVersion,
   },
   {
     name: "source_tables",
-    promise: "the source tables have the columns that are read and written",
+    expectation: "the source tables have the columns that are read and written",
     look: lookAtSourceTables,
   },
   {
     name: "triggers",
-    promise: "the capture triggers are present, enabled and unchanged",
+    expectation: "the capture triggers are present, enabled and unchanged",
     look: lookAtTriggers,
   },
   {
     name: "row_security",
-    promise: "row security hides no rows",
+    expectation: "row security hides no rows",
     look: lookAtRowSecurity,
   },
   {
     name: "rights",
-    promise: "the role has the rights it needs",
+    expectation: "the role has the rights it needs",
     look: lookAtRights,
   },
   {
     name: "excess_rights",
-    promise: "the role has no more rights than it needs",
+    expectation: "the role has no more rights than it needs",
     look: lookAtExcessRights,
   },
   {
     name: "listen",
-    promise: "a notification goes all the way round",
+    expectation: "a notification arrives at the listener",
     look: lookAtListen,
   },
   {
     name: "api_configuration",
-    promise: "it is known where to send, and allowed",
+    expectation: "it is known where to send, and allowed",
     look: lookAtApiConfiguration,
   },
   {
     name: "notification_queue",
-    promise: "the notification queue has room",
+    expectation: "the notification queue has room",
     look: lookAtNotificationQueue,
   },
   {
     name: "prepared_transactions",
-    promise: "notifications are in no prepared transaction's way",
+    expectation: "no prepared transaction fails because of a notification",
     look: lookAtPreparedTransactions,
   },
   {
     name: "connections",
-    promise: "there are enough connections for DATABASE_POOL_MAX",
+    expectation: "there are enough connections for DATABASE_POOL_MAX",
     look: lookAtConnections,
   },
   {
     name: "dump_rights",
-    promise: "the owners of the source tables can dump the database",
+    expectation: "the owners of the source tables can dump the database",
     look: lookAtDumpRights,
   },
   {
     name: "clock",
-    promise: "our clock and the database's agree",
+    expectation: "our clock and the database's agree",
     look: lookAtClock,
   },
   {
     name: "encryption",
-    promise: "the connection to another machine is encrypted and verified, or has sslmode=disable",
+    expectation:
+      "the connection to another machine is encrypted and verified, or has sslmode=disable",
     look: async (context) => lookAtEncryption(context),
   },
   {
     name: "url_parameters",
-    promise: "every parameter in the database's URL has an effect",
+    expectation: "every parameter in the database's URL has an effect",
     look: async (context) => lookAtUrlParameters(context),
   },
 ];

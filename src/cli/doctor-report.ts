@@ -7,9 +7,11 @@ import { counted } from "./wording.ts";
 export interface Examined {
   readonly name: string;
   readonly effect: CheckEffect;
-  readonly promise: string;
+  readonly expectation: string;
   readonly status: "ok" | "warning" | "failed" | "not_checked";
   readonly findings: readonly Diagnosis[];
+  /** Not checked because another check failed, which has the remedy. */
+  readonly isSkipped: boolean;
 }
 
 export function reportExamined(results: readonly Examined[], json: boolean): void {
@@ -20,13 +22,13 @@ export function reportExamined(results: readonly Examined[], json: boolean): voi
   if (!json) printSummary(results);
 }
 
-function toJson({ name, promise, status, effect, findings }: Examined) {
+function toJson({ name, expectation, status, effect, findings }: Examined) {
   return {
     check: name,
     status,
     severity: effect === "warns" ? "warning" : "failure",
     stops_start: effect === "stops",
-    promise,
+    promise: expectation,
     findings,
   };
 }
@@ -40,15 +42,14 @@ const MARKS = {
 const MARK_WIDTH = 13;
 const NAME_WIDTH = 23;
 
-function printResult({ name, promise, status, findings }: Examined): void {
+function printResult({ name, expectation, status, isSkipped, findings }: Examined): void {
   const head = MARKS[status].padEnd(MARK_WIDTH) + name.padEnd(NAME_WIDTH);
-  const [first = promise] = findings.map(({ problem }) => problem);
+  const [first = expectation] = findings.map(({ problem }) => problem);
   printText(head + indented(first));
   for (const [index, { problem, remedy }] of findings.entries()) {
     if (index > 0) printText(" ".repeat(MARK_WIDTH + NAME_WIDTH) + indented(problem));
     // The check that failed has the remedy already.
-    if (status !== "not_checked" || !problem.startsWith("It could not be checked, as"))
-      printText(`${" ".repeat(MARK_WIDTH + NAME_WIDTH)}→ ${indented(remedy)}`);
+    if (!isSkipped) printText(`${" ".repeat(MARK_WIDTH + NAME_WIDTH)}→ ${indented(remedy)}`);
   }
 }
 

@@ -22,7 +22,7 @@ const API_TIMEOUT_MS = 10_000;
 interface Examination {
   readonly name: string;
   readonly effect: CheckEffect;
-  readonly promise: string;
+  readonly expectation: string;
   readonly look: (context: CheckContext) => Promise<readonly Diagnosis[]>;
 }
 
@@ -83,13 +83,13 @@ async function examine(readConfig: () => Config): Promise<Examined[]> {
 const CONFIGURATION: Omit<Examination, "look"> = {
   name: "configuration",
   effect: "stops",
-  promise: "the settings are valid",
+  expectation: "the settings are valid",
 };
 
 const CONNECTION: Examination = {
   name: "connection",
   effect: "stops",
-  promise: "the database answers",
+  expectation: "the database answers",
   async look({ db }) {
     await db.run("check_server");
     return [];
@@ -106,7 +106,7 @@ function apiCredentials(config: Config | null): Examination {
   return {
     name: "api_credentials",
     effect: "fails",
-    promise: "the API can be reached and does not refuse our credentials",
+    expectation: "the API can be reached and does not refuse our credentials",
     async look({ db }) {
       if (config === null) return [];
       const connection = await defaultConnection(config, db);
@@ -147,7 +147,12 @@ async function examineOne(
 ): Promise<Examined> {
   const result = await lookAt(examination, context);
   if ("findings" in result) return toResult(examination, result.findings);
-  return { ...examination, status: "not_checked", findings: [unchecked(result.error, url)] };
+  return {
+    ...examination,
+    status: "not_checked",
+    isSkipped: false,
+    findings: [unchecked(result.error, url)],
+  };
 }
 
 function toResult(
@@ -156,13 +161,14 @@ function toResult(
 ): Examined {
   const status =
     findings.length === 0 ? "ok" : examination.effect === "warns" ? "warning" : "failed";
-  return { ...examination, status, findings };
+  return { ...examination, status, findings, isSkipped: false };
 }
 
 function notChecked(examinations: readonly Examination[], reason: string): Examined[] {
   return examinations.map((examination) => ({
     ...examination,
     status: "not_checked",
+    isSkipped: true,
     findings: [
       {
         problem: `It could not be checked, as ${reason} failed.`,

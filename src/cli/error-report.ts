@@ -1,5 +1,4 @@
 /** How an error that ended a command is reported: what went wrong, what to do, and the exit code. */
-
 import { CommanderError } from "commander";
 import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";

@@ -43,7 +43,8 @@ export async function followAccounts({ db }: Pick<Wiring, "db">, accountIds: rea
         const own = attempts.find(
           (attempt) => BigInt(attempt.generation) >= (wanted.get(accountId) ?? 0n),
         );
-        const rests = own === undefined && isAtRest(account, attempts.length > 0, remainingMs);
+        const rests =
+          own === undefined && comesToNothingInTime(account, attempts.length > 0, remainingMs);
         return own === undefined && !rests ? [] : [reportOf(account, own ?? attempts.at(-1))];
       });
       for (const { accountId } of results) pending.delete(accountId);
@@ -61,10 +62,14 @@ export async function followAccounts({ db }: Pick<Wiring, "db">, accountIds: rea
 }
 
 /**
- * No attempt for what was asked will come in time: the account is set aside, or a send of before failed once more and is to be
+ * No attempt for what was asked will come in time: the account is parked, or an earlier send failed once more and is to be
  * finished first, or the backoff is longer than the command waits.
  */
-function isAtRest(account: FollowedAccount, wasTried: boolean, remainingMs: number): boolean {
+function comesToNothingInTime(
+  account: FollowedAccount,
+  wasTried: boolean,
+  remainingMs: number,
+): boolean {
   switch (account.state) {
     case "parked":
       return true;

@@ -1,5 +1,4 @@
 /** `migrate`: installs or upgrades what the daemon needs in the database, and says what it did. */
-
 import { type Config, directDatabase } from "../config.ts";
 import { explained } from "../db/explained.ts";
 import { migrate } from "../db/migrate.ts";

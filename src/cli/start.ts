@@ -33,7 +33,7 @@ export async function start(
       : startDaemon(config, config.database.url, log);
   const early = await Promise.race([starting.then(() => null), asked.promise]);
   if (early !== null) {
-    log.info({ reason: early }, "asked to leave before the start was complete");
+    log.info({ reason: early }, "stopped before the start was complete");
     const late = await Promise.race([
       starting.catch(() => null),
       sleep(EARLY_STOP_GRACE_MS, null, { ref: false }),

@@ -48,12 +48,12 @@ export interface SyncReport {
   readonly errorClass?: ErrorClass;
   readonly error?: string;
   readonly nextAttemptAt?: string;
-  /** What validation had to say about the command; `preview` tells them. */
+  /** Number of validation warnings; `preview` lists them. */
   readonly warnings: number;
   readonly processingResult: ProcessingResult;
 }
 
-/** What became of an account, by its attempt; without one it rests as its row says. */
+/** The result by its attempt; without one, by the account's row. */
 export function reportOf(
   account: FollowedAccount,
   attempt: FinishedAttempt | undefined,

@@ -4,12 +4,12 @@
  * The request is durable, so the process that claims an account first does the work: a dispatcher of our own that sees these accounts
  * only, or a running daemon. Which of them it was makes no difference: the results are read from the history.
  */
-
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalIds } from "../account/canonical-ids.ts";
 import type { Config } from "../config.ts";
 import { onShutdownSignals } from "../ops/signals.ts";
 import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
+import { FoldLoop } from "../queue/fold-loop.ts";
 import { requireConnection } from "../wiring.ts";
 import { type Connected, withWiring } from "./connect.ts";
 import { followAccounts } from "./follow.ts";
@@ -68,8 +68,18 @@ async function syncAll(
     }
   };
   const dispatcher = createDispatcher(connected, follow.pending, exchanges);
+  // The request is a change like any other, and no daemon may be there to fold it. Markers are left to the daemons.
+  const foldLoop = new FoldLoop({
+    clock: wiring.clock,
+    fold: () => wiring.queue.fold(),
+    expand: null,
+    doorbell: { afterLook: async () => LOOK_EVERY_MS },
+    onDue: () => dispatcher.wake(),
+    observe: connected.observe,
+    sweepIntervalMs: LOOK_EVERY_MS,
+  });
   dispatcher.start();
-  dispatcher.wake();
+  foldLoop.start();
   const deadline = performance.now() + how.timeoutMs;
   try {
     while (follow.pending.size > 0 && performance.now() < deadline && !asked.aborted) {
@@ -77,6 +87,7 @@ async function syncAll(
       await sleep(LOOK_EVERY_MS, undefined, { signal: asked }).catch(() => {});
     }
   } finally {
+    await foldLoop.stop();
     await dispatcher.stop(config.api.timeoutMs + SETTLE_GRACE_MS);
   }
   if (follow.pending.size > 0) tell(await follow.look(0));
@@ -102,11 +113,7 @@ function createDispatcher(
     due: {
       leaseMs: queue.leaseMs,
       silenceMs: queue.silenceMs,
-      async claim(limit) {
-        // The request is a change like any other, and no daemon may be there to fold it.
-        await queue.fold();
-        return await queue.claim(limit, [...pending]);
-      },
+      claim: (limit) => queue.claim(limit, [...pending]),
       nextDueInMs: async () => LOOK_EVERY_MS,
       renew: (claims) => queue.renew(claims),
       release: (claims) => queue.release(claims),

@@ -1,5 +1,4 @@
 /** `uninstall`: removes triggers and schema, after a confirmation. */
-
 import { createInterface } from "node:readline/promises";
 import { type Config, directDatabase } from "../config.ts";
 import { explained } from "../db/explained.ts";

@@ -1,5 +1,4 @@
 /** For commands that leave the sending to a daemon: warns when none sends, and says what to do. */
-
 import { describeSending, isStopped } from "../queue/sending-words.ts";
 import { findSending, type Wiring } from "../wiring.ts";
 import { printWarning } from "./output.ts";

@@ -100,3 +100,10 @@ export interface SentRow {
   /** The `uuid_be` that was read before sending; write-back compares with it. */
   readonly externalId: string | null;
 }
+
+export function hasAllIds(sent: SentRows): boolean {
+  return (
+    sent.externalId !== null &&
+    [...sent.tiers, ...sent.pics].every((row) => row.externalId !== null)
+  );
+}

@@ -8,14 +8,18 @@ import { fileURLToPath } from "node:url";
 
 export const sqlDirectory = fileURLToPath(new URL("../../sql/", import.meta.url));
 
-const queries: ReadonlyMap<string, string> = new Map(
-  readdirSync(`${sqlDirectory}queries`, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".sql"))
-    .map((file) => [
-      basename(file, ".sql"),
-      readFileSync(`${sqlDirectory}queries/${file}`, "utf8"),
-    ]),
-);
+const queries = readQueries();
+
+function readQueries(): ReadonlyMap<string, string> {
+  const texts = new Map<string, string>();
+  for (const file of readdirSync(`${sqlDirectory}queries`, { recursive: true, encoding: "utf8" })) {
+    if (!file.endsWith(".sql")) continue;
+    const name = basename(file, ".sql");
+    if (texts.has(name)) throw new Error(`Two files of sql/queries/ are called ${name}.sql`);
+    texts.set(name, readFileSync(`${sqlDirectory}queries/${file}`, "utf8"));
+  }
+  return texts;
+}
 
 export function sqlOf(name: string): string {
   const text = queries.get(name);

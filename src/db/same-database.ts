@@ -2,7 +2,6 @@
  * LISTEN_DATABASE_URL is another way to the database of DATABASE_URL. Where it leads to another database, migrate would install the schema
  * there, and a daemon would hear no notification.
  */
-
 import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import type { UrlSetting } from "./connection-url.ts";
 import { explained } from "./explained.ts";

@@ -1,4 +1,4 @@
-/** One call under its lease: what it sends is the caller's, and everything is taken down that the caller will be told. */
+/** One call under its lease: sends the caller's data, and records what the caller's result needs. */
 import type { Account } from "../account/account.ts";
 import type { Clock } from "../clock.ts";
 import type { ApiResult } from "../customer-api/customer-api.ts";
@@ -11,7 +11,7 @@ import type { Taken } from "../queue/queue.ts";
 import type { Conclusion } from "../sync/conclusion.ts";
 import type { Send } from "../sync/journal.ts";
 import type { Outcome } from "../sync/outcome.ts";
-import type { SyncCaller } from "../sync/sync-wiring.ts";
+import type { SyncCaller } from "../sync/sync-caller.ts";
 import { completedBy } from "./complete-account.ts";
 
 /** What a call came to: as far as it got. */
@@ -87,7 +87,7 @@ export class CallSync implements SyncCaller {
     this.#giveUpSoon();
   }
 
-  onReceived(_send: Send, received: ReceivedIds): void {
+  onReceived(received: ReceivedIds): void {
     if (this.#send !== null) this.#received = received;
   }
 
@@ -110,8 +110,10 @@ export class CallSync implements SyncCaller {
   }
 
   result(outcome: Outcome | null, error: unknown): CallResult {
+    const body = this.#send?.body ?? "";
     return {
-      command: this.#send === null ? null : (JSON.parse(this.#send.body) as CustomerCommand),
+      // A delete has no body.
+      command: body === "" ? null : (JSON.parse(body) as CustomerCommand),
       result: this.#result,
       sent: this.#send?.sent ?? null,
       received: this.#received,

@@ -41,7 +41,7 @@ const LOOK_EVERY_MS = 50;
 /** Accounts that are asked for in one statement. */
 const ASKED_AT_ONCE = 1_000;
 /** Earlier sends that a call finishes before its own: each was the account's only one, so there is hardly ever more than one. */
-const FIRST_AT_MOST = 5;
+const EARLIER_SENDS_MAX = 5;
 /** What is under way when the library is closed may take so long. */
 const CLOSE_WITHIN_MS = 10_000;
 
@@ -50,7 +50,7 @@ interface Waiting {
   /** When it is given up; null while it is not known that another process has the account. */
   until: number | null;
   readonly end: (result: CallResult) => void;
-  finishedFirst: number;
+  earlierSendsFinished: number;
 }
 
 interface RunningCall extends Waiting {
@@ -75,7 +75,7 @@ export class Calls {
     if (this.#isClosed) return { ...NOTHING_DONE, error: new Error("account-sync was closed") };
 
     const { promise, resolve } = Promise.withResolvers<CallResult>();
-    this.#wait({ call, until: null, end: resolve, finishedFirst: 0 });
+    this.#wait({ call, until: null, end: resolve, earlierSendsFinished: 0 });
     return await promise;
   }
 
@@ -125,7 +125,7 @@ export class Calls {
     this.#giveUpLate();
     const ids = [...this.#waiting.keys()].slice(0, ASKED_AT_ONCE);
     if (ids.length === 0) {
-      this.#restWhenDone({ runningBesides: 0 });
+      this.#stopWhenDone({ runningBesides: 0 });
       return [];
     }
     // While the database is in trouble, no call's turn comes.
@@ -177,8 +177,12 @@ export class Calls {
     try {
       const outcome = await wiring.sync(claim, lease, sync);
       // An earlier send was finished instead.
-      if (outcome !== null && !sync.isConcluded && running.finishedFirst < FIRST_AT_MOST)
-        this.#wait({ ...running, until: null, finishedFirst: running.finishedFirst + 1 });
+      if (outcome !== null && !sync.isConcluded && running.earlierSendsFinished < EARLIER_SENDS_MAX)
+        this.#wait({
+          ...running,
+          until: null,
+          earlierSendsFinished: running.earlierSendsFinished + 1,
+        });
       else running.end(sync.result(outcome, null));
       return outcome;
     } catch (error) {
@@ -186,12 +190,12 @@ export class Calls {
       throw error;
     } finally {
       sync.close();
-      this.#restWhenDone({ runningBesides: 1 });
+      this.#stopWhenDone({ runningBesides: 1 });
     }
   }
 
-  /** @param runningBesides runs that are still counted and are over: that of the caller */
-  #restWhenDone({ runningBesides }: { readonly runningBesides: number }): void {
+  /** @param runningBesides runs that have ended and that the dispatcher still counts: 1 at the end of a run */
+  #stopWhenDone({ runningBesides }: { readonly runningBesides: number }): void {
     if (this.#waiting.size > 0 || this.#running.size > 0 || this.#isClosed) return;
     const dispatcher = this.#dispatcher;
     if (dispatcher === null || dispatcher.runningCount > runningBesides) return;

@@ -2,7 +2,6 @@
  * Before anything is sent: the account as it was handed in meets the one in the tables. Calls that come together are read together, so
  * that five hundred of them need no more connections than one.
  */
-
 import type { Account } from "../account/account.ts";
 import { canonicalIds } from "../account/canonical-ids.ts";
 import { loadAccounts } from "../account/load.ts";

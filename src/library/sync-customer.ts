@@ -1,17 +1,13 @@
 /** `syncCustomerToExternalApi`: from what is handed in to what the caller is told. */
-import type { Account } from "../account/account.ts";
-import type { CustomerCommand, SentRows } from "../customer-command/command.ts";
-import { toCommand } from "../customer-command/transform.ts";
-import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
+
 import { recordUnsent } from "../sync/journal.ts";
 import { boundedText } from "../sync/outcome.ts";
 import type { AccountData } from "./account-data.ts";
 import type { CallResult } from "./call-sync.ts";
 import type { LibraryContext } from "./context.ts";
-import { toDatabaseError } from "./database-error.ts";
+import { makeReady } from "./make-ready.ts";
 import { notValid, toValidation } from "./not-valid.ts";
-import { parseAccountData } from "./parse-account-data.ts";
-import type { SyncResult, ValidationResult } from "./results.ts";
+import type { SyncResult } from "./results.ts";
 import { toSyncResult } from "./to-sync-result.ts";
 
 export async function syncCustomer(
@@ -30,7 +26,7 @@ export async function syncCustomer(
 ): Promise<SyncResult> {
   const { calls, language, userOf } = context;
   const ready = await makeReady(context, accountData, userId);
-  if ("success" in ready) return ready;
+  if (ready.kind === "not ready") return ready.result;
   const { given, command, validation } = ready;
   if (!validation.isValid) return notValid(language, validation, command);
   if (configId !== null) {
@@ -46,40 +42,6 @@ export async function syncCustomer(
   if (accountId !== null && String(accountId) !== given.id)
     await noteInHistory(context, String(accountId), called, result);
   return result;
-}
-
-export interface Ready {
-  /** As it was handed in, with what it refers to. */
-  readonly given: Account;
-  readonly command: CustomerCommand;
-  readonly sent: SentRows;
-  readonly validation: ValidationResult;
-}
-
-/** The command as it would be sent now, or why there is none. */
-export async function makeReady(
-  { wiring, prepare, language, userOf }: LibraryContext,
-  accountData: AccountData,
-  userId: string | null,
-): Promise<Ready | Extract<SyncResult, { success: false }>> {
-  const { mapping } = wiring;
-  const parsed = parseAccountData(accountData);
-  if (!parsed.isShaped) return notValid(language, toValidation(parsed.errors), null);
-  try {
-    const prepared = await prepare(parsed, { kind: "adopting", userId: userOf(userId) });
-    if (prepared.kind === "unusable") {
-      const { field, rule, message } = prepared;
-      const { command } = toCommand(parsed.account, mapping);
-      return notValid(language, toValidation([{ field, rule, message }]), command);
-    }
-    const { given, account } = prepared;
-    const { command, sent } = toCommand(account, mapping);
-    const validation = validateCommand(command, toValidationContext(account, language));
-    return { given, command, sent, validation };
-  } catch (error) {
-    const customerData = toCommand(parsed.account, mapping).command;
-    return { success: false, error: toDatabaseError(error), customerData };
-  }
 }
 
 /** Why nothing can be sent to this configuration; null when it can, and where only the sync will tell. */

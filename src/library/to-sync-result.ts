@@ -1,4 +1,4 @@
-/** What a call came to, as its caller is told. Pure, but for the time it puts on what was written. */
+/** The result of a call, from what it came to. Pure, apart from the time of the write-back, which is now. */
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { Language } from "../customer-command/messages.ts";
 import type { CallResult } from "./call-sync.ts";

@@ -1,4 +1,5 @@
 /** Writes ids that a caller has: one row's, those of an API's answer, or those that an earlier result says are missing. */
+
 import { canonicalId } from "../account/canonical-ids.ts";
 import { loadAccounts } from "../account/load.ts";
 import { readAnswer } from "../customer-api/answer.ts";
@@ -9,6 +10,7 @@ import type { LibraryContext } from "./context.ts";
 import type { IdUpdate, UpdateResult } from "./contract.ts";
 import { toDatabaseError } from "./database-error.ts";
 import { failedUpdatesOf, receivedOf } from "./failed-updates.ts";
+import { makeReady } from "./make-ready.ts";
 import {
   errorOf,
   nothingWritten,
@@ -17,7 +19,6 @@ import {
   toProcessingResult,
 } from "./processing-result.ts";
 import type { ProcessingResult } from "./results.ts";
-import { makeReady } from "./sync-customer.ts";
 import { readRow, writeIds } from "./write-ids.ts";
 
 /** Never rejects. */
@@ -60,7 +61,7 @@ export async function processResponse(
   userId: string | null,
 ): Promise<ProcessingResult> {
   const ready = await makeReady(context, accountData, userId);
-  if ("success" in ready) return nothingWritten(ready.error);
+  if (ready.kind === "not ready") return nothingWritten(ready.result.error);
   const answer = readAnswer(response);
   if (answer === null) return nothingWritten("The response has none of the sections of an answer");
   if (answer.refusal !== null) return nothingWritten(`The API refused: ${answer.refusal}`);

@@ -1,5 +1,4 @@
 /** The folder that holds the embedded database: where it is, where its cluster is, and which port it had. */
-
 import { once } from "node:events";
 import {
   access,

@@ -1,5 +1,4 @@
 /** The playground's database: an embedded PostgreSQL with the source tables, our schema, and sample accounts at the first start. */
-
 import pg from "pg";
 import { parseConnectionUrl } from "../db/connection-url.ts";
 import { type Database, errorCode } from "../db/database.ts";

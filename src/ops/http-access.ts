@@ -2,7 +2,6 @@
  * Who may use the console. A caller needs the token; where there is none, the server has to be one that only this machine can reach, and the
  * request one that no foreign web page can have made.
  */
-
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyRequest } from "fastify";
 import { isLoopback } from "../loopback.ts";

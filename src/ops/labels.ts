@@ -1,7 +1,7 @@
 /** The values that the labels of the metrics can have. All of them are known, so that every series can stand at 0 from the start. */
 import type { Drift } from "../capture/drift.ts";
 import type { WarningRule } from "../customer-command/validation-rules.ts";
-import type { Entity, ErrorClass, OutcomeName, Trigger } from "../sync/outcome.ts";
+import type { Entity, OutcomeName, Trigger } from "../sync/outcome.ts";
 
 /** Of the worst circuit of this process. */
 export type CircuitState = "closed" | "open" | "half_open";
@@ -22,20 +22,6 @@ export type ApiRequestResult =
 export type PendingState = "waiting" | "due" | "running" | "retrying" | "parked" | "blocked";
 
 export const ENTITIES = everyOne<Entity>({ account: true, tier: true, pic: true });
-
-export const ERROR_CLASSES = everyOne<ErrorClass>({
-  validation: true,
-  rejected: true,
-  unauthorized: true,
-  throttled: true,
-  server: true,
-  network: true,
-  timeout: true,
-  incomplete: true,
-  unknown_outcome: true,
-  database: true,
-  id_conflict: true,
-});
 
 export const OUTCOMES = everyOne<OutcomeName>({
   synced: true,

@@ -6,13 +6,13 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
+import { ERROR_CLASSES } from "../sync/outcome.ts";
 import {
   API_OPERATIONS,
   API_REQUEST_RESULTS,
   CIRCUIT_STATES,
   type CircuitState,
   ENTITIES,
-  ERROR_CLASSES,
   OUTCOMES,
   PENDING_STATES,
   RECONCILE_RESULTS,

@@ -101,7 +101,11 @@ export class Dispatcher {
       clock,
       round: () => this.#round(),
       longestWaitMs: sweepIntervalMs,
-      onTrouble: (error) => observe.databaseTrouble({ doing: "looking for due accounts", error }),
+      onTrouble: (error) => {
+        // What the port said before the trouble may be over.
+        this.#dueAt = 0;
+        observe.databaseTrouble({ doing: "looking for due accounts", error });
+      },
       onRecovered: () => observe.databaseBack(),
     });
   }
@@ -147,6 +151,8 @@ export class Dispatcher {
 
   async #round(): Promise<number> {
     if (this.#isTimeToClaim()) await this.#claimDue();
+    // Full slots or an API that is away: the trouble is over only when the database has answered.
+    else if (this.trouble !== null) await this.#askNextDue();
     return this.#untilClaim();
   }
 
@@ -169,8 +175,13 @@ export class Dispatcher {
 
     this.#sweepAt = now + sweepIntervalMs;
     this.#mayBeMoreDue = claims.length === free;
-    if (this.#mayBeMoreDue) return await this.#tellOthers();
-    const dueInMs = await due.nextDueInMs();
+    if (this.#mayBeMoreDue) await this.#tellOthers();
+    else await this.#askNextDue(moves);
+  }
+
+  /** @param moves what had moved #dueAt when the accounts were claimed */
+  async #askNextDue(moves = this.#moves): Promise<void> {
+    const dueInMs = await this.#options.due.nextDueInMs();
     if (this.#moves !== moves) return;
     this.#dueAt =
       dueInMs === null ? Number.POSITIVE_INFINITY : this.#now() + Math.max(dueInMs, LOCKED_WAIT_MS);

@@ -9,7 +9,9 @@ import { FOLD_LIMIT, type Queue } from "./queue.ts";
 
 export interface FoldLoopOptions {
   readonly clock: Clock;
-  readonly queue: Pick<Queue, "fold" | "expand">;
+  readonly fold: Queue["fold"];
+  /** null leaves markers to other processes. */
+  readonly expand: Queue["expand"] | null;
   /** Says when to look next; told what every look found. */
   readonly doorbell: { afterLook(found: boolean): Promise<number> };
   /** Accounts may be due: some were folded, or the wake was for those that another process made due. */
@@ -68,11 +70,11 @@ export class FoldLoop {
   }
 
   async #fold(): ReturnType<Queue["fold"]> {
-    const { queue, onDue, observe } = this.#options;
+    const { fold, onDue, observe } = this.#options;
     let mayBeDue = this.#isWoken;
     this.#isWoken = false;
     try {
-      const folded = await queue.fold();
+      const folded = await fold();
       if (folded.changes > 0) observe.folded(folded);
       mayBeDue ||= folded.accounts > 0;
       return folded;
@@ -84,13 +86,16 @@ export class FoldLoop {
 
   /** One chunk of one marker. Resolves with whether there was one. */
   async #expand(hasMarkers: boolean): Promise<boolean> {
-    const { clock, queue, observe, sweepIntervalMs } = this.#options;
+    const { clock, expand, observe, sweepIntervalMs } = this.#options;
+    if (expand === null) return false;
     const now = clock.now();
     const isTimeToExpand = now >= this.#expandAt;
     if (isTimeToExpand) this.#expandAt = now + sweepIntervalMs;
-    if (!this.#mayExpand && !hasMarkers && !isTimeToExpand) return false;
+    // Remembered before it is tried: the fold has taken the markers, and a look that fails comes again.
+    this.#mayExpand ||= hasMarkers || isTimeToExpand;
+    if (!this.#mayExpand) return false;
 
-    const expansion = await queue.expand();
+    const expansion = await expand();
     if (typeof expansion === "object")
       observe.databaseTrouble({ doing: "expanding a marker", error: expansion.error });
     this.#mayExpand = expansion !== false;

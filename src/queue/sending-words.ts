@@ -1,5 +1,4 @@
 /** The words for who sends and what stops it: for a terminal, a page and a program. Pure. */
-
 import type { KnownObstacle } from "../obstacle.ts";
 import type { PendingState } from "../ops/labels.ts";
 import type { Sending } from "./sending.ts";

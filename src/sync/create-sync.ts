@@ -1,5 +1,4 @@
 /** Wires the sync of one account: batched statements, repetition while the database is away, and what is done about unforeseen errors. */
-
 import type { Clock } from "../clock.ts";
 import type { Connections } from "../customer-api/connections.ts";
 import type { CustomerApi } from "../customer-api/customer-api.ts";
@@ -12,6 +11,7 @@ import type { Observe } from "../ops/observe.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
 import { findIdOwners, journalAdoption } from "./adopt.ts";
+import { settleEnded } from "./conclude.ts";
 import type { Conclusion } from "./conclusion.ts";
 import { failedUnforeseen } from "./endings.ts";
 import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
@@ -20,9 +20,11 @@ import type { FailedRows, Outcome } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
 import { settleAll } from "./settle.ts";
-import { beginSync, end, settleEnded } from "./step.ts";
+import { end } from "./step.ts";
 import { syncAccount } from "./sync-account.ts";
-import type { ParentState, SyncCaller, SyncWiring } from "./sync-wiring.ts";
+import type { SyncCaller } from "./sync-caller.ts";
+import { beginSync } from "./sync-context.ts";
+import type { ParentState, SyncWiring } from "./sync-wiring.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -51,7 +53,7 @@ export function createSync(options: SyncOptions): Sync {
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
   });
 
-  const settler = {
+  const settleOptions = {
     clock,
     db,
     queue,
@@ -61,7 +63,7 @@ export function createSync(options: SyncOptions): Sync {
   };
   const settleBatch = batched<Conclusion, Outcome | null>(
     BATCH_MAX,
-    (conclusions) => settleAll(settler, conclusions),
+    (conclusions) => settleAll(settleOptions, conclusions),
     (conclusion) => (conclusion.kind === "accepted" ? bytesOfIds(conclusion.received) : 0),
   );
   const sendBatch = batched<Send, Attempt | null>(

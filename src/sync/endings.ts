@@ -1,5 +1,4 @@
 /** The ways in which a sync ends without ids to write back: what each means for the account. Pure. */
-
 import type { Account } from "../account/account.ts";
 import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
@@ -22,7 +21,7 @@ export function withoutConnection(
   account: Account | null,
   error: string,
 ): Ending {
-  if (claim.configId !== null) return notValid(error, account);
+  if (claim.configId !== null) return parkInvalid(error, account);
   return {
     name: "retry",
     errorClass: "unauthorized",
@@ -36,7 +35,7 @@ export function withoutConnection(
   };
 }
 
-export function gone(unsettled: UnsettledAttempt | null): Ending {
+export function accountGone(unsettled: UnsettledAttempt | null): Ending {
   return {
     name: "gone",
     supersedes: unsettled?.attemptId ?? null,
@@ -48,12 +47,12 @@ export function gone(unsettled: UnsettledAttempt | null): Ending {
 }
 
 /** The customer was removed like its account, or was not there any more. */
-export function removed(): Ending {
+export function customerDeleted(): Ending {
   return { name: "gone" };
 }
 
 /** The account was inserted again under its old id, after the table was read and before the send. */
-export function backAgain(unsettled: UnsettledAttempt | null): Ending {
+export function accountBack(unsettled: UnsettledAttempt | null): Ending {
   return {
     name: "retry",
     supersedes: unsettled?.attemptId ?? null,
@@ -62,12 +61,12 @@ export function backAgain(unsettled: UnsettledAttempt | null): Ending {
   };
 }
 
-export function idOfAnother(accountId: string): string {
+export function describeIdOwner(accountId: string): string {
   return `The account was removed; its customer was kept, since account ${accountId} has the same external id.`;
 }
 
 /** @param account null when it was not even read */
-export function notValid(error: string, account: Account | null): Ending {
+export function parkInvalid(error: string, account: Account | null): Ending {
   return {
     name: "parked",
     errorClass: "validation",

@@ -16,7 +16,8 @@ import type { CustomerCommand } from "../customer-command/command.ts";
 import { matchIds } from "../customer-command/match-ids.ts";
 import { afterFailure, notSentYet, parkUnknownOutcome, waitForTheFirst } from "./endings.ts";
 import type { UnsettledAttempt } from "./journal.ts";
-import { end, LEASE_LOST, type Step, type SyncContext } from "./step.ts";
+import { end, LEASE_LOST, type Step } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
 
 /** What becomes of an unsettled send: sent again at once where it is not in doubt. */
 export async function resolveInDoubt(
@@ -53,7 +54,7 @@ async function lookUp(
   // A request like any other: it waits for its turn, and is never sent beside another one for this account.
   const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
   if (turn.kind === "stopped") return LEASE_LOST;
-  if (turn.kind === "held") {
+  if (turn.kind === "asked to wait") {
     wiring.api.startWait(connection, turn.forMs);
     return end({
       ...notSentYet(claim, create.sent, turn.forMs),

@@ -2,7 +2,6 @@
  * The journal of sends: what goes out is written down before, the ids that come back are written down before anything is done
  * with them. It is why a create never goes out twice under two identities, and why an id is never lost.
  */
-
 import type { SentRows } from "../customer-command/command.ts";
 import type { FieldFingerprints } from "../customer-command/fingerprint.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";

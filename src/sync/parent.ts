@@ -1,7 +1,8 @@
 /** An account whose parent has no external id yet waits for it: the command names the parent by that id. */
 import type { Account } from "../account/account.ts";
 import { callOn } from "../call-on.ts";
-import { end, type Step, type SyncContext } from "./step.ts";
+import { end, type Step } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
 import type { ParentState } from "./sync-wiring.ts";
 
 /** null when the account has no parent, or one with an external id. */

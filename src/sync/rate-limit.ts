@@ -13,10 +13,10 @@ export interface RateLimit {
   shareWait(baseUrl: string, forMs: number): Promise<void>;
 }
 
-/** `now`: send. `held`: the API asked not to be sent to for so long. `stopped`: the signal was aborted before the turn came. */
+/** `now`: send. `asked to wait`: the API asked not to be sent to for so long. `stopped`: the signal was aborted before the turn came. */
 export type Turn =
   | { readonly kind: "now" }
-  | { readonly kind: "held"; readonly forMs: number }
+  | { readonly kind: "asked to wait"; readonly forMs: number }
   | { readonly kind: "stopped" };
 
 /** One statement serves at most so many sends: what one process has in flight. */
@@ -24,14 +24,14 @@ const BATCH_MAX = 64;
 
 /** @param maxRps requests per second over all APIs and replicas; 0 for no limit */
 export function createRateLimit(db: Queryable, maxRps: number): RateLimit {
-  const heldForMs = batched<string, number>(BATCH_MAX, async (baseUrls) => {
-    const rows = await db.run<{ baseUrl: string; heldForMs: number }>("held_apis", [
+  const askedWaitMs = batched<string, number>(BATCH_MAX, async (baseUrls) => {
+    const rows = await db.run<{ baseUrl: string; waitMs: number }>("asked_waits", [
       [...new Set(baseUrls)],
     ]);
-    const held = new Map(rows.map((row) => [row.baseUrl, row.heldForMs]));
-    return baseUrls.map((baseUrl) => held.get(baseUrl) ?? 0);
+    const asked = new Map(rows.map((row) => [row.baseUrl, row.waitMs]));
+    return baseUrls.map((baseUrl) => asked.get(baseUrl) ?? 0);
   });
-  const waitMs = batched<"send", number>(BATCH_MAX, async (sends) => {
+  const turnInMs = batched<"send", number>(BATCH_MAX, async (sends) => {
     const [reserved] = await db.run<{ waitMs: number }>("reserve_sends", [sends.length, maxRps]);
     const firstMs = reserved?.waitMs ?? 0;
     return sends.map((_, position) => firstMs + (position * 1_000) / maxRps);
@@ -40,17 +40,17 @@ export function createRateLimit(db: Queryable, maxRps: number): RateLimit {
   return {
     async waitForTurn(baseUrl, signal) {
       if (maxRps > 0) {
-        const mineInMs = await waitMs("send");
+        const mineInMs = await turnInMs("send");
         if (mineInMs > 0) await sleep(mineInMs, undefined, { signal }).catch(() => {});
       }
       // After the waiting: an API may have asked for a pause meanwhile.
-      const forMs = await heldForMs(baseUrl);
-      if (forMs > 0) return { kind: "held", forMs };
+      const forMs = await askedWaitMs(baseUrl);
+      if (forMs > 0) return { kind: "asked to wait", forMs };
       return signal.aborted ? { kind: "stopped" } : { kind: "now" };
     },
 
     async shareWait(baseUrl, forMs) {
-      await db.run("hold_api", [baseUrl, Math.ceil(forMs)]);
+      await db.run("share_wait", [baseUrl, Math.ceil(forMs)]);
     },
   };
 }

@@ -3,21 +3,21 @@
  *
  *     turn ─▶ journal the send ─▶ request ─▶ match ids ─▶ journal the answer
  */
-
 import type { ApiResult } from "../customer-api/customer-api.ts";
 import type { CustomerCommand } from "../customer-command/command.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import {
+  accountBack,
   afterFailure,
   answeredWithoutCustomer,
-  backAgain,
+  customerDeleted,
   notSentYet,
   putsCreateInDoubt,
-  removed,
 } from "./endings.ts";
 import type { Attempt, Send } from "./journal.ts";
 import type { SyncPolicy } from "./policy.ts";
-import { end, type LastStep, LEASE_LOST, type SendStep, type SyncContext } from "./step.ts";
+import { end, type LastStep, LEASE_LOST, type SendStep } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
 
 /** Resolves with what is left to do: write ids back, or end. */
 export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {
@@ -31,7 +31,7 @@ async function holdBack(
 ): Promise<LastStep | null> {
   const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
   if (turn.kind === "stopped") return LEASE_LOST;
-  if (turn.kind === "held") {
+  if (turn.kind === "asked to wait") {
     wiring.api.startWait(connection, turn.forMs);
     const { generation, warnings } = send;
     return end({ ...notSentYet(claim, send.sent, turn.forMs), generation, warnings });
@@ -40,7 +40,7 @@ async function holdBack(
 
   // It may have waited long for its turn, and the account may be back.
   const { account, unsettled } = await wiring.load(claim.accountId);
-  return account === null ? null : end({ ...backAgain(unsettled), generation: send.generation });
+  return account === null ? null : end({ ...accountBack(unsettled), generation: send.generation });
 }
 
 async function sendNow(
@@ -89,7 +89,7 @@ async function judge(sync: SyncContext, attempt: Attempt, result: ApiResult): Pr
   if (operation === "delete") {
     const answered = { attemptId, received: NOTHING_RECEIVED, httpStatus };
     await wiring.journalAnswer(answered, dbSignal);
-    return end({ ...removed(), generation, attempt, httpStatus });
+    return end({ ...customerDeleted(), generation, attempt, httpStatus });
   }
 
   const received = matchIds(
@@ -101,7 +101,7 @@ async function judge(sync: SyncContext, attempt: Attempt, result: ApiResult): Pr
   if (operation === "create" && received.customer === null)
     return fail(answeredWithoutCustomer(httpStatus));
 
-  caller.onReceived?.(attempt, received);
+  caller.onReceived?.(received);
   await wiring.journalAnswer({ attemptId, received, httpStatus }, dbSignal);
   return { kind: "write back", attempt, received, httpStatus };
 }

@@ -2,7 +2,6 @@
  * Ends syncs: in one transaction the ids are written back, the attempts finished and the accounts settled, for all accounts that came
  * to their end together. Fenced by the lease: an account that another worker has taken over is not changed.
  */
-
 import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
 import { type Database, isContention, isOutage, type Transaction } from "../db/database.ts";
@@ -11,10 +10,10 @@ import type { Accepted, Conclusion } from "./conclusion.ts";
 import { finishAttempts } from "./finish-attempts.ts";
 import type { Outcome, RowResult } from "./outcome.ts";
 import { decide } from "./settlement.ts";
-import { wakeOthers } from "./wake-children.ts";
+import { wakeWaiting } from "./wake-waiting.ts";
 import { writeBack } from "./write-back.ts";
 
-export interface Settler {
+export interface SettleOptions {
   readonly clock: Pick<Clock, "random">;
   readonly db: Database;
   readonly queue: Pick<Queue, "lockLeases" | "settle" | "wakeChildren" | "reviveAnswered">;
@@ -28,31 +27,31 @@ const LOCK_WAIT_MS = 500;
 
 /** Resolves with the outcome per conclusion, null where the lease was lost, or the error that kept this one from being settled. */
 export async function settleAll(
-  settler: Settler,
+  options: SettleOptions,
   conclusions: readonly Conclusion[],
 ): Promise<(Outcome | null | Error)[]> {
   try {
-    return await settleTogether(settler, conclusions, "together");
+    return await settleTogether(options, conclusions, "together");
   } catch (error) {
     if (isOutage(error)) throw error;
     // The whole table is locked (a migration, an index being built): each account alone would wait as long.
     if (isContention(error))
-      return await settleTogether(settler, conclusions, { rows: "locked", error });
+      return await settleTogether(options, conclusions, { rows: "locked", error });
   }
   // Something in the batch is refused by the database: one by one, so that a bad row costs only itself.
   const outcomes: (Outcome | null | Error)[] = [];
-  for (const conclusion of conclusions) outcomes.push(await settleAlone(settler, conclusion));
+  for (const conclusion of conclusions) outcomes.push(await settleAlone(options, conclusion));
   return outcomes;
 }
 
 async function settleAlone(
-  settler: Settler,
+  options: SettleOptions,
   conclusion: Conclusion,
 ): Promise<Outcome | null | Error> {
   let mode: Mode = "together";
   for (;;) {
     try {
-      const [outcome] = await settleTogether(settler, [conclusion], mode);
+      const [outcome] = await settleTogether(options, [conclusion], mode);
       return outcome ?? null;
     } catch (error) {
       if (isOutage(error) || typeof mode === "object") return toError(error);
@@ -71,18 +70,18 @@ type Mode =
   | { readonly rows: "locked" | "failed"; readonly error: unknown };
 
 async function settleTogether(
-  settler: Settler,
+  options: SettleOptions,
   conclusions: readonly Conclusion[],
   mode: Mode,
 ): Promise<(Outcome | null)[]> {
-  const { db, queue, delayAfter, clock } = settler;
+  const { db, queue, delayAfter, clock } = options;
   const decisions = await db.transaction(async (tx) => {
     const held = await queue.lockLeases(
       tx,
       conclusions.map(({ claim }) => claim),
     );
     const ours = conclusions.filter(({ claim }) => held.has(claim.accountId));
-    const rows = await writeIds(tx, ours, mode);
+    const rows = await writeReceivedIds(tx, ours, mode);
     const decided = ours.map((conclusion) =>
       decide(conclusion, rows.get(conclusion) ?? [], {
         delayAfter,
@@ -99,12 +98,12 @@ async function settleTogether(
   });
 
   // Settled already: a child that is not woken here finds its parent at its next recheck.
-  await wakeOthers(settler, conclusions, decisions).catch(settler.onTrouble);
+  await wakeWaiting(options, conclusions, decisions).catch(options.onTrouble);
   const outcomes = new Map(decisions.map(({ conclusion, outcome }) => [conclusion, outcome]));
   return conclusions.map((conclusion) => outcomes.get(conclusion) ?? null);
 }
 
-async function writeIds(
+async function writeReceivedIds(
   tx: Transaction,
   conclusions: readonly Conclusion[],
   mode: Mode,

@@ -1,15 +1,21 @@
 /**
  * The story of one change: what becomes of a claimed account.
  *
- *     load ─▶ finish a deletion ─▶ finish what is unsettled ─▶ wait for the parent ─▶ transform ─▶ validate ─▶ skip if unchanged ─▶ send
+ *     load ─▶ finish a deletion ─▶ finish what is unsettled ─▶ connect ─▶ wait for the parent ─▶ transform ─▶ validate
+ *          ─▶ skip if unchanged ─▶ send
  *
  * The first step that finds something to do decides; the others are left out. An earlier send that was not settled comes before anything
- * new: where its answer is journaled its ids are written back, and a create that was not answered (a timeout, a crash) is in doubt, so
- * it is parked, looked up or sent again under its old key, as CUSTOMER_API_UNKNOWN_OUTCOME says (unsettled.ts, in-doubt.ts).
+ * new: where its answer is journaled its ids are written back, and a create whose answer never came (a timeout, a crash) is in doubt: it is
+ * parked, looked up or sent again under its old key, as CUSTOMER_API_UNKNOWN_OUTCOME says (unsettled.ts, in-doubt.ts).
  */
 import type { Account } from "../account/account.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
-import { type CustomerCommand, type SentRows, sizeProblem } from "../customer-command/command.ts";
+import {
+  type CustomerCommand,
+  hasAllIds,
+  type SentRows,
+  sizeProblem,
+} from "../customer-command/command.ts";
 import { fieldFingerprintsOf, fingerprintOf } from "../customer-command/fingerprint.ts";
 import { toCommand } from "../customer-command/transform.ts";
 import {
@@ -17,22 +23,16 @@ import {
   toValidationContext,
   validateCommand,
 } from "../customer-command/validate.ts";
-import { gone, notValid, withoutConnection } from "./endings.ts";
+import { settleAccepted, settleEnded } from "./conclude.ts";
+import { finishDeletion } from "./deletion.ts";
+import { accountGone, parkInvalid, withoutConnection } from "./endings.ts";
 import type { Loaded } from "./load-for-sync.ts";
 import type { Outcome } from "./outcome.ts";
 import { waitForParent } from "./parent.ts";
-import { finishDeletion } from "./removal.ts";
 import { send } from "./send.ts";
-import {
-  type EndStep,
-  end,
-  type SendStep,
-  type Step,
-  type SyncContext,
-  settleAccepted,
-  settleEnded,
-} from "./step.ts";
-import { finishUnsettled, hasAllIds } from "./unsettled.ts";
+import { type EndStep, end, type SendStep, type Step } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
+import { finishUnsettled } from "./unsettled.ts";
 
 /**
  * Brings one claimed account to the API. Resolves with the outcome, which is settled by then; null when the lease was lost on the way,
@@ -77,11 +77,12 @@ async function load({ wiring, claim, caller }: SyncContext): Promise<Loaded> {
   return { ...loaded, account: caller.toAccount(loaded.account) };
 }
 
-/** Removed, or too large to be read. */
+/** The account was removed, or is too large to be read. */
 function endWithoutAccount({ tooLarge, unsettled }: Loaded): EndStep {
-  return end(tooLarge === null ? gone(unsettled) : notValid(tooLarge, null));
+  return end(tooLarge === null ? accountGone(unsettled) : parkInvalid(tooLarge, null));
 }
 
+/** Which API to send to; an end where the configuration cannot be used. */
 async function connect(
   { wiring, claim }: SyncContext,
   account: Account,
@@ -97,9 +98,8 @@ interface Draft {
   readonly account: Account;
   readonly command: CustomerCommand;
   readonly sent: SentRows;
-  readonly body: string;
   readonly fingerprint: string;
-  /** An unsettled attempt that this one replaces: an update that a newer one may overtake. */
+  /** An unsettled attempt that this one replaces: an update that newer data may overtake. */
   readonly supersedes: string | null;
 }
 
@@ -113,7 +113,6 @@ function transform(
     account,
     command,
     sent,
-    body: JSON.stringify(command),
     fingerprint: fingerprintOf(command),
     supersedes: unsettled?.attemptId ?? null,
   };
@@ -123,15 +122,15 @@ function transform(
 type ValidDraft = Draft & { readonly warnings: number };
 
 function validate({ wiring }: SyncContext, draft: Draft): ValidDraft | EndStep {
-  const { account, command, body, supersedes } = draft;
+  const { account, command, supersedes } = draft;
   const { language } = wiring.policy;
   const validation = validateCommand(command, toValidationContext(account, language));
   wiring.observe.validated({ accountId: account.id, warnings: validation.warnings });
 
   const warnings = validation.warnings.length;
-  const error = validation.isValid ? sizeProblem(body) : describeErrors(validation, language);
-  if (error === null) return { ...draft, warnings };
-  return end({ ...notValid(error, account), warnings, supersedes });
+  if (validation.isValid) return { ...draft, warnings };
+  const error = describeErrors(validation, language);
+  return end({ ...parkInvalid(error, account), warnings, supersedes });
 }
 
 function skipIfUnchanged(
@@ -146,8 +145,11 @@ function toSend(
   { wiring, claim }: SyncContext,
   draft: ValidDraft,
   connection: ApiConnection,
-): SendStep {
-  const { account, command, sent, body, fingerprint, warnings, supersedes } = draft;
+): SendStep | EndStep {
+  const { account, command, sent, fingerprint, warnings, supersedes } = draft;
+  const body = JSON.stringify(command);
+  const problem = sizeProblem(body);
+  if (problem !== null) return end({ ...parkInvalid(problem, account), warnings, supersedes });
   return {
     kind: "send",
     connection,

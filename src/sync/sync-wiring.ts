@@ -1,9 +1,6 @@
-/** What the sync of one account is handed: its parts, the rules it decides by, and who asked for it. Types only. */
-
-import type { Account } from "../account/account.ts";
+/** What the sync of one account is wired with. Types only. */
 import type { Clock } from "../clock.ts";
-import type { ApiConnection, ApiResult, CustomerApi } from "../customer-api/customer-api.ts";
-import type { ReceivedIds } from "../customer-command/match-ids.ts";
+import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
@@ -46,18 +43,3 @@ export interface SyncWiring {
 }
 
 export type ParentState = "on its way" | "parked" | "not asked for" | "missing";
-
-/** What a caller that waits for one sync brings along and is told. An account that the daemon claims has none. */
-export interface SyncCaller {
-  /** The account to send, from the one in the tables. */
-  toAccount?(stored: Account): Account;
-  /** Ends the waiting for a database that is away, for this sync alone. */
-  readonly givenUp?: AbortSignal;
-  /** A journaled send goes out now. `isRepeat`: it is an earlier one, under its own key. */
-  onSend?(send: Send, isRepeat: boolean): void;
-  onResult?(send: Send, result: ApiResult): void;
-  /** The ids of the answer, before they are journaled. */
-  onReceived?(send: Send, received: ReceivedIds): void;
-  /** The conclusion to settle, of the one that the sync came to. */
-  toConclusion?(conclusion: Conclusion): Conclusion;
-}

@@ -1,23 +1,24 @@
 /** An earlier send that is not settled is finished before anything new goes out. */
 import type { Account } from "../account/account.ts";
-import type { SentRows } from "../customer-command/command.ts";
+import { hasAllIds } from "../customer-command/command.ts";
 import { withoutConnection } from "./endings.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { UnsettledAttempt } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
-import { end, type Step, type SyncContext } from "./step.ts";
+import { end, type Step } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
 
 /** null when there is none, or newer data may replace it. */
 export async function finishUnsettled(
   sync: SyncContext,
-  { account, tooLarge, unsettled }: Loaded,
+  { account, unsettled }: Loaded,
 ): Promise<Step | null> {
   if (unsettled === null) return null;
   if (unsettled.delivery === "answered" && unsettled.received !== null) {
     const { received } = unsettled;
     return { kind: "write back", attempt: unsettled, received, httpStatus: null };
   }
-  if (account === null || tooLarge !== null || !mustBeRepeated(unsettled, account)) return null;
+  if (account === null || !mustBeRepeated(unsettled, account)) return null;
 
   // A repeat goes where the first try went, whatever is asked for now: only that API knows its key.
   const connection = await sync.wiring.connection(unsettled.configId);
@@ -48,11 +49,4 @@ function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean 
     default:
       return unsettled.operation satisfies never;
   }
-}
-
-export function hasAllIds(sent: SentRows): boolean {
-  return (
-    sent.externalId !== null &&
-    [...sent.tiers, ...sent.pics].every((row) => row.externalId !== null)
-  );
 }

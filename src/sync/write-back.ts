@@ -5,7 +5,6 @@
  * measured 52 application deadlocks in five seconds, one in key order 56, this way none. A row that is locked is tried again in
  * a moment. Never overwrites what it did not read: an operator's edit in between wins.
  */
-
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { isContention, type Transaction } from "../db/database.ts";

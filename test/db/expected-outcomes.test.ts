@@ -1,5 +1,4 @@
 /** Which outcomes are normal operation, and no warning: a parent on its way, a row that another transaction holds for a moment. */
-
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import { claimOne, createEngine, type Engine } from "../support/engine.ts";

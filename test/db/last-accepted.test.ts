@@ -1,5 +1,4 @@
 /** What a preview compares with: the command that the API accepted last, by its fingerprints. */
-
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { LastAccepted } from "../../src/customer-command/difference.ts";
 import { createEngine, type Engine } from "../support/engine.ts";

@@ -1,5 +1,4 @@
 /** Who is taken for dead, and whose accounts are taken over: never those of a daemon that still renews. */
-
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database } from "../../src/db/database.ts";
 import { Liveness, SILENCE_MAX_MS } from "../../src/queue/liveness.ts";

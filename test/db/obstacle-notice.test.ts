@@ -1,5 +1,4 @@
 /** What a daemon writes down of what stops it, and what others read of it. */
-
 import pg from "pg";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDatabase, type Database, type Queryable } from "../../src/db/database.ts";
@@ -209,9 +208,9 @@ test("the daemon that asks knows what stops it, whatever its row says", async ()
 
 test("a wait that the API asked for stops all, but not one of another API or of the past", async () => {
   await live();
-  await db.run("hold_api", ["https://other.example", 60_000]);
+  await db.run("share_wait", ["https://other.example", 60_000]);
   const ofAnother = await readSending(db, API);
-  await db.run("hold_api", [API, 60_000]);
+  await db.run("share_wait", [API, 60_000]);
   const held = await readSending(db, API);
   const unknownApi = await readSending(db, null);
   await engine.query("update account_sync.api_hold set held_until = now() - interval '1 s'");

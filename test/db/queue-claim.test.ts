@@ -1,5 +1,4 @@
 /** Rows become claims: in which order, with which lease, and never twice at once. */
-
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
 import { claimOne, createEngine, type Engine, LEASE_MS } from "../support/engine.ts";

@@ -1,5 +1,4 @@
 /** Changes become one row per account: nothing is lost on the way, and the row says when it is due. */
-
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
 import { claimOne, createEngine, type Engine } from "../support/engine.ts";

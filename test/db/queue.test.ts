@@ -1,5 +1,4 @@
 /** The queue as a whole: no deadlock and no lost change under load, and what else moves or reads its rows. */
-
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
 import { claimOne, createEngine, type Engine } from "../support/engine.ts";

@@ -1,5 +1,4 @@
 /** What becomes of an account's row when its sync ends, and what does not when the lease is somebody else's by then. */
-
 import fc from "fast-check";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Claim, Queue, Settlement } from "../../src/queue/queue.ts";

@@ -1,5 +1,4 @@
 /** `account-sync doctor` as a process: what it says about a good installation, and about each way in which one can be bad. */
-
 import { once } from "node:events";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer } from "node:net";

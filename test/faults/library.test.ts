@@ -1,5 +1,4 @@
 /** The library beside a daemon: many calls at once, and sessions killed under both. */
-
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, test } from "vitest";
 import type { AccountSync } from "../../src/index.ts";

@@ -144,7 +144,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the delete: a customer that another account has is kept",
-    file: "src/sync/removal.ts",
+    file: "src/sync/deletion.ts",
     text: "if (owner !== null)",
     without: 'if (owner === "")',
     foundBy: {

@@ -2,7 +2,6 @@
  * One replica of the daemon, of production's parts: dispatcher, queue with all its SQL, sync, circuits. What it has of the world is played:
  * its clock, its connections, the API. It can be stopped and go on (SIGSTOP), drain (SIGTERM), and die, in the middle of anything.
  */
-
 import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
 import { type Database, databaseOver } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
@@ -13,7 +12,7 @@ import { SILENCE_MAX_MS } from "../../src/queue/liveness.ts";
 import { createQueue, type Queue } from "../../src/queue/queue.ts";
 import { createSync } from "../../src/sync/create-sync.ts";
 import { createRateLimit } from "../../src/sync/rate-limit.ts";
-import { wakeForgottenChildren } from "../../src/sync/wake-children.ts";
+import { wakeForgottenChildren } from "../../src/sync/wake-waiting.ts";
 import { CONNECTION } from "../support/engine.ts";
 import type { ModelApi, Sender } from "./api.ts";
 import { type Call, createGate, type Gated } from "./gate.ts";
@@ -157,7 +156,8 @@ export class Replica implements Sender {
     });
     this.#foldLoop = new FoldLoop({
       clock,
-      queue,
+      fold: () => queue.fold(),
+      expand: () => queue.expand(),
       doorbell: { afterLook: async () => SWEEP_MS },
       onDue: () => this.#dispatcher.wake(),
       observe,
@@ -201,7 +201,7 @@ export class Replica implements Sender {
       const ids = dead.map(({ replicaId }) => replicaId);
       const orphans = await this.#db.run("take_over_leases", [ids, TAKE_OVER_AFTER_MS]);
       await this.#db.run("forget_replicas", [ids, this.number]);
-      if (orphans.length > 0) this.#dispatcher.wake();
+      if (orphans.length > 0) this.#foldLoop.wake();
     } catch {
       // The next look comes.
     }

@@ -2,7 +2,6 @@
  * The queue and the sync without the daemon: on a real database, with an API that the test writes. Everything falls due at once
  * unless a test says otherwise, and a round is run by hand.
  */
-
 import { afterAll, expect } from "vitest";
 import { describeSource } from "../../src/account/source.ts";
 import { systemClock } from "../../src/clock.ts";

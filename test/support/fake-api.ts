@@ -1,5 +1,4 @@
 /** A customer API in memory that honours keys: what it was asked, and the results that a test gives it. */
-
 import type { AnswerSection } from "../../src/customer-api/answer.ts";
 import type {
   ApiFailure,

@@ -137,7 +137,8 @@ function setUp(
   });
   const foldLoop = new FoldLoop({
     clock,
-    queue: queue as Queue,
+    fold: () => (queue as Queue).fold(),
+    expand: () => (queue as Queue).expand(),
     doorbell: { afterLook: async () => 10_000 },
     onDue: () => dispatcher.wake(),
     observe: observeInto(events),
@@ -380,9 +381,14 @@ test("aborts what does not end within the deadline", async () => {
 test("gives back what it claims in the moment of stopping", async () => {
   const scene = setUp();
   const { promise: claiming, resolve } = Promise.withResolvers<Claim[]>();
-  Object.assign(scene.queue, { claim: () => claiming });
+  Object.assign(scene.queue, {
+    claim: () => {
+      scene.events.push("claim");
+      return claiming;
+    },
+  });
   scene.start();
-  await eventually(() => expect(scene.events).toContain("fold"));
+  await eventually(() => expect(scene.events).toContain("claim"));
 
   const stopped = scene.dispatcher.stop(5_000);
   resolve([toClaim("late")]);

@@ -21,6 +21,9 @@ test.each([
   ["10.0.0.1", false],
   ["128.0.0.1", false],
   ["127.0.0.256", false],
+  // No address: a resolver may ask the network for it.
+  ["127.0.0.08", false],
+  ["127.00.0.1", false],
   ["127.0.0.1.evil.example", false],
   ["localhost.evil.example", false],
   ["notlocalhost", false],

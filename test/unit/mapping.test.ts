@@ -1,5 +1,4 @@
 /** The mapping as a table against the transform itself: every column is changed, and what changes then is what the table says. */
-
 import { expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
 import { COLUMNS, type Column } from "../../src/customer-command/columns.ts";

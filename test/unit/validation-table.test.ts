@@ -2,7 +2,6 @@
  * The table of the validation, line by line as it was agreed on, from the account to the finding: what stands in the source
  * tables is made into a command, and that is validated. validate.test.ts has the fine print of each rule.
  */
-
 import { expect, test } from "vitest";
 import type { Account, BankAccount, Pic, Tier } from "../../src/account/account.ts";
 import type { Language } from "../../src/customer-command/messages.ts";

@@ -1,5 +1,4 @@
 /** An account that fails: refused by the API, tried again, or broken in itself, and what that costs the others. */
-
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { claimOne, createEngine, type Engine, only } from "../../support/engine.ts";
 import { createFakeApi, type FakeApi, failed, rejected } from "../../support/fake-api.ts";

@@ -1,5 +1,4 @@
 /** A child account waits for the external id of its parent. */
-
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { claimOne, createEngine, type Engine } from "../../support/engine.ts";
 import { createFakeApi, type FakeApi, noAnswer } from "../../support/fake-api.ts";

@@ -8,11 +8,12 @@
  *
  * Nothing is created or changed for an account that is gone.
  */
-import { gone, idOfAnother, withoutConnection } from "./endings.ts";
+import { accountGone, describeIdOwner, withoutConnection } from "./endings.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { Send, UnsettledAttempt } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
-import { end, type Step, type SyncContext } from "./step.ts";
+import { end, type Step } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
 
 /** null when the account is there, nothing is to be deleted, or the API has no customer of it that is known. */
 export async function finishDeletion(
@@ -46,7 +47,7 @@ export async function finishDeletion(
   if (externalId === null) return null;
 
   const owner = await wiring.ownerOf(externalId, claim.accountId);
-  if (owner !== null) return end({ ...gone(unsettled), error: idOfAnother(owner) });
+  if (owner !== null) return end({ ...accountGone(unsettled), error: describeIdOwner(owner) });
   return sendDelete(externalId);
 }
 

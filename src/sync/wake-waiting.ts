@@ -4,7 +4,7 @@ import type { Queue } from "../queue/queue.ts";
 import type { Conclusion } from "./conclusion.ts";
 import type { Decision } from "./settlement.ts";
 
-export interface Waker {
+export interface WakeOptions {
   readonly db: Database;
   readonly queue: Pick<Queue, "wakeChildren" | "reviveAnswered">;
 }
@@ -16,8 +16,8 @@ export interface Waker {
  * An account parked for an unknown outcome waits for a human, unless the answer comes in late, from a worker whose lease was lost.
  * Both sides look after they have committed, so the second one sees the first.
  */
-export async function wakeOthers(
-  { db, queue }: Waker,
+export async function wakeWaiting(
+  { db, queue }: WakeOptions,
   conclusions: readonly Conclusion[],
   decisions: readonly Decision[],
 ): Promise<void> {
@@ -50,7 +50,7 @@ const PARENTS_CHUNK = 1_000;
 export async function wakeForgottenChildren({
   db,
   queue,
-}: Pick<Waker, "db"> & { readonly queue: Pick<Queue, "wakeChildren"> }): Promise<void> {
+}: Pick<WakeOptions, "db"> & { readonly queue: Pick<Queue, "wakeChildren"> }): Promise<void> {
   for (let after: string | undefined = ""; after !== undefined; ) {
     const waitedFor: { id: string }[] = await db.run("waited_for_parents", [after, PARENTS_CHUNK]);
     const ids = waitedFor.map(({ id }) => id);

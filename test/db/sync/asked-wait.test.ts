@@ -43,12 +43,12 @@ describe("an API that asked another replica to be left alone", () => {
     await rateLimit.shareWait("http://one.example", 10);
 
     expect(await rateLimit.waitForTurn("http://one.example", signal)).toMatchObject({
-      kind: "held",
+      kind: "asked to wait",
     });
     expect(await rateLimit.waitForTurn("http://other.example", signal)).toEqual({ kind: "now" });
     await secondsPass(50);
     expect(await rateLimit.waitForTurn("http://one.example", signal)).toMatchObject({
-      kind: "held",
+      kind: "asked to wait",
     });
     await secondsPass(10);
     expect(await rateLimit.waitForTurn("http://one.example", signal)).toEqual({ kind: "now" });
