@@ -104,7 +104,7 @@ export function createGate(gated: Gated): ConnectionPool {
         deliver(() =>
           resolve({
             async query(given: string | Statement) {
-              if (broken) throw new Error("Client was closed and is not queryable");
+              if (broken) throw lost();
               const isStatement = typeof given !== "string";
               if (isStatement) ran.push(nameOf(given));
               if (isStatement && "statement" in fault && ran.length === fault.statement)
@@ -141,6 +141,13 @@ export function createGate(gated: Gated): ConnectionPool {
   }
 
   return { query, connect } as never;
+}
+
+/** What the driver says of a connection that a fault of the history has ended. */
+function lost(): Error {
+  return Object.assign(new Error("Client was closed and is not queryable"), {
+    isOfTheHistory: true,
+  });
 }
 
 interface Statement {

@@ -12,6 +12,8 @@ export interface SourceAccount {
   readonly state: string | null;
   readonly errorClass: string | null;
   readonly error: string | null;
+  /** The idempotency key of its send that is not settled; null when there is none. */
+  readonly unsettledKey: string | null;
   /** A captured change of the account, or a marker that may stand for one, is not folded yet. */
   readonly isNoted: boolean;
   readonly payload: unknown;
@@ -61,6 +63,10 @@ export async function readSourceAccounts(
        'state', case when q.blocked_by is not null then 'blocked' else s.state end,
        'errorClass', s.error_class,
        'error', s.error,
+       'unsettledKey', (
+         select t.idempotency_key from account_sync.attempt t
+         where t.account_id = s.account_id and t.settled_at is null
+       ),
        'isNoted', exists (select from noted n where n.account_id = a.id::text or n.marker is not null)
          or exists (select from account_sync.expansion),
        'payload', json_build_array(
@@ -133,7 +139,11 @@ export async function readSourceAccounts(
 /** What the queue has left to do for accounts that have no row any more. Their numbers are gone, so they are named by their ids. */
 export async function readOrphans(database: Pick<TestDatabase, "query">): Promise<SourceAccount[]> {
   const rows = await database.query<Queued>(
-    `select s.account_id as id, s.state, s.error_class as "errorClass", s.error
+    `select s.account_id as id, s.state, s.error_class as "errorClass", s.error,
+       (
+         select t.idempotency_key from account_sync.attempt t
+         where t.account_id = s.account_id and t.settled_at is null
+       ) as "unsettledKey"
      from account_sync.status s
      where s.state <> 'clean' and not exists (select from m_account a where a.id::text = s.account_id)`,
   );
@@ -148,4 +158,6 @@ export async function readOrphans(database: Pick<TestDatabase, "query">): Promis
   }));
 }
 
-type Queued = Pick<SourceAccount, "state" | "errorClass" | "error"> & { readonly id: string };
+type Queued = Pick<SourceAccount, "state" | "errorClass" | "error" | "unsettledKey"> & {
+  readonly id: string;
+};

@@ -14,10 +14,12 @@ export function leftByFaults({
   readonly history: readonly SandboxRequest[];
   readonly told: readonly string[];
 }): Explanation[] {
-  const isRefused = refusedLast(history);
+  // By the key of the send: an account that was removed meanwhile has no number any more.
+  const isRefusedKey = refusedLast(history, ({ key }) => key);
   return [
     {
-      accounts: (code, account) => account?.uuid === null && (policy === "park" || isRefused(code)),
+      accounts: (_code, account) =>
+        account?.uuid === null && (policy === "park" || isRefusedKey(account.unsettledKey)),
       are: "parked",
       errorClass: "unknown_outcome",
       because:
@@ -43,17 +45,21 @@ export function leftByFaults({
 /** Also without a fault: a row that the application moved to another account brings the id of another customer along. */
 export function leftByRefusals(history: readonly SandboxRequest[]): Explanation {
   return {
-    accounts: refusedLast(history),
+    accounts: refusedLast(history, ({ code }) => code),
     are: "parked",
     errorClass: "rejected",
     because: "the API refused the last command",
   };
 }
 
-function refusedLast(history: readonly SandboxRequest[]): (code: string) => boolean {
-  const lastOf = new Map(history.map((request) => [request.code, request]));
-  return (code) => {
-    const { status = null, applied = false } = lastOf.get(code) ?? {};
+/** Whether the last request of those that have this in common was refused. */
+function refusedLast(
+  history: readonly SandboxRequest[],
+  of: (request: SandboxRequest) => string | null,
+): (common: string | null) => boolean {
+  const lastOf = new Map(history.map((request) => [of(request), request]));
+  return (common) => {
+    const { status = null, applied = false } = lastOf.get(common) ?? {};
     return status !== null && (status < 300 ? !applied : status >= 400 && status < 500);
   };
 }

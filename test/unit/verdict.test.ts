@@ -139,6 +139,7 @@ function toAccount(account: Partial<SourceAccount>): SourceAccount {
     uuid: "cus_1",
     state: "clean",
     errorClass: null,
+    unsettledKey: null,
     error: null,
     isNoted: false,
     payload: "accepted",
