@@ -19,7 +19,9 @@ export interface Transaction extends Queryable {
    * Runs `work` in a savepoint: when it fails, its error is the result, and the transaction goes on without it. Deferred constraints are
    * checked at its end, or a violation would appear at the commit only, and roll back everything.
    */
-  attempt<T>(work: () => Promise<T>): Promise<{ readonly value: T } | { readonly error: unknown }>;
+  trySavepoint<T>(
+    work: () => Promise<T>,
+  ): Promise<{ readonly value: T } | { readonly error: unknown }>;
 }
 
 export interface Database extends Queryable {
@@ -159,7 +161,7 @@ export function queryableOn(client: Pick<pg.ClientBase, "query">): Queryable {
 function transactionOn(client: pg.PoolClient): Transaction {
   return {
     run: (name, params) => runOn(client, name, params),
-    async attempt(work) {
+    async trySavepoint(work) {
       await client.query("savepoint attempt");
       try {
         const value = await work();

@@ -55,8 +55,8 @@ export async function lockData(dataDir: string): Promise<DataLock> {
   let database = tryLock(file);
   while (database === null) {
     const owner = await readOwner(dataDir);
-    const patienceMs = owner === null ? OWNER_MS : owner.state === "stopping" ? STOPPING_MS : 0;
-    if (performance.now() - begunAt >= patienceMs) throw new DataInUseError(dataDir, owner);
+    const waitMs = owner === null ? OWNER_MS : owner.state === "stopping" ? STOPPING_MS : 0;
+    if (performance.now() - begunAt >= waitMs) throw new DataInUseError(dataDir, owner);
     await sleep(LOOK_EVERY_MS);
     database = tryLock(file);
   }

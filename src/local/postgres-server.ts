@@ -94,9 +94,9 @@ async function startOnPort(launch: PostgresLaunch, port: number): Promise<Postgr
   async function stopBy(signal: "INT" | "QUIT"): Promise<void> {
     stopping = true;
     shell.stdin.write(`${signal}\n`);
-    const patience = setTimeout(() => shell.stdin.end(), STOP_TIMEOUT_MS);
+    const timeout = setTimeout(() => shell.stdin.end(), STOP_TIMEOUT_MS);
     await ended;
-    clearTimeout(patience);
+    clearTimeout(timeout);
   }
 
   try {

@@ -122,14 +122,14 @@ export function createQueue({
           expansion.changedAt,
         ];
         if (expansion.markerId !== null) parameters.push(expansion.markerId);
-        const attempt = await tx.attempt(() =>
+        const tried = await tx.trySavepoint(() =>
           tx.run<{ accountId: string }>(`expand_${expansion.marker}`, parameters),
         );
-        if ("error" in attempt && !dependsOnNothing(attempt.error)) {
-          await tx.run("postpone_expansion", [expansion.expansionId, errorCode(attempt.error)]);
-          return attempt;
+        if ("error" in tried && !dependsOnNothing(tried.error)) {
+          await tx.run("postpone_expansion", [expansion.expansionId, errorCode(tried.error)]);
+          return tried;
         }
-        const marked = "error" in attempt ? [] : attempt.value;
+        const marked = "error" in tried ? [] : tried.value;
 
         const last = marked.at(-1);
         if (last === undefined || marked.length < EXPANSION_CHUNK)

@@ -264,11 +264,11 @@ async function runWrites<Write extends { readonly accountId: string; readonly id
   const ids = new Set<string>();
   const errors = new Map<string, unknown>();
   for (const write of writes) {
-    const attempt = await tx.attempt(() => run([write]));
-    if ("error" in attempt) {
+    const tried = await tx.trySavepoint(() => run([write]));
+    if ("error" in tried) {
       // Left out, it counts as locked.
-      if (!isContention(attempt.error)) errors.set(write.id ?? write.accountId, attempt.error);
-    } else for (const id of attempt.value) ids.add(id);
+      if (!isContention(tried.error)) errors.set(write.id ?? write.accountId, tried.error);
+    } else for (const id of tried.value) ids.add(id);
   }
   return { ids, errors };
 }

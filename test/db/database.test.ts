@@ -125,13 +125,13 @@ describe("an attempt within a transaction", () => {
   test("that fails leaves the transaction as it was before", async () => {
     await db.transaction(async (tx) => {
       await write(tx, "all");
-      const attempt = await tx.attempt(async () => {
+      const tried = await tx.trySavepoint(async () => {
         await write(tx, "missing");
         await tx.run("request_marker", [null]);
       });
 
-      expect(attempt).toMatchObject({ error: { code: "23514" } });
-      expect(await tx.attempt(() => write(tx, "unqueued"))).toEqual({ value: [] });
+      expect(tried).toMatchObject({ error: { code: "23514" } });
+      expect(await tx.trySavepoint(() => write(tx, "unqueued"))).toEqual({ value: [] });
     });
 
     expect(await written()).toEqual(["all", "unqueued"]);
@@ -146,7 +146,7 @@ describe("an attempt within a transaction", () => {
 
     await db.transaction(async (tx) => {
       await write(tx, "all");
-      expect(await tx.attempt(() => write(tx, "missing"))).toMatchObject({
+      expect(await tx.trySavepoint(() => write(tx, "missing"))).toMatchObject({
         error: { code: "23514" },
       });
     });
@@ -157,7 +157,7 @@ describe("an attempt within a transaction", () => {
 
   test("does not go on without a connection", async () => {
     const killed = db.transaction(async (tx) => {
-      await tx.attempt(async () => {
+      await tx.trySavepoint(async () => {
         await terminateConnections();
         await write(tx, "all");
       });
