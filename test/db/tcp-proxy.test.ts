@@ -60,7 +60,8 @@ test("a delay counts once in each direction", async () => {
   await client.query("select 1");
 
   const tookMs = performance.now() - askedAt;
-  expect(tookMs).toBeGreaterThanOrEqual(199);
+  // Node counts a timer from the start of its loop's turn, so each of the two may end a millisecond early.
+  expect(tookMs).toBeGreaterThanOrEqual(198);
   expect(tookMs).toBeLessThan(1_000);
 });
 
