@@ -85,11 +85,12 @@ type SandboxData = z.infer<typeof dataShape>;
 const NOTHING: SandboxData = { customers: [], keys: [] };
 
 async function readData(dataFile: string): Promise<SandboxData> {
+  await mkdir(dirname(dataFile), { recursive: true });
   let content: string;
   try {
     content = await readFile(dataFile, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return NOTHING;
+    if (isMissing(error)) return NOTHING;
     throw error;
   }
 
@@ -107,8 +108,16 @@ async function writeData(
   data: Pick<SandboxData, "customers"> & { readonly keys: ReturnType<SandboxKeys["list"]> },
 ): Promise<void> {
   const text = JSON.stringify(data);
-  await mkdir(dirname(dataFile), { recursive: true });
-  await writeFile(`${dataFile}.new`, text, { mode: 0o600 });
-  // Renamed, so that a kill in the middle leaves the old file whole.
-  await rename(`${dataFile}.new`, dataFile);
+  try {
+    await writeFile(`${dataFile}.new`, text, { mode: 0o600 });
+    // Renamed, so that a kill in the middle leaves the old file whole.
+    await rename(`${dataFile}.new`, dataFile);
+  } catch (error) {
+    // The folder was removed on purpose: it is not made again, and the sandbox goes on without it.
+    if (!isMissing(error)) throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === "ENOENT";
 }

@@ -212,6 +212,17 @@ describe("the data file", () => {
     expect(await readdir(join(dataFile, ".."))).toEqual(["sandbox.json"]);
   });
 
+  test("goes on without its folder where that was removed, and does not make it again", async () => {
+    const folder = join(await makeFolder(), "removed");
+    const sandbox = await start({ dataFile: join(folder, "sandbox.json") });
+    await rm(folder, { recursive: true });
+
+    const response = await create(sandbox, command());
+
+    expect(response.status).toBe(201);
+    await expect(readdir(folder)).rejects.toThrow("ENOENT");
+  });
+
   test("a file that is something else stays as it is and stops the start", async () => {
     const dataFile = join(await makeFolder(), "notes.json");
     await writeFile(dataFile, "my notes");
