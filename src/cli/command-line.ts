@@ -12,7 +12,7 @@ import { accountId, wholeNumber, withinCharacters } from "./argument-values.ts";
 import { isForJson, toCommanderArguments } from "./given-arguments.ts";
 import { printWarning } from "./output.ts";
 import { addCommand, createProgram } from "./program.ts";
-import type { SandboxCommandOptions } from "./sandbox.ts";
+import type { SandboxArguments } from "./sandbox.ts";
 
 export interface Surroundings {
   readonly environment: Environment;
@@ -214,7 +214,7 @@ function createCommandLine(
     .option("--echo", "answer each item as it was sent, not its id alone")
     .option("--ignore-keys", "do as an API that does not know Idempotency-Key")
     .action(
-      run(async (options: SandboxCommandOptions) =>
+      run(async (options: SandboxArguments) =>
         (await import("./sandbox.ts")).sandbox({ ...options, json, leave }),
       ),
     );

@@ -133,8 +133,8 @@ async function tryApi(connection: ApiConnection): Promise<Diagnosis[]> {
     random: Math.random,
   });
   try {
-    const parts = { exchange, tokens, userAgent, timeoutMs: API_TIMEOUT_MS };
-    return toApiFindings(await tryCredentials(parts, connection), connection);
+    const context = { exchange, tokens, userAgent, timeoutMs: API_TIMEOUT_MS };
+    return toApiFindings(await tryCredentials(context, connection), connection);
   } finally {
     await close();
   }

@@ -5,7 +5,7 @@ import { onShutdownSignals } from "../ops/signals.ts";
 import { printJson, printLine } from "./output.ts";
 
 /** As commander reads them. */
-export interface SandboxCommandOptions {
+export interface SandboxArguments {
   readonly host: string;
   readonly port: number;
   readonly data?: string;
@@ -16,7 +16,7 @@ export interface SandboxCommandOptions {
 }
 
 export async function sandbox(
-  options: SandboxCommandOptions & {
+  options: SandboxArguments & {
     readonly json: boolean;
     readonly leave: (exitCode: number) => void;
   },
@@ -77,7 +77,7 @@ function introduction(running: Sandbox): string[] {
 
 function toOperatorError(
   error: NodeJS.ErrnoException,
-  { host, port, data }: SandboxCommandOptions,
+  { host, port, data }: SandboxArguments,
 ): unknown {
   switch (error.code) {
     case "EADDRINUSE":

@@ -100,7 +100,7 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
     }
 
     if (isOutage(result.failure) || result.failure.errorClass === "unauthorized") {
-      if (openings > 0 && toStop(result.failure) !== toStop(failure)) openSince = now();
+      if (openings > 0 && toStoppedBy(result.failure) !== toStoppedBy(failure)) openSince = now();
       failure = result.failure;
       outages.add(nameOutage(result.failure, idempotencyKey, outages.size));
     }
@@ -160,7 +160,7 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
       const untilMs = Math.max(openUntil, wait.untilMs);
       if (policy.state === CircuitState.Open && isStateUnknown(untilMs, now())) return null;
       return {
-        by: toStop(failure),
+        by: toStoppedBy(failure),
         reason: toOwnWords(failure) ?? "the API is not reachable",
         sinceMs: openSince,
         untilMs,
@@ -198,7 +198,7 @@ function nameOutage(failure: ApiFailure, idempotencyKey: string, ordinal: number
   return failure.delivery === "unknown" ? `command ${idempotencyKey}` : `outage ${ordinal}`;
 }
 
-function toStop(failure: ApiFailure | null): "unauthorized" | "circuit_open" {
+function toStoppedBy(failure: ApiFailure | null): "unauthorized" | "circuit_open" {
   return failure?.errorClass === "unauthorized" ? "unauthorized" : "circuit_open";
 }
 

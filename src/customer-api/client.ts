@@ -16,7 +16,7 @@ import type {
   FailedResult,
   LookupResult,
 } from "./customer-api.ts";
-import { createExchange, type Exchange, type HttpOutcome } from "./exchange.ts";
+import { createExchange, type Exchange, type HttpResult } from "./exchange.ts";
 import { toRequestResult } from "./failure.ts";
 import { type JudgedRequest, judgeCommand, judgeLookup } from "./judgement.ts";
 import {
@@ -152,7 +152,7 @@ interface Sender {
   readonly timeoutMs: number;
 }
 
-type Judge<Result> = (outcome: HttpOutcome, request: JudgedRequest) => Result;
+type Judge<Result> = (outcome: HttpResult, request: JudgedRequest) => Result;
 
 async function exchangeAuthorized<Result extends ApiResult | LookupResult>(
   sender: Sender,

@@ -20,7 +20,7 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
-export type HttpOutcome = HttpAnswer | HttpBreak;
+export type HttpResult = HttpAnswer | HttpBreak;
 
 export interface HttpAnswer {
   readonly kind: "answered";
@@ -42,7 +42,7 @@ export interface HttpBreak {
   readonly durationMs: number;
 }
 
-export type Exchange = (request: HttpRequest) => Promise<HttpOutcome>;
+export type Exchange = (request: HttpRequest) => Promise<HttpResult>;
 
 const RESPONSE_BYTES_MAX = 4 * 1024 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -74,7 +74,7 @@ export function createExchange(options: { readonly timeoutMs: number }): {
   };
 }
 
-async function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpOutcome> {
+async function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpResult> {
   const startedAt = performance.now();
   const deadline = startDeadline(request.timeoutMs, request.signal);
   const wire = { written: false };

@@ -19,7 +19,7 @@ import type {
   LookupResult,
 } from "./customer-api.ts";
 import { errorMessages } from "./error-messages.ts";
-import type { HttpAnswer, HttpBreak, HttpOutcome } from "./exchange.ts";
+import type { HttpAnswer, HttpBreak, HttpResult } from "./exchange.ts";
 import {
   errorVerdict,
   mentionsToken,
@@ -43,7 +43,7 @@ export interface JudgedRequest {
   readonly secrets: readonly string[];
 }
 
-export function judgeCommand(outcome: HttpOutcome, request: JudgedRequest): ApiResult {
+export function judgeCommand(outcome: HttpResult, request: JudgedRequest): ApiResult {
   if (outcome.kind === "broken") return judgeBreak(outcome, request);
   if (isSuccess(outcome.status)) return judgeSuccess(outcome, request);
   // Nothing is left to delete.
@@ -55,7 +55,7 @@ export function judgeCommand(outcome: HttpOutcome, request: JudgedRequest): ApiR
 
 /** Found, not there, or unclear. What may pass by itself is a failure: nothing is known then, and the create may not be sent. */
 export function judgeLookup(
-  outcome: HttpOutcome,
+  outcome: HttpResult,
   request: JudgedRequest,
   wanted: LookupRequest,
 ): LookupResult {

@@ -1,6 +1,6 @@
 /** Why the token endpoint gave no token, as the failure of the request that needs one. Pure. */
 import type { ApiFailure, ClientCredentials } from "./customer-api.ts";
-import type { HttpOutcome } from "./exchange.ts";
+import type { HttpResult } from "./exchange.ts";
 import { CHECK_TOKEN_SETTINGS, errorVerdict, retryAfterMs, statusVerdict } from "./failure.ts";
 import { maskPersonal } from "./mask.ts";
 
@@ -15,7 +15,7 @@ export interface TokenRefusal {
 /** @param outcome null when the request could not even be built */
 export function toTokenFailure(
   auth: ClientCredentials,
-  outcome: HttpOutcome | null,
+  outcome: HttpResult | null,
   refusal: TokenRefusal,
 ): ApiFailure {
   const endpoint = `the token endpoint ${toEndpoint(auth.tokenUrl)}`;

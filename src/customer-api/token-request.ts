@@ -11,7 +11,7 @@
 import * as oauth from "oauth4webapi";
 import type { Observe } from "../ops/observe.ts";
 import type { ClientCredentials, FailedResult } from "./customer-api.ts";
-import type { Exchange, HttpOutcome } from "./exchange.ts";
+import type { Exchange, HttpResult } from "./exchange.ts";
 import { toRequestResult } from "./failure.ts";
 import { type TokenRefusal, toTokenFailure } from "./token-failure.ts";
 
@@ -43,7 +43,7 @@ async function requestTokenOnce(
   auth: ClientCredentials,
   authentication: oauth.ClientAuth,
 ): Promise<FetchedToken> {
-  let seen: HttpOutcome | null = null;
+  let seen: HttpResult | null = null;
   const carry = async (
     url: string,
     init: { body: URLSearchParams; headers: Record<string, string> },
@@ -118,7 +118,7 @@ function jsonBody(auth: ClientCredentials): string {
 }
 
 /** As oauth4webapi accepts it: any 2xx as 200, Bearer for a missing type, no `expires_in` for a null one. */
-function toResponse(outcome: HttpOutcome): Response {
+function toResponse(outcome: HttpResult): Response {
   if (outcome.kind === "broken") throw new Error("no answer");
 
   const ok = outcome.status >= 200 && outcome.status < 300;
@@ -163,7 +163,7 @@ const KNOWN_ERRORS: ReadonlySet<string> = new Set([
 
 function observeToken(
   options: TokenEndpointOptions,
-  outcome: HttpOutcome | null,
+  outcome: HttpResult | null,
   fetched: FetchedToken,
 ): void {
   if (outcome === null) return;

@@ -12,7 +12,7 @@ import { errorVerdict, statusVerdict } from "./failure.ts";
 import { describeTarget, toHttpRequest } from "./request.ts";
 import { authorize, type Tokens } from "./token.ts";
 
-export interface TrialParts {
+export interface TrialContext {
   readonly exchange: Exchange;
   readonly tokens: Pick<Tokens, "get">;
   readonly userAgent: string;
@@ -33,9 +33,12 @@ const FORBIDDEN = 403;
 /** "Not implemented" is about the GET. */
 const NOT_IMPLEMENTED = 501;
 
-export async function tryCredentials(parts: TrialParts, connection: ApiConnection): Promise<Trial> {
-  const signal = AbortSignal.timeout(2 * parts.timeoutMs);
-  const given = await authorize(parts.tokens, connection.auth, signal);
+export async function tryCredentials(
+  context: TrialContext,
+  connection: ApiConnection,
+): Promise<Trial> {
+  const signal = AbortSignal.timeout(2 * context.timeoutMs);
+  const given = await authorize(context.tokens, connection.auth, signal);
   if (given.kind === "failed") return { kind: "no_token", failure: given.failure };
 
   const path = connection.lookupPath ?? connection.createPath;
@@ -48,7 +51,7 @@ export async function tryCredentials(parts: TrialParts, connection: ApiConnectio
     mayBegin: () => true,
     signal,
   } as const;
-  const outcome = await parts.exchange(toHttpRequest(parts, connection, question, given.token));
+  const outcome = await context.exchange(toHttpRequest(context, connection, question, given.token));
 
   // A status is enough, without a whole body: a list of all customers may be larger than what is read.
   const { status } = outcome;

@@ -65,7 +65,7 @@ interface Row {
   readonly content: string;
 }
 
-interface AnsweredItem {
+interface MatchCandidate {
   readonly index: number;
   /** null when it must not be written to any row: missing, too long, or held by several items. */
   readonly id: string | null;
@@ -74,7 +74,7 @@ interface AnsweredItem {
   readonly key: ComparableKey;
 }
 
-type Matches = Map<Row, AnsweredItem>;
+type Matches = Map<Row, MatchCandidate>;
 
 function toRows({ sentRows, items, naturalKey, referenceField }: MatchInput): Row[] {
   return sentRows.map((row, index) => {
@@ -95,7 +95,7 @@ function toRows({ sentRows, items, naturalKey, referenceField }: MatchInput): Ro
 function toCandidates(
   { section, unsentIds, naturalKey, referenceField }: MatchInput,
   rows: readonly Row[],
-): AnsweredItem[] {
+): MatchCandidate[] {
   const repeatedIds = repeated(section.items.map((item) => item.id));
   const sharedIds = repeated(rows.map((row) => row.externalId));
   const rowsByExternalId = new Map(rows.map((row) => [row.externalId, row]));
@@ -123,7 +123,7 @@ function toCandidates(
 /** The row's own id counts for more than an echoed reference; two references to one row prove nothing. */
 function matchByOwner(
   rows: readonly Row[],
-  candidates: readonly AnsweredItem[],
+  candidates: readonly MatchCandidate[],
   matches: Matches,
 ): void {
   const owned = Map.groupBy(candidates, (candidate) => candidate.owner);
@@ -142,7 +142,7 @@ function matchByOwner(
 function matchByNaturalKey(
   { naturalKey }: MatchInput,
   rows: readonly Row[],
-  candidates: readonly AnsweredItem[],
+  candidates: readonly MatchCandidate[],
   matches: Matches,
 ): void {
   const freeRows = rows.filter((row) => !matches.has(row));
@@ -153,7 +153,7 @@ function matchByNaturalKey(
       .filter((candidate) => compareKeys(row.key, candidate.key, naturalKey) === "same")
       .map((candidate) => ({ row, candidate })),
   );
-  const ambiguous = new Set<Row | AnsweredItem>([
+  const ambiguous = new Set<Row | MatchCandidate>([
     ...repeated(fits.map((fit) => fit.row)),
     ...repeated(fits.map((fit) => fit.candidate)),
   ]);
@@ -175,7 +175,7 @@ function matchByNaturalKey(
 function matchByPosition(
   { section, naturalKey, answers }: MatchInput,
   rows: readonly Row[],
-  candidates: readonly AnsweredItem[],
+  candidates: readonly MatchCandidate[],
   matches: Matches,
 ): void {
   if (answers === "a lookup") return;

@@ -44,7 +44,11 @@ const LOOK_AT_FOLDER_EVERY_MS = 1_000;
  * Logs an error when the data directory is removed. `rm -rf .data` alone does not start afresh: the server goes on with the files it has
  * open, and ends only when it notices. Returns the function that ends the look.
  */
-export function monitorFolder(server: EmbeddedPostgres, dataDir: string, log: Log): () => void {
+export function reportRemovedFolder(
+  server: EmbeddedPostgres,
+  dataDir: string,
+  log: Log,
+): () => void {
   const timer = setInterval(async () => {
     if (await server.isStanding()) return;
     clearInterval(timer);

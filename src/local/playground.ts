@@ -20,8 +20,8 @@ import {
   withSandboxOnPort,
 } from "./playground-api.ts";
 import {
-  monitorFolder,
   preparePlaygroundDatabase,
+  reportRemovedFolder,
   startPlaygroundServer,
   USE_OWN_DATABASE,
 } from "./playground-database.ts";
@@ -61,10 +61,10 @@ export async function startPlayground(config: Config, log: Log): Promise<Playgro
     "DATABASE_URL is not set: starting an embedded PostgreSQL, sample accounts and a sandbox API",
   );
   const server = await startPlaygroundServer(dataDir, log);
-  const endMonitor = monitorFolder(server, dataDir, log);
+  const stopLooking = reportRemovedFolder(server, dataDir, log);
   let sandbox: Sandbox | null = null;
   const close = async () => {
-    endMonitor();
+    stopLooking();
     await sandbox?.close();
     await server.stop();
   };
