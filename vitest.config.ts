@@ -23,6 +23,8 @@ export default defineConfig({
           include: ["test/unit/**/*.test.ts", "test/*.test.ts"],
           // Pure code leaves nothing behind, so one process runs file after file: half the processor time of a new one for each.
           isolate: false,
+          // Ends what hangs. A property of a thousand examples takes a second or two here, and several times that beside other work.
+          testTimeout: 30_000,
         },
       },
       {

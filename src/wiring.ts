@@ -4,6 +4,7 @@
  * Expects a migrated database. Starts nothing: no loop runs and nothing listens until it is asked to.
  */
 import { apiConfigReader, describeSource, type Source } from "./account/source.ts";
+import { backoffMs } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { withAsciiWords } from "./customer-api/ascii-words.ts";
@@ -19,7 +20,6 @@ import { isPooled } from "./db/pooling.ts";
 import { diagnoseSchemaVersion, readSchemaVersion } from "./db/schema-version.ts";
 import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
-import { backoffMs } from "./queue/backoff.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
 import { type Asker, readSending, type Sending } from "./queue/sending.ts";

@@ -10,15 +10,15 @@ const sqlQueries = fileURLToPath(new URL("../sql/queries/", import.meta.url));
 /** Folder or file → what it may import besides its own folder. Files at the top and `cli/` wire, so they may import anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // drift.ts compares an account as a sync would send it; reconcile is handed that comparison.
-  "capture/": ["account/", "clock.ts", "customer-command/", "db/"],
-  "queue/": ["clock.ts", "db/", "obstacle.ts"],
+  "capture/": ["account/", "backoff.ts", "clock.ts", "customer-command/", "db/"],
+  "queue/": ["backoff.ts", "clock.ts", "db/", "obstacle.ts"],
   "account/": ["db/"],
   // Pure; the list of error classes is sync's.
   "customer-command/": ["sync/outcome.ts"],
   "sync/": ["account/", "call-on.ts", "clock.ts", "customer-command/", "db/"],
   // No folder of ours. What stops the sending is one list with one order, whichever part finds an obstacle.
-  "customer-api/": ["loopback.ts", "obstacle.ts"],
-  "db/": ["clock.ts", "loopback.ts", "operator-error.ts"],
+  "customer-api/": ["backoff.ts", "loopback.ts", "obstacle.ts"],
+  "db/": ["backoff.ts", "clock.ts", "loopback.ts", "operator-error.ts"],
   // Wires, as commands do; nothing imports it but index.ts.
   "library/": [
     "account/",
@@ -77,7 +77,7 @@ const PURE = [
   "customer-api/requested-wait.ts",
   "customer-api/token-failure.ts",
   "customer-api/answer.ts",
-  "queue/backoff.ts",
+  "backoff.ts",
   "queue/sending-words.ts",
   "sync/outcome.ts",
 ];

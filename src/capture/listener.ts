@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientConfig } from "pg";
 import createSubscriber, { type Options, type Subscriber } from "pg-listen";
+import { reconnectMs } from "../backoff.ts";
 import { isClosed, isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Notification } from "./notification.ts";
@@ -40,6 +41,7 @@ const PENDING_MAX = 100_000;
 /** One statement; what was heard beyond that waits for the next. */
 const FLUSH_CHUNK = 1_000;
 const FLUSH_RETRY_MS = 1_000;
+const RECONNECT = { minMs: 50, maxMs: 2_000 };
 
 export class Listener {
   readonly #options: ListenerOptions;
@@ -286,8 +288,7 @@ function createListener(connection: ClientConfig): Subscriber<Record<string, str
     // 0: never give up. The default is three seconds, then silence for ever.
     retryTimeout: 0,
     retryLimit: Number.POSITIVE_INFINITY,
-    retryInterval: (attempt) =>
-      Math.min(50 * 2 ** Math.min(attempt, 6), 2_000) * (0.5 + Math.random() / 2),
+    retryInterval: (attempt) => reconnectMs(attempt, RECONNECT, Math.random),
     // A connection lost between reconnect and LISTEN is noticed by this check only.
     paranoidChecking: 15_000,
   };

@@ -8,7 +8,9 @@
  *
  * While it is open or half open, every send but the probe fails at once, not sent, and uses up no attempt.
  */
+
 import { CircuitState, circuitBreaker, handleWhenResult, type IBreaker } from "cockatiel";
+import { reconnectMs } from "../backoff.ts";
 
 import { isStateUnknown, type Obstacle, WAIT_ASKED_FOR } from "../obstacle.ts";
 import type { ApiFailure, ApiResult } from "./customer-api.ts";
@@ -54,8 +56,10 @@ interface CircuitListeners {
 const OUTAGES_TO_OPEN = 5;
 
 export function createCircuit(options: CircuitOptions, listeners: CircuitListeners): Circuit {
-  const { now } = options;
-  const backoffMs = (times: number) => toBackoffMs(options, times);
+  const { now, random, backoffMinMs, backoffMaxMs } = options;
+  const range = { minMs: backoffMinMs, maxMs: backoffMaxMs };
+  /** @param times openings or waits so far, this one included */
+  const backoffMs = (times: number) => reconnectMs(times - 1, range, random);
   const wait = createRequestedWait({ now, backoffMs, onAsked: listeners.onWaitAsked });
 
   /** Outages since the last success, each named by what it may be blamed on. */
@@ -167,15 +171,6 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
       };
     },
   };
-}
-
-/** Doubling, the upper half of it random: replicas that opened together do not probe together. */
-function toBackoffMs(
-  { backoffMinMs, backoffMaxMs, random }: CircuitOptions,
-  times: number,
-): number {
-  const full = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(times - 1, 30));
-  return full / 2 + (random() * full) / 2;
 }
 
 /** A refusal, even a 422 or a 429, comes from an API that works. */

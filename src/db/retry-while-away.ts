@@ -1,4 +1,5 @@
 /** Runs work again while the database is away, or other transactions are in its way. */
+import { reconnectMs } from "../backoff.ts";
 import { type Clock, sleep } from "../clock.ts";
 import { isContention, isOutage } from "./database.ts";
 
@@ -11,8 +12,7 @@ export interface AwayRetry {
   readonly mayPass?: (error: unknown) => boolean;
 }
 
-const FIRST_WAIT_MS = 100;
-const LONGEST_WAIT_MS = 2_000;
+const WAIT = { minMs: 100, maxMs: 2_000 };
 
 /**
  * Runs `work` until it succeeds, fails with another error, or `signal` is aborted. For what must not be lost because the database is away.
@@ -27,13 +27,17 @@ export async function retryWhileAway<T>(
   }: AwayRetry,
   work: () => Promise<T>,
 ): Promise<T> {
-  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)) {
+  for (let failures = 0; ; failures += 1) {
     try {
       return await work();
     } catch (error) {
       if (!mayPass(error) || signal.aborted) throw error;
       onTrouble(error);
-      await sleep(clock, waitMs * (0.5 + clock.random() / 2), signal);
+      await sleep(
+        clock,
+        reconnectMs(failures, WAIT, () => clock.random()),
+        signal,
+      );
     }
   }
 }

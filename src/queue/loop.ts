@@ -2,6 +2,7 @@
  * A loop that goes round when it is woken or its time has come. A round that the database fails is repeated after a growing wait, which no
  * wake shortens: a notification does not repair the database.
  */
+import { reconnectMs } from "../backoff.ts";
 import { type Clock, sleep } from "../clock.ts";
 
 export interface LoopOptions {
@@ -21,8 +22,8 @@ export interface LoopTrouble {
   readonly sinceMs: number;
 }
 
-/** The wait after a failed round, doubled up to the second figure. */
-const TROUBLE_WAIT_MS = { first: 100, longest: 2_000 };
+/** The wait after a failed round. */
+const TROUBLE_WAIT = { minMs: 100, maxMs: 2_000 };
 
 export class Loop {
   readonly #options: LoopOptions;
@@ -64,22 +65,23 @@ export class Loop {
 
   async #run(): Promise<void> {
     const { clock, round, onTrouble, onRecovered } = this.#options;
-    let troubleWaitMs = TROUBLE_WAIT_MS.first;
+    let failures = 0;
     while (!this.isStopping) {
       this.#isWoken = false;
       try {
         const waitMs = await round();
         if (this.#trouble !== null) onRecovered();
         this.#trouble = null;
-        troubleWaitMs = TROUBLE_WAIT_MS.first;
+        failures = 0;
         await this.#sleep(waitMs);
       } catch (error) {
         // The pool may be closed by now, under a round that nothing waits for.
         if (this.isStopping) return;
         this.#trouble = { error, sinceMs: this.#trouble?.sinceMs ?? clock.now() };
         onTrouble(error);
-        await sleep(clock, troubleWaitMs * (0.5 + clock.random() / 2), this.#stopping.signal);
-        troubleWaitMs = Math.min(troubleWaitMs * 2, TROUBLE_WAIT_MS.longest);
+        const waitMs = reconnectMs(failures, TROUBLE_WAIT, () => clock.random());
+        failures += 1;
+        await sleep(clock, waitMs, this.#stopping.signal);
       }
     }
   }

@@ -2,10 +2,11 @@
  * One replica of the daemon, of production's parts: dispatcher, queue with all its SQL, sync, circuits. What it has of the world is played:
  * its clock, its connections, the API. It can be stopped and go on (SIGSTOP), drain (SIGTERM), and die, in the middle of anything.
  */
+
+import { backoffMs } from "../../src/backoff.ts";
 import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
 import { type Database, databaseOver } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
-import { backoffMs } from "../../src/queue/backoff.ts";
 import { Dispatcher } from "../../src/queue/dispatcher.ts";
 import { FoldLoop } from "../../src/queue/fold-loop.ts";
 import { SILENCE_MAX_MS } from "../../src/queue/liveness.ts";

@@ -1,7 +1,7 @@
 /** Delays grow, spread, and stay within their bounds. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { backoffMs } from "../../src/queue/backoff.ts";
+import { backoffMs } from "../../src/backoff.ts";
 
 const range = { minMs: 1_000, maxMs: 900_000 };
 
