@@ -109,7 +109,7 @@ export class Calls {
         claim: (limit) => this.#take(limit),
         nextDueInMs: async () => (this.#waiting.size === 0 ? null : LOOK_EVERY_MS),
         renew: (claims) => queue.renew(claims),
-        release: (claims) => queue.release(claims),
+        release: (claims) => this.#release(claims),
       },
       run: (claim, lease) => this.#run(claim, lease),
       capacity: UNLIMITED,
@@ -138,10 +138,26 @@ export class Calls {
       if (first !== undefined) this.#running.set(own.accountId, { ...first, taken: own });
     }
     if (taken.length < limit) this.#startWaiting(ids);
+    // Closed meanwhile: nothing is left to be done under these leases.
+    const unwanted = taken.filter(({ accountId }) => !this.#running.has(accountId));
+    if (unwanted.length > 0) await this.#options.wiring.queue.release(unwanted);
     return taken.flatMap((own) => {
       const running = this.#running.get(own.accountId);
       return running === undefined ? [] : [toClaim(own, running.call)];
     });
+  }
+
+  /** Claims that were not run, as their answer came too late or the library was closed: their calls wait again, or are over. */
+  async #release(claims: readonly Claim[]): Promise<void> {
+    for (const { accountId } of claims) {
+      const running = this.#running.get(accountId);
+      if (running === undefined) continue;
+      this.#running.delete(accountId);
+      if (this.#isClosed)
+        running.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });
+      else this.#wait({ ...running, until: null });
+    }
+    await this.#options.wiring.queue.release(claims);
   }
 
   /** Another process has these accounts, and the time of these calls runs from now. That of a call behind another call does not. */

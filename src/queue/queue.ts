@@ -190,7 +190,7 @@ export function createQueue({
     },
 
     /** Gives claims back unworked. */
-    async release(claims: readonly Claim[], within: Queryable = relaxedDb): Promise<void> {
+    async release(claims: readonly Leased[], within: Queryable = relaxedDb): Promise<void> {
       await within.run("release_leases", leasesOf(claims));
     },
 
@@ -329,6 +329,8 @@ function dependsOnNothing(error: unknown): boolean {
   return ["42P01", "42703"].includes(errorCode(error) ?? "") || isImpossibleValue(error);
 }
 
-function leasesOf(claims: readonly Claim[]): [string[], string[]] {
+type Leased = Pick<Claim, "accountId" | "leaseToken">;
+
+function leasesOf(claims: readonly Leased[]): [string[], string[]] {
   return [claims.map((claim) => claim.accountId), claims.map((claim) => claim.leaseToken)];
 }

@@ -1,4 +1,5 @@
 /** The library beside a daemon: many calls at once, and sessions killed under both. */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, test } from "vitest";
 import type { AccountSync } from "../../src/index.ts";
@@ -6,6 +7,7 @@ import { insertAccount } from "../support/accounts.ts";
 import { audit, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { accountDataOf, openLibrary } from "../support/library.ts";
+import { withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
 import { FLAWLESS } from "../support/verdict.ts";
 
@@ -93,6 +95,54 @@ test("two callers, a daemon and an application, while sessions are killed at ran
   expect(sandbox.counts()).toMatchObject({ overlapping: 0, byOperation: { create: 30 } });
   expect(await audit(database, sandbox)).toEqual(FLAWLESS);
 }, 120_000);
+
+test("a call whose account was locked for longer than a lease may be silent waits again, and ends", async () => {
+  const { database } = product;
+  const library = await openLibrary(product);
+  const id = await insertAccount(database, { accountNo: "A-1", tiers: 1, pics: 0 });
+  const data = await accountDataOf(database, id);
+  await library.syncCustomerToExternalApi(data);
+
+  const result = await withClient(database.url, async (client) => {
+    await client.query("begin");
+    await client.query("select from account_sync.account for update");
+    const called = library.syncCustomerToExternalApi(data);
+    // The silence after which another process may have the account is three seconds.
+    await sleep(3_500);
+    await client.query("commit");
+    return await called;
+  });
+
+  expect(result).toMatchObject({ success: true });
+  await library.close();
+});
+
+test("a library that is closed while it takes an account leaves no lease behind", async () => {
+  const { database } = product;
+  const library = await openLibrary(product);
+  const id = await insertAccount(database, { accountNo: "A-1", tiers: 1, pics: 0 });
+  const data = await accountDataOf(database, id);
+  await library.syncCustomerToExternalApi(data);
+
+  const result = await withClient(database.url, async (client) => {
+    await client.query("begin");
+    await client.query("select from account_sync.account for update");
+    const called = library.syncCustomerToExternalApi(data);
+    await eventually(async () => expect(await database.query(WAITING_FOR_A_LOCK)).toHaveLength(1));
+    const closed = library.close();
+    await client.query("commit");
+    await closed;
+    return await called;
+  });
+
+  expect(result).toMatchObject({ success: false, error: expect.stringContaining("closed") });
+  expect(
+    await database.query("select from account_sync.account where lease_token is not null"),
+  ).toEqual([]);
+});
+
+const WAITING_FOR_A_LOCK =
+  "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
 
 /** Of the daemon or of the library. */
 const KILL_TWO_SESSIONS = `
