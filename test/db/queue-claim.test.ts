@@ -1,7 +1,7 @@
 /** Rows become claims: in which order, with which lease, and never twice at once. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
-import { claimOne, createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
+import { claimed, claimOne, createEngine, type Engine, LEASE_MS } from "../support/engine.ts";
 
 let engine: Engine;
 let queue: Queue;
@@ -15,21 +15,8 @@ beforeEach(async () => {
   queue = engine.queueWith({ quietPeriodMs: 2_000, maxWaitMs: 10_000 });
 });
 
-/** Puts the row into a state as settling would leave it. */
-async function set(accountId: string, columns: string): Promise<void> {
-  await engine.query(`update account_sync.account set ${columns} where account_id = $1`, [
-    accountId,
-  ]);
-}
-
-async function claimed(accountId: string) {
-  const claim = await claimOne(queue, accountId);
-  if (claim === null) throw new Error(`account ${accountId} is not due`);
-  return claim;
-}
-
 async function expire(accountId: string): Promise<void> {
-  await set(accountId, "due_at = now() - interval '1 s'");
+  await engine.set(accountId, "due_at = now() - interval '1 s'");
 }
 
 describe("a claim", () => {
@@ -43,7 +30,7 @@ describe("a claim", () => {
       await engine.change(accountId, { lane, secondsAgo: age });
       await queue.fold();
     }
-    await set("manual", "due_at = now()");
+    await engine.set("manual", "due_at = now()");
 
     const order = [];
     for (let step = 0; step < 5; step += 1)
@@ -60,7 +47,7 @@ describe("a claim", () => {
       externalId: "ext-1",
     });
     await queue.fold();
-    await set("a", "fingerprint = 'f', attempts = 2");
+    await engine.set("a", "fingerprint = 'f', attempts = 2");
 
     const [claim] = await queue.claim(10);
 
@@ -108,7 +95,7 @@ describe("a claim", () => {
   test("an expired lease makes the account due again, with what came in meanwhile", async () => {
     await engine.change("a", { lane: "backfill", request: { user_id: "ani" }, secondsAgo: 10 });
     await queue.fold();
-    const first = await claimed("a");
+    const first = await claimed(queue, "a");
     await engine.change("a", { lane: "manual", request: { force: true } });
     await queue.fold();
     const whileLeased = await claimOne(queue, "a");
@@ -130,7 +117,7 @@ describe("a claim", () => {
   test("a dead worker's account is claimed again in the more urgent lane it was changed in", async () => {
     for (const accountId of ["a", "b"]) await engine.change(accountId, { lane: "backfill" });
     await queue.fold();
-    await claimed("a");
+    await claimed(queue, "a");
     await engine.change("a", { lane: "change" });
     await queue.fold();
     await expire("a");
@@ -159,7 +146,7 @@ describe("a lease", () => {
   test("that is released makes the account due at once, with what came in meanwhile", async () => {
     await engine.change("a", { secondsAgo: 100 });
     await queue.fold();
-    const claim = await claimed("a");
+    const claim = await claimed(queue, "a");
     await engine.change("a", { lane: "manual", request: { force: true } });
     await queue.fold();
 
@@ -178,10 +165,10 @@ describe("a lease", () => {
   test("that was lost is neither renewed nor released nor held", async () => {
     for (const accountId of ["mine", "lost"]) await engine.change(accountId, { lane: "manual" });
     await queue.fold();
-    const mine = await claimed("mine");
-    const lost = await claimed("lost");
+    const mine = await claimed(queue, "mine");
+    const lost = await claimed(queue, "lost");
     await expire("lost");
-    await claimed("lost");
+    await claimed(queue, "lost");
     const before = await engine.row("lost");
 
     const renewed = await queue.renew([mine, lost]);
@@ -202,7 +189,7 @@ describe("a lease", () => {
   test("that ran out and that nobody took is renewed", async () => {
     await engine.change("a", { lane: "manual" });
     await queue.fold();
-    const claim = await claimed("a");
+    const claim = await claimed(queue, "a");
     await expire("a");
 
     expect(await queue.renew([claim])).toEqual(new Set(["a"]));
@@ -212,9 +199,9 @@ describe("a lease", () => {
   test("is renewed although another one's row is being settled, which counts as ours meanwhile", async () => {
     for (const accountId of ["a", "b"]) await engine.change(accountId, { lane: "manual" });
     await queue.fold();
-    const a = await claimed("a");
-    const b = await claimed("b");
-    await set("a", "due_at = now() + interval '1 s'");
+    const a = await claimed(queue, "a");
+    const b = await claimed(queue, "b");
+    await engine.set("a", "due_at = now() + interval '1 s'");
 
     const renewed = await engine.db.transaction(async (tx) => {
       await queue.lockLeases(tx, [b]);

@@ -1,7 +1,7 @@
 /** Changes become one row per account: nothing is lost on the way, and the row says when it is due. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
-import { claimOne, createEngine, type Engine } from "../support/engine.ts";
+import { claimed, createEngine, type Engine } from "../support/engine.ts";
 import { withClient } from "../support/postgres.ts";
 
 let engine: Engine;
@@ -15,19 +15,6 @@ beforeEach(async () => {
   await engine.reset();
   queue = engine.queueWith({ quietPeriodMs: 2_000, maxWaitMs: 10_000 });
 });
-
-/** Puts the row into a state as settling would leave it. */
-async function set(accountId: string, columns: string): Promise<void> {
-  await engine.query(`update account_sync.account set ${columns} where account_id = $1`, [
-    accountId,
-  ]);
-}
-
-async function claimed(accountId: string) {
-  const claim = await claimOne(queue, accountId);
-  if (claim === null) throw new Error(`account ${accountId} is not due`);
-  return claim;
-}
 
 describe("a fold", () => {
   test("coalesces many changes into one row", async () => {
@@ -146,7 +133,11 @@ describe("a fold", () => {
         config_id: "c1",
         force: true,
       });
-      expect(await claimed("a")).toMatchObject({ userId: "budi", configId: "c1", force: true });
+      expect(await claimed(queue, "a")).toMatchObject({
+        userId: "budi",
+        configId: "c1",
+        force: true,
+      });
     },
   );
 
@@ -163,7 +154,10 @@ describe("a fold", () => {
   test("a change of a retrying account keeps its backoff", async () => {
     await engine.change("a");
     await queue.fold();
-    await set("a", "error_class = 'server', attempts = 4, due_at = now() + interval '5 min'");
+    await engine.set(
+      "a",
+      "error_class = 'server', attempts = 4, due_at = now() + interval '5 min'",
+    );
     await engine.change("a");
     await queue.fold();
 
@@ -175,7 +169,10 @@ describe("a fold", () => {
   test("a person's request does not wait for the backoff", async () => {
     await engine.change("a");
     await queue.fold();
-    await set("a", "error_class = 'server', attempts = 4, due_at = now() + interval '5 min'");
+    await engine.set(
+      "a",
+      "error_class = 'server', attempts = 4, due_at = now() + interval '5 min'",
+    );
     await engine.change("a", { lane: "manual" });
     await queue.fold();
 
@@ -187,7 +184,7 @@ describe("a fold", () => {
     async (errorClass) => {
       await engine.change("a", { secondsAgo: 3_600 });
       await queue.fold();
-      await set(
+      await engine.set(
         "a",
         `error_class = '${errorClass}', error = 'x', attempts = 5, parked_at = now(), due_at = null, lane = 'manual'`,
       );
@@ -214,7 +211,7 @@ describe("a fold", () => {
   ] as const)("an unknown outcome and a %s: only a person revives it", async (lane, revived) => {
     await engine.change("a");
     await queue.fold();
-    await set(
+    await engine.set(
       "a",
       "error_class = 'unknown_outcome', error = 'x', parked_at = now(), due_at = null",
     );
@@ -230,7 +227,7 @@ describe("a fold", () => {
   test("a change of a blocked account looks again soon, however often it changes", async () => {
     await engine.change("a", { secondsAgo: 3_600 });
     await queue.fold();
-    await set("a", "blocked_by = 'p', due_at = now() + interval '5 min'");
+    await engine.set("a", "blocked_by = 'p', due_at = now() + interval '5 min'");
     await engine.change("a", { secondsAgo: 1 });
     await queue.fold();
     const first = await engine.row("a");
@@ -245,7 +242,7 @@ describe("a fold", () => {
   test("a change during a lease is kept for the next round, and the one in flight stays as it is", async () => {
     await engine.change("a", { lane: "manual", request: { user_id: "ani" }, secondsAgo: 10 });
     await queue.fold();
-    const claim = await claimed("a");
+    const claim = await claimed(queue, "a");
     const before = await engine.row("a");
     await engine.change("a", { secondsAgo: 2 });
     await queue.fold();

@@ -1,7 +1,7 @@
 /** The queue as a whole: no deadlock and no lost change under load, and what else moves or reads its rows. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Queue } from "../../src/queue/queue.ts";
-import { claimOne, createEngine, type Engine } from "../support/engine.ts";
+import { claimed, createEngine, type Engine } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
 
 let engine: Engine;
@@ -16,21 +16,8 @@ beforeEach(async () => {
   queue = engine.queueWith({ quietPeriodMs: 2_000, maxWaitMs: 10_000 });
 });
 
-/** Puts the row into a state as settling would leave it. */
-async function set(accountId: string, columns: string): Promise<void> {
-  await engine.query(`update account_sync.account set ${columns} where account_id = $1`, [
-    accountId,
-  ]);
-}
-
-async function claimed(accountId: string) {
-  const claim = await claimOne(queue, accountId);
-  if (claim === null) throw new Error(`account ${accountId} is not due`);
-  return claim;
-}
-
 async function expire(accountId: string): Promise<void> {
-  await set(accountId, "due_at = now() - interval '1 s'");
+  await engine.set(accountId, "due_at = now() - interval '1 s'");
 }
 
 test("folds, claims and settling workers at once never deadlock, and no change is lost", async () => {
@@ -138,9 +125,9 @@ test("parents wake the children that wait for them, and nobody who works", async
   for (const accountId of ["child", "worked", "other"]) await engine.change(accountId);
   await queue.fold();
   await expire("worked");
-  await claimed("worked");
+  await claimed(queue, "worked");
   for (const accountId of ["child", "worked"])
-    await set(accountId, "blocked_by = 'p', due_at = now() + interval '5 min'");
+    await engine.set(accountId, "blocked_by = 'p', due_at = now() + interval '5 min'");
 
   await queue.wakeChildren(["p"]);
 
@@ -157,7 +144,7 @@ describe("a retry", () => {
       ["a", "rejected"],
       ["b", "validation"],
     ] as const)
-      await set(
+      await engine.set(
         accountId,
         `error_class = '${errorClass}', error = 'x', attempts = 3, parked_at = now(), due_at = null`,
       );
@@ -167,7 +154,7 @@ describe("a retry", () => {
     const byId = await queue.retry({ ids: ["a", "c"], errorClass: null });
 
     expect([none, byClass, byId]).toEqual([0, 1, 1]);
-    expect(await claimed("a")).toMatchObject({ retry: true, force: false, attempts: 0 });
+    expect(await claimed(queue, "a")).toMatchObject({ retry: true, force: false, attempts: 0 });
     expect(await engine.row("b")).toMatchObject({ state: "due", error: null });
   });
 });

@@ -44,6 +44,8 @@ export interface Engine {
   putOffAll(): Promise<void>;
   /** The account's row of the queue. */
   row(accountId: string): Promise<QueueRow>;
+  /** Puts the row into a state as settling would leave it. */
+  set(accountId: string, columns: string): Promise<void>;
   attempts(accountId: string): Promise<AttemptRow[]>;
   insertAccount(account?: NewAccount): Promise<InsertedAccount>;
   /** Changes a column that is sent, as the application would. */
@@ -186,6 +188,10 @@ export async function createEngine(
       await query(
         "update account_sync.account set due_at = now() + interval '1 hour' where due_at is not null",
       );
+    },
+
+    async set(accountId, columns) {
+      await query(`update account_sync.account set ${columns} where account_id = $1`, [accountId]);
     },
 
     async row(accountId) {
@@ -351,5 +357,12 @@ export async function claimOne(
   accountId: string,
 ): Promise<Claim | null> {
   const [claim = null] = await queue.claim(1, [accountId]);
+  return claim;
+}
+
+/** Takes this account, which has to be due. */
+export async function claimed(queue: Pick<Queue, "claim">, accountId: string): Promise<Claim> {
+  const claim = await claimOne(queue, accountId);
+  if (claim === null) throw new Error(`account ${accountId} is not due`);
   return claim;
 }
