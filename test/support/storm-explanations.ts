@@ -29,6 +29,13 @@ export function leftByFaults({
     },
     leftByRefusals(history),
     {
+      // Five tries, each of them applied: nothing is left to send, and a person has to ask the API for the ids.
+      accounts: appliedLast(history),
+      are: "parked",
+      errorClass: "incomplete",
+      because: "the faults left ids out of five answers",
+    },
+    {
       // The parent is judged like any other account.
       accounts: () => true,
       are: "blocked",
@@ -50,6 +57,11 @@ export function leftByRefusals(history: readonly SandboxRequest[]): Explanation 
     errorClass: "rejected",
     because: "the API refused the last command",
   };
+}
+
+function appliedLast(history: readonly SandboxRequest[]): (code: string) => boolean {
+  const lastOf = new Map(history.map((request) => [request.code, request]));
+  return (code) => lastOf.get(code)?.applied === true;
 }
 
 /** Whether the last request of those that have this in common was refused. */
