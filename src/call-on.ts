@@ -1,7 +1,10 @@
 /** Commands about one account that can be pasted into a POSIX shell, whatever the id contains. Pure. */
 
 /** `account-sync <command> <id>`, as source texts name a command (see invocation.ts). */
-export function callOn(command: "preview" | "retry" | "status" | "sync", id: string): string {
+export function callOn(
+  command: "adopt" | "forget" | "preview" | "retry" | "status" | "sync",
+  id: string,
+): string {
   // Otherwise the command line reads it as an option.
   const separator = id.startsWith("-") ? "-- " : "";
   return `account-sync ${command} ${separator}${toShellWord(id)}`;

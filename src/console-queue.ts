@@ -18,10 +18,12 @@ export function consoleQueueOn(
     accounts: async (page) => await opened().inspector.accounts<AccountStatus>(page),
     account: async (id) => await opened().inspector.account<AccountStatus, HistoryRow>(id),
     request: async (id, how) => await opened().queue.request([id], how),
-    retry: async (which) =>
-      await opened().queue.retry({
+    retry: async (which) => {
+      const { length } = await opened().queue.retry({
         ids: "ids" in which ? which.ids : null,
         errorClass: "errorClass" in which ? which.errorClass : null,
-      }),
+      });
+      return length;
+    },
   };
 }

@@ -23,10 +23,14 @@ function wholeNumber(minimum: number, maximum: number, unit: string) {
     .refine((value) => value >= minimum && value <= maximum, wanted);
 }
 
-const flag = z
-  .enum(["true", "false"], "must be true or false")
-  .transform((value) => value === "true")
-  .default(false);
+const flag = flagOr(false);
+
+function flagOr(unset: boolean) {
+  return z
+    .enum(["true", "false"], "must be true or false")
+    .transform((value) => value === "true")
+    .default(unset);
+}
 
 const databaseUrl = z.string().superRefine((text, context) => {
   for (const message of readConnectionUrl(text).problems)
@@ -100,6 +104,7 @@ export const settings = z
       .enum(["park", "resend", "lookup"], "must be park, resend or lookup")
       .optional(),
     CUSTOMER_API_LOOKUP_PATH: path.superRefine(checkPlaceholders).optional(),
+    CUSTOMER_API_LOOKUP_FIRST: flagOr(true),
     CUSTOMER_API_REFERENCE_FIELD: z
       .string()
       .regex(/^[A-Za-z_][\w.-]*$/, "must be a field name")

@@ -114,6 +114,7 @@ export async function openWiring(
     rateLimit,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
+      lookupFirst: config.api.lookupFirst,
       beginWithinMs: tokenTimeoutMs,
       applyingMaxMs: tokenTimeoutMs + config.api.timeoutMs,
       maxAttempts: config.sync.maxAttempts,

@@ -6,13 +6,15 @@
  */
 import { type Database, isImpossibleValue, type Queryable } from "../db/database.ts";
 import type { Account } from "./account.ts";
+import { type IdMapping, readMappedIds, restoreIds } from "./mapped-ids.ts";
 import { readAccounts } from "./read-accounts.ts";
 import { ACCOUNT_LIMITS, BATCH_LIMITS, createSizeCheck, type SizeLimits } from "./size-limits.ts";
 import { describeWholeSource } from "./source.ts";
 
 export interface LoadedAccount {
-  /** null when there is no such row (any more). */
+  /** With the ids that its rows have lost and the id mapping knows. null when there is no such row (any more). */
   readonly account: Account | null;
+  readonly mapping: IdMapping;
   /** Why it was not read, with the figures and the limit; null when it was. `account` is null then, too. */
   readonly tooLarge: string | null;
 }
@@ -85,7 +87,12 @@ async function loadWithin<Extra>(
     ];
   }
   const extras = await extraRead.read(db, ids, ACCOUNT_LIMITS.bytes);
-  return ids.map((id) => ({ account: null, extra: extras.get(id) ?? null, tooLarge: null }));
+  const mapped = await readMappedIds(db, ids, []);
+  return ids.map((id) => ({
+    ...restoreIds(id, null, mapped, { hasBranchIds: false }),
+    extra: extras.get(id) ?? null,
+    tooLarge: null,
+  }));
 }
 
 async function loadInSnapshot<Extra>(
@@ -100,6 +107,7 @@ async function loadInSnapshot<Extra>(
 
   const extras = await extraRead.read(tx, ids, limits.bytes);
   const accounts = await readAccounts(tx, source, ids, sizes);
+  const mapped = await readMappedIds(tx, ids, accounts.values());
   for (const [id, extra] of extras) {
     const excess = extraRead.excess(extra, limits.bytes);
     if (excess !== null) sizes.reject(id, excess);
@@ -108,7 +116,7 @@ async function loadInSnapshot<Extra>(
   return ids.map((id) => {
     const tooLarge = sizes.problemOf(id);
     return {
-      account: tooLarge === null ? (accounts.get(id) ?? null) : null,
+      ...restoreIds(id, tooLarge === null ? (accounts.get(id) ?? null) : null, mapped, source),
       extra: extras.get(id) ?? null,
       tooLarge,
     };

@@ -9,8 +9,8 @@ import { toCommand } from "../customer-command/transform.ts";
 import type { Database } from "../db/database.ts";
 
 /**
- * `changed`: other data than were accepted, or it is not known what was. `ids_missing`: a tier or a contact person has no external id.
- * `customer_missing`: the account has none, although the API took it once.
+ * `changed`: other data than were accepted, or it is not known what was. `ids_missing`: a tier or a contact person has no external id, or rows have lost theirs.
+ * `customer_missing`: the account has none, though the API took it once, and none is known.
  */
 export type Drift = "changed" | "ids_missing" | "customer_missing";
 
@@ -37,7 +37,10 @@ export async function findDrift(
     const { command, sent } = toCommand(account, mapping);
     if (sent.externalId === null && fingerprint !== null) return "customer_missing";
     if (fingerprintOf(command) !== fingerprint) return "changed";
-    const lacksIds = [...sent.tiers, ...sent.pics].some(({ externalId }) => externalId === null);
+    const lacksIds =
+      [...sent.tiers, ...sent.pics].some(({ externalId }) => externalId === null) ||
+      // Known, and to be put back into the rows.
+      (loaded[position]?.mapping.restored.length ?? 0) > 0;
     return lacksIds ? "ids_missing" : null;
   });
 }

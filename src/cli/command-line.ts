@@ -103,6 +103,7 @@ function createCommandLine(
       "--no-force",
       "as if the account had changed: unchanged is not sent, an outage's backoff holds",
     )
+    .option("--replace", "replace an id that stands by the one that the API answers")
     .option("--timeout <seconds>", "how long to wait", wholeNumber(1, 86_400), 150)
     .action(
       run(async (ids: string[], options: SyncCommandOptions) => {
@@ -111,6 +112,7 @@ function createCommandLine(
           userId: options.user ?? null,
           configId: options.config ?? null,
           force: options.force,
+          replace: options.replace === true,
           timeoutMs: options.timeout * 1_000,
           json,
           leave,
@@ -171,19 +173,24 @@ function createCommandLine(
     "account-sync retry --class validation",
   )
     .option("--all", "all of them")
+    .option(
+      "--discard",
+      "give their unfinished sends up as not applied, and send current data instead; also of those that are retrying",
+    )
     .addOption(
       new Option("--class <error class>", "those that were parked for this reason").choices(
         ERROR_CLASSES,
       ),
     )
     .action(
-      run(async (ids: string[], options: { all?: boolean; class?: ErrorClass }) => {
+      run(async (ids: string[], options: RetryCommandOptions) => {
         const { retry } = await import("./retry.ts");
         return await retry(config(), {
           json,
           ids: ids.map(accountId),
           all: options.all === true,
           errorClass: options.class ?? null,
+          discard: options.discard === true,
         });
       }),
     );
@@ -228,9 +235,16 @@ function createCommandLine(
   return program;
 }
 
+interface RetryCommandOptions {
+  readonly all?: boolean;
+  readonly class?: ErrorClass;
+  readonly discard?: boolean;
+}
+
 interface SyncCommandOptions {
   readonly user?: string;
   readonly config?: string;
   readonly force: boolean;
+  readonly replace?: boolean;
   readonly timeout: number;
 }

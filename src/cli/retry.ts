@@ -15,10 +15,12 @@ export async function retry(
     readonly ids: readonly string[];
     readonly all: boolean;
     readonly errorClass: ErrorClass | null;
+    /** Unfinished sends are given up as not applied. */
+    readonly discard: boolean;
     readonly json: boolean;
   },
 ): Promise<number> {
-  const { ids, all, errorClass, json } = which;
+  const { ids, all, errorClass, discard, json } = which;
   const namesNone = ids.length === 0 && !all && errorClass === null;
   if (namesNone || (ids.length > 0 && all)) {
     throw new OperatorError(
@@ -31,9 +33,13 @@ export async function retry(
   }
 
   const retried = await withWiring(config, { json }, async ({ wiring }) => {
-    const count = await wiring.queue.retry({ ids: ids.length === 0 ? null : ids, errorClass });
-    if (count > 0) await warnOfObstacle(wiring, json);
-    return count;
+    const { length } = await wiring.queue.retry({
+      ids: ids.length === 0 ? null : ids,
+      errorClass,
+      discard,
+    });
+    if (length > 0) await warnOfObstacle(wiring, json);
+    return length;
   });
 
   if (json) printJson({ retried });

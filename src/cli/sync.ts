@@ -20,6 +20,8 @@ export interface SyncHow {
   readonly userId: string | null;
   readonly configId: string | null;
   readonly force: boolean;
+  /** An id that stands is replaced by the one that the API answers. */
+  readonly replace: boolean;
   readonly timeoutMs: number;
   readonly json: boolean;
   readonly leave: (exitCode: number) => void;

@@ -55,6 +55,12 @@ interface CircuitListeners {
 /** Enough to tell an outage from chance, few enough that an outage parks only a handful of creates. */
 const OUTAGES_TO_OPEN = 5;
 
+/** Of so many commands that failed it is remembered whether others got through since. */
+const FAILED_COMMANDS_MAX = 1_000;
+
+/** By a gateway, a mesh or a router, for an API that it cannot reach. */
+const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
+
 export function createCircuit(options: CircuitOptions, listeners: CircuitListeners): Circuit {
   const { now, random, backoffMinMs, backoffMaxMs } = options;
   const range = { minMs: backoffMinMs, maxMs: backoffMaxMs };
@@ -64,6 +70,9 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
 
   /** Outages since the last success, each named by what it may be blamed on. */
   const outages = new Set<string>();
+  /** Sends that got through; and how many had when a command failed last, by its key. */
+  let passed = 0;
+  const passedAtFailure = new Map<string, number>();
   let failure: ApiFailure | null = null;
   let reason = "a new configuration";
   let openings = 0;
@@ -97,18 +106,40 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
     listeners.onChange();
   });
 
-  function note(idempotencyKey: string, result: ApiResult): ApiResult {
+  function note(idempotencyKey: string, wasClosed: boolean, result: ApiResult): ApiResult {
+    if (isSignOfLife(result)) passed += 1;
     if (result.kind === "accepted") {
+      passedAtFailure.delete(idempotencyKey);
       wait.reset();
       return result;
     }
+    const isAboutSend = judgeBlame(idempotencyKey, wasClosed, result.failure);
 
     if (isOutage(result.failure) || result.failure.errorClass === "unauthorized") {
       if (openings > 0 && toStoppedBy(result.failure) !== toStoppedBy(failure)) openSince = now();
       failure = result.failure;
       outages.add(nameOutage(result.failure, idempotencyKey, outages.size));
     }
-    return { kind: "failed", failure: wait.obey(result.failure) };
+    return {
+      kind: "failed",
+      failure: { ...wait.obey(result.failure), ...(isAboutSend && { isAboutSend }) },
+    };
+  }
+
+  /**
+   * Whether a 5xx is to be blamed on the command. A gateway's says nothing of it, unless others got through since it failed last; another
+   * one does, unless the circuit was open, which is an outage.
+   */
+  function judgeBlame(key: string, wasClosed: boolean, { errorClass, httpStatus }: ApiFailure) {
+    if (errorClass !== "server" || httpStatus === null) return false;
+    const before = passedAtFailure.get(key);
+    passedAtFailure.delete(key);
+    passedAtFailure.set(key, passed);
+    const [oldest] = passedAtFailure.keys();
+    if (passedAtFailure.size > FAILED_COMMANDS_MAX && oldest !== undefined)
+      passedAtFailure.delete(oldest);
+    const othersPassed = before !== undefined && passed > before;
+    return othersPassed || (wasClosed && !GATEWAY_STATUSES.has(httpStatus));
   }
 
   function waitMs(): number {
@@ -146,7 +177,8 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
       const forMs = waitMs();
       if (forMs > 0) return { kind: "failed", failure: toNotSent(forMs) };
 
-      return policy.execute(async () => note(send.idempotencyKey, await send.run()));
+      const wasClosed = policy.state === CircuitState.Closed;
+      return policy.execute(async () => note(send.idempotencyKey, wasClosed, await send.run()));
     },
 
     startWait: (forMs) => wait.start(forMs),

@@ -119,6 +119,10 @@ export interface ApiFailure {
   readonly httpStatus: number | null;
   /** It was given up on our side, which says nothing about the API. */
   readonly isGivenUp?: boolean;
+  /**
+   * A 5xx that seems to be about this send: the API works otherwise. Never set for an outage, however that shows (src/customer-api/circuit.ts).
+   */
+  readonly isAboutSend?: boolean;
   /** One line, personal values and secrets masked. */
   readonly message: string;
   /** The same without any text of the API, which may be shown outside this account; absent where that is not known. */

@@ -1,4 +1,6 @@
 /** The customer command: the body that is sent to the API, with the API's own keys. */
+import type { Home, MappedId, UnmappedId } from "../account/mapped-ids.ts";
+
 export interface CustomerCommand {
   readonly customer: Customer;
   readonly tier: readonly CommandTier[];
@@ -86,18 +88,24 @@ export function sizeProblem(body: string): string | null {
 /** The local row of each item of a command, in the order sent; stored with the attempt to match the answer. */
 export interface SentRows {
   readonly accountId: string;
-  /** The account's `uuid_be` and `branch_uuid_be` as they were read before sending. */
+  /** As they were read before sending: the row's, or the mapped ones where the row has lost them. */
   readonly externalId: string | null;
   readonly branchExternalId: string | null;
   readonly tiers: readonly SentRow[];
   readonly pics: readonly SentRow[];
   /** External ids of the account's inactive rows, which were not sent: the answer may list them all the same. */
   readonly unsentIds?: { readonly tiers: readonly string[]; readonly pics: readonly string[] };
+  /** Where it was sent to; absent in what a version without an id mapping has journaled. */
+  readonly sentTo?: Home;
+  /** Ids that their rows had lost, which are put back with those of the answer. */
+  readonly restored?: readonly MappedId[];
+  /** Ids that stood in their rows and not, or otherwise, in the mapping, which follows when the API has taken them. */
+  readonly unmapped?: readonly UnmappedId[];
 }
 
 export interface SentRow {
   readonly id: string;
-  /** The `uuid_be` that was read before sending; write-back compares with it. */
+  /** As it was read before sending: the row's `uuid_be`, or the mapped id where the row has lost it. Write-back compares with it. */
   readonly externalId: string | null;
 }
 

@@ -13,8 +13,6 @@ export interface ReceivedIds {
   readonly tiers: readonly ReceivedId[];
   readonly pics: readonly ReceivedId[];
   readonly problems: readonly MatchProblem[];
-  /** Found by a lookup, so it is unknown whether the customer holds the data that was sent. */
-  readonly adopted?: boolean;
 }
 
 /**

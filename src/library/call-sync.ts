@@ -96,17 +96,16 @@ export class CallSync implements SyncCaller {
    * delivered only when the rows say the same: otherwise a new round begins, in which a daemon looks.
    */
   toConclusion(conclusion: Conclusion): Conclusion {
-    // Sent whatever was sent before; but the caller has not said that an id that stands may be replaced.
-    const claim = { ...conclusion.claim, force: false };
     const { taken } = this.#options;
     const isOwn = conclusion.attempt === null || this.#send !== null;
     this.isConcluded = isOwn || conclusion.kind === "ended";
-    if (!isOwn || this.#isAboutTheRows(conclusion)) return { ...conclusion, claim };
+    if (!isOwn || this.#isAboutTheRows(conclusion)) return conclusion;
 
     const older = String(BigInt(taken.generation) - 1n);
     return conclusion.kind === "accepted"
-      ? { ...conclusion, claim, attempt: { ...conclusion.attempt, generation: older } }
-      : { ...conclusion, claim, generation: older };
+      ? { ...conclusion, attempt: { ...conclusion.attempt, generation: older } }
+      : // What is asked for in the row was not asked for by this call.
+        { ...conclusion, generation: older, dropsRequest: false };
   }
 
   result(outcome: Outcome | null, error: unknown): CallResult {

@@ -231,6 +231,8 @@ function toClaim(taken: Taken, { userId, configId }: Call): Claim {
     force: true,
     // But its caller has not looked whether a create in doubt was applied.
     retry: false,
+    discard: false,
+    replace: false,
     removedExternalId: null,
   };
 }

@@ -190,6 +190,8 @@ export interface ApiOptions {
   readonly maxRps?: number;
   readonly unknownOutcome?: "park" | "resend" | "lookup";
   readonly lookupPath?: string;
+  /** Whether an account that was never sent is looked for before it is created. Default true, under `lookup`. */
+  readonly lookupFirst?: boolean;
   readonly referenceField?: string;
   readonly allowedOrigins?: readonly string[];
   /** Allows http to other machines. */

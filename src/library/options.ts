@@ -20,6 +20,7 @@ const SETTINGS = {
   maxRps: "CUSTOMER_API_MAX_RPS",
   unknownOutcome: "CUSTOMER_API_UNKNOWN_OUTCOME",
   lookupPath: "CUSTOMER_API_LOOKUP_PATH",
+  lookupFirst: "CUSTOMER_API_LOOKUP_FIRST",
   referenceField: "CUSTOMER_API_REFERENCE_FIELD",
   allowedOrigins: "CUSTOMER_API_ALLOWED_ORIGINS",
   insecure: "CUSTOMER_API_INSECURE",

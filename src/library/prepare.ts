@@ -39,7 +39,7 @@ export type Prepare = (
   how: { readonly kind: "adopting"; readonly userId: string } | { readonly kind: "reading" },
 ) => Promise<Prepared>;
 
-export function createPrepare({ db }: Pick<Wiring, "db">): Prepare {
+export function createPrepare({ db, connections }: Pick<Wiring, "db" | "connections">): Prepare {
   const read = batched(BATCH_MAX, async (batch: readonly GivenAccount[]) => {
     const ids = await canonicalIds(
       db,
@@ -85,8 +85,10 @@ export function createPrepare({ db }: Pick<Wiring, "db">): Prepare {
   ): Promise<{ readonly rule: string; readonly message: string } | null> {
     if (given.externalId === null || stored.externalId !== null) return null;
 
+    const byDefault = await connections.of(null);
+    const configId = "error" in byDefault ? null : byDefault.configId;
     const [owner = null] = await findIdOwners(db, [
-      { externalId: given.externalId, accountId: given.id },
+      { externalId: given.externalId, accountId: given.id, configId },
     ]);
     if (owner !== null) return { rule: "taken", message: `uuid_be is the id of account ${owner}` };
 

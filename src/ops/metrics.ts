@@ -181,6 +181,11 @@ function registerMetrics(registry: Registry) {
       help: "Creates whose answer never came: the customer may or may not exist",
       registers,
     }),
+    idsRestored: new Counter({
+      name: "account_sync_ids_restored_total",
+      help: "External ids put back into rows that had lost them",
+      registers,
+    }),
     idConflicts: new Counter({
       name: "account_sync_id_conflicts_total",
       help: "Answers with another external id than the row already has; the row keeps its own",

@@ -54,6 +54,12 @@ export interface Observe {
   /** A NOTIFY payload that is neither an id nor a request. Never logs the payload itself. */
   notificationIgnored(notification: { readonly reason: string; readonly length: number }): void;
   idConflict(conflict: { readonly accountId: string; readonly entity: Entity }): void;
+  /** Ids were put back into rows that had lost them; or rows had other ids than the mapping, which follows them. */
+  idsMended(mended: {
+    readonly accountId: string;
+    readonly restored: number;
+    readonly followed: number;
+  }): void;
   unknownOutcome(accountId: string): void;
   /** The API has a customer whose id is in no row: its create had been given up, or the API made two customers of one create. */
   strayCustomer(customer: {
@@ -251,6 +257,14 @@ export function createObserve({
         { account_id: accountId, entity },
         "the API answered another external id than the row has; the row keeps its own",
       );
+    },
+
+    idsMended({ accountId, restored, followed }) {
+      metrics.idsRestored.inc(restored);
+      const counts = { account_id: accountId, restored, followed };
+      if (restored > 0) log.warn(counts, "external ids were missing in the database: put back");
+      if (followed > 0)
+        log.warn(counts, "rows have other external ids than were known: the rows' ids are used");
     },
 
     strayCustomer({ accountId, stray }) {

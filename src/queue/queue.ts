@@ -38,12 +38,21 @@ export interface Claim {
   readonly pendingMs: number;
   /** Failed tries of this round so far. */
   readonly attempts: number;
+  /** How many of the last tries in a row failed in the same way, and in which one. */
+  readonly failuresAlike: number;
+  readonly failureKind: string | null;
+  /** Creates of the account that have come to an end: the ordinal of the next one. */
+  readonly createsEnded: number;
   readonly userId: string | null;
   readonly configId: string | null;
-  /** A person asked: no unchanged check, and a different id on the row is replaced. */
+  /** A person asked: no unchanged check. */
   readonly force: boolean;
+  /** A person asked for it: a different id on the row is replaced. */
+  readonly replace: boolean;
   /** A person put it back after it was parked: a create whose outcome is unknown may be sent again. */
   readonly retry: boolean;
+  /** A person gave the unfinished send up: it was not applied, current data go out instead. */
+  readonly discard: boolean;
   readonly fingerprint: string | null;
   /** The external id of a deleted account. */
   readonly removedExternalId: string | null;
@@ -51,7 +60,17 @@ export interface Claim {
 
 /** An account that was taken: a claim without anything that was asked for. */
 export interface Taken
-  extends Pick<Claim, "accountId" | "leaseToken" | "generation" | "attempts" | "fingerprint"> {
+  extends Pick<
+    Claim,
+    | "accountId"
+    | "leaseToken"
+    | "generation"
+    | "attempts"
+    | "failuresAlike"
+    | "failureKind"
+    | "createsEnded"
+    | "fingerprint"
+  > {
   /** Something else is to be delivered, too. */
   readonly wasPending: boolean;
 }
@@ -65,6 +84,14 @@ export interface Settlement {
   /** For `again` and `blocked`. */
   readonly delayMs: number;
   readonly countsAsAttempt: boolean;
+  /** What is counted as failing alike; null for what says nothing about the account. */
+  readonly failureKind: string | null;
+  /** A create has come to an end, and the next one is another. */
+  readonly endsCreate: boolean;
+  /** A configuration was asked for that the account does not belong to: what was asked for is dropped, what is pending is not. */
+  readonly dropsRequest: boolean;
+  /** The unfinished send was given up, as a person asked. */
+  readonly discarded: boolean;
   readonly errorClass: ErrorClass | null;
   readonly error: string | null;
   /** Of the command the API has last, when that is known: just accepted and its ids stand, or a newer one did not get there. */
@@ -242,9 +269,17 @@ export function createQueue({
         readonly userId: string | null;
         readonly configId: string | null;
         readonly force: boolean;
+        /** An id that stands is replaced by the one that the API answers. */
+        readonly replace?: boolean;
       },
     ): Promise<void> {
-      await db.run("request_accounts", [accountIds, how.userId, how.configId, how.force]);
+      const { userId, configId, force, replace = false } = how;
+      await db.run(replace ? "request_replacement" : "request_accounts", [
+        accountIds,
+        userId,
+        configId,
+        ...(replace ? [] : [force]),
+      ]);
     },
 
     /** Marks many accounts in the slow lane. */
@@ -274,20 +309,27 @@ export function createQueue({
       ]);
     },
 
-    /** Puts parked accounts back. Resolves with how many. */
+    /**
+     * Puts parked accounts back. With `discard` their unfinished sends are given up, also those of accounts that retry. Resolves with the ids.
+     */
     async retry(which: {
       readonly ids: readonly string[] | null;
       readonly errorClass: ErrorClass | null;
-    }): Promise<number> {
+      readonly discard?: boolean;
+    }): Promise<readonly string[]> {
       const ids =
         which.ids === null
           ? null
           : (await db.run<{ accountId: string }>("canonical_ids", [which.ids])).map(
               (row) => row.accountId,
             );
-      const retried = await db.run("retry_accounts", [ids, which.errorClass]);
+      const retried = await db.run<{ accountId: string }>("retry_accounts", [
+        ids,
+        which.errorClass,
+        which.discard ?? false,
+      ]);
       if (retried.length > 0) await db.run("ring");
-      return retried.length;
+      return retried.map(({ accountId }) => accountId);
     },
 
     /** Wakes the resting replicas. */

@@ -1,42 +1,56 @@
 /** Takes the id of a customer that exists at the API for an account of ours, unless another account has it. */
+import type { Home } from "../account/mapped-ids.ts";
+import type { SentRows } from "../customer-command/command.ts";
+import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { Database, Queryable } from "../db/database.ts";
-import { type Answered, journalAnswers } from "./journal.ts";
+import { toMappedRows, writeMappedIds } from "./map-ids.ts";
+
+export interface OwnedId {
+  readonly externalId: string;
+  readonly accountId: string;
+  /** The configuration that gave it out; null for the one of the environment. */
+  readonly configId: string | null;
+}
 
 /** The other account that has each external id; null where there is none. */
 export async function findIdOwners(
   db: Queryable,
-  owned: readonly { readonly externalId: string; readonly accountId: string }[],
+  owned: readonly OwnedId[],
 ): Promise<(string | null)[]> {
   const found = await db.run<{ of: string; accountId: string }>("find_id_owners", [
     owned.map(({ externalId }) => externalId),
     owned.map(({ accountId }) => accountId),
+    owned.map(({ configId }) => configId),
   ]);
   const ownerOf = new Map(found.map((row) => [row.of, row.accountId]));
   return owned.map(({ accountId }) => ownerOf.get(accountId) ?? null);
 }
 
-/** What a lookup found, as the answer to a create. */
-export interface Adoption extends Answered {
-  readonly accountId: string;
+/** A customer that a lookup found. */
+export interface Adoption {
+  readonly sent: SentRows;
+  readonly received: ReceivedIds;
+  readonly home: Home;
 }
 
 /**
- * Writes down what was found, unless another account of ours has that customer's id or is about to get it. The lock makes those take
- * turns that found the same customer at the same time.
+ * Maps what was found to the account, unless another account of ours has that customer's id or is about to get it. The lock makes those
+ * take turns that found the same customer at the same time. The next sync finds the account with an id, and updates.
  */
-export async function journalAdoption(
+export async function adoptCustomer(
   db: Database,
-  adoption: Adoption,
+  { sent, received, home }: Adoption,
 ): Promise<{ takenBy: string | null }> {
-  const { customer } = adoption.received;
+  const { accountId } = sent;
+  const externalId = received.customer ?? "";
   return await db.transaction(async (tx) => {
-    await tx.run("lock_external_id", [customer]);
+    await tx.run("lock_external_id", [externalId]);
     const [takenBy = null] = await findIdOwners(tx, [
-      { externalId: customer ?? "", accountId: adoption.accountId },
+      { externalId, accountId, configId: home.configId },
     ]);
     if (takenBy !== null) return { takenBy };
 
-    await journalAnswers(tx, [adoption]);
+    await writeMappedIds(tx, toMappedRows(sent, received, home));
     return { takenBy: null };
   });
 }

@@ -38,6 +38,16 @@ export interface Ended {
   readonly settlesAttempt: boolean;
   readonly delayMs: number;
   readonly countsAsAttempt: boolean;
+  /** What is counted as failing alike; null for what says nothing about the account. */
+  readonly failureKind: string | null;
+  /** A create has come to an end: the next one is another, with a key of its own. */
+  readonly endsCreate: boolean;
+  /** What was asked for does not fit the account and is dropped; what is pending is not. */
+  readonly dropsRequest: boolean;
+  /** The unfinished send, `supersedes`, was given up. */
+  readonly discarded: boolean;
+  /** The customer is gone at the API, and with it the ids of the account and its rows. */
+  readonly forgetsIds: boolean;
   readonly blockedBy: string | null;
   /** Resolves itself in normal operation. */
   readonly isExpected: boolean;
@@ -53,6 +63,8 @@ export interface SettlingAttempt {
   readonly generation: string;
   readonly operation: Operation;
   readonly userId: string;
+  /** The API configuration that it went to; null for the one of the environment. */
+  readonly configId: string | null;
   readonly sent: SentRows;
   readonly fingerprint: string;
 }
@@ -72,6 +84,11 @@ const DEFAULTS = {
   settlesAttempt: true,
   delayMs: 0,
   countsAsAttempt: true,
+  failureKind: null,
+  endsCreate: false,
+  dropsRequest: false,
+  discarded: false,
+  forgetsIds: false,
   blockedBy: null,
   isExpected: false,
   keepsRetry: false,

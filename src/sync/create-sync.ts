@@ -10,12 +10,13 @@ import { type AwayRetry, retryWhileAway } from "../db/retry-while-away.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Queue } from "../queue/queue.ts";
-import { findIdOwners, journalAdoption } from "./adopt.ts";
+import { adoptCustomer, findIdOwners, type OwnedId } from "./adopt.ts";
 import { settleEnded } from "./conclude.ts";
 import type { Conclusion } from "./conclusion.ts";
 import { failedUnforeseen } from "./endings.ts";
 import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
 import { loadForSync } from "./load-for-sync.ts";
+import { rowOf } from "./map-ids.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -83,10 +84,12 @@ export function createSync(options: SyncOptions): Sync {
     ({ received }) => bytesOfIds(received),
   );
 
-  const ownerBatch = batched<{ externalId: string; accountId: string }, string | null>(
-    BATCH_MAX,
-    (owned) => findIdOwners(db, owned),
-  );
+  const ownerBatch = batched<OwnedId, string | null>(BATCH_MAX, (owned) => findIdOwners(db, owned));
+  const installationId = readOnce(async () => {
+    const [row] = await db.run<{ installationId: string }>("installation_id");
+    if (row === undefined) throw new Error("account_sync.installation is empty");
+    return row.installationId;
+  });
 
   /** True only when the answer came before another process could have taken over again. */
   const isStillOurs = async (claim: Claim, signal: AbortSignal): Promise<boolean> => {
@@ -111,7 +114,8 @@ export function createSync(options: SyncOptions): Sync {
       const [parent] = await db.run<{ state: ParentState }>("find_parent_state", [parentId]);
       return parent?.state ?? "missing";
     },
-    ownerOf: (externalId, accountId) => ownerBatch({ externalId, accountId }),
+    ownerOf: ownerBatch,
+    installationId,
     connection: (configId) => options.connections.of(configId),
     api: options.api,
     waitForTurn: (baseUrl, signal) =>
@@ -139,14 +143,17 @@ export function createSync(options: SyncOptions): Sync {
     },
     adopt: (adoption, signal) =>
       retryWhileAway(retrying("journaling what a lookup found", signal), () =>
-        journalAdoption(db, adoption),
+        adoptCustomer(db, adoption),
       ),
     isStillOurs,
     async settle(conclusion, signal) {
       const outcome = await retryWhileAway(retrying("settling", signal), () =>
         settleBatch(conclusion),
       );
-      if (outcome !== null) reportConflicts(observe, conclusion.claim, outcome);
+      if (outcome !== null) {
+        reportConflicts(observe, conclusion.claim, outcome);
+        reportMended(observe, conclusion, outcome);
+      }
       return outcome;
     },
     observe,
@@ -166,6 +173,18 @@ export function createSync(options: SyncOptions): Sync {
       });
       return await settleEnded(sync, end(failedUnforeseen(policy, claim, error)));
     }
+  };
+}
+
+/** A read that failed is tried again. */
+function readOnce<Value>(read: () => Promise<Value>): () => Promise<Value> {
+  let reading: Promise<Value> | null = null;
+  return () => {
+    reading ??= read().catch((error: unknown) => {
+      reading = null;
+      throw error;
+    });
+    return reading;
   };
 }
 
@@ -189,4 +208,22 @@ function reportConflicts(
   const isConflict = ({ reason }: FailedRows) => reason === "id_conflict";
   for (const { entity, count } of failed.filter(isConflict))
     for (let told = 0; told < count; told += 1) observe.idConflict({ accountId, entity });
+}
+
+function reportMended(
+  observe: Pick<Observe, "idsMended">,
+  conclusion: Conclusion,
+  { errorClass, rows = [] }: Outcome,
+): void {
+  if (conclusion.kind !== "accepted" || errorClass === "database") return;
+  const { restored = [], unmapped = [] } = conclusion.attempt.sent;
+  const written = new Set(
+    rows.filter(({ status }) => status === "written").map(({ entity, id }) => `${entity} ${id}`),
+  );
+  const mended = {
+    restored: restored.filter(({ entity, id }) => written.has(`${rowOf(entity)} ${id}`)).length,
+    followed: unmapped.filter(({ mappedAs }) => mappedAs !== null).length,
+  };
+  if (mended.restored + mended.followed > 0)
+    observe.idsMended({ accountId: conclusion.claim.accountId, ...mended });
 }

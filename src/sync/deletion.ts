@@ -4,29 +4,32 @@
  *     an earlier delete is not finished ──────────▶ the same again; a customer that is not there any more counts as removed
  *     a create was answered, and never written ───▶ the customer that it made
  *     a create was not answered ──looked up───────▶ the customer that is found; without a lookup it is not known
- *     else the id that the trigger captured ──────▶ that customer, unless another account has its id
+ *     else the id that is mapped, or that the trigger captured ──▶ that customer, unless another account has its id
  *
  * Nothing is created or changed for an account that is gone.
  */
+import type { ApiConnection } from "../customer-api/customer-api.ts";
 import { accountGone, describeIdOwner, withoutConnection } from "./endings.ts";
+import { connectHome } from "./home.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { Send, UnsettledAttempt } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
 import { end, type Step } from "./step.ts";
 import type { SyncContext } from "./sync-context.ts";
+import { homeOf } from "./unsettled.ts";
 
 /** null when the account is there, nothing is to be deleted, or the API has no customer of it that is known. */
 export async function finishDeletion(
   sync: SyncContext,
-  { account, tooLarge, unsettled }: Loaded,
+  { account, tooLarge, unsettled, mapping }: Loaded,
 ): Promise<Step | null> {
   const { wiring, claim } = sync;
   const isRemoved = account === null && tooLarge === null;
   if (!isRemoved || wiring.policy.onAccountDelete !== "delete") return null;
 
-  const connection = await wiring.connection(
-    unsettled === null ? claim.configId : unsettled.configId,
-  );
+  const home = unsettled === null ? mapping.home : homeOf(unsettled);
+  const connection =
+    home === null ? await wiring.connection(claim.configId) : await connectHome(sync, home);
   if ("error" in connection)
     return end(withoutConnection(wiring.policy, claim, null, connection.error));
   const isRepeat = unsettled?.operation === "delete";
@@ -34,19 +37,21 @@ export async function finishDeletion(
     kind: "send",
     connection,
     isRepeat,
-    send: toDelete(sync, unsettled, externalId),
+    send: toDelete(sync, connection, unsettled, externalId),
   });
   if (isRepeat) return sendDelete(unsettled.sent.externalId);
 
-  let externalId = unsettled?.received?.customer ?? filled(claim.removedExternalId);
-  if (externalId === null && unsettled !== null && isLookedUp(sync, unsettled)) {
-    const step = await resolveInDoubt(sync, connection, unsettled);
-    if (step.kind === "end" || step.kind === "lease lost") return step;
-    if (step.kind === "write back") externalId = step.received.customer;
+  const externalId =
+    unsettled?.received?.customer ?? mapping.externalId ?? filled(claim.removedExternalId);
+  if (externalId === null) {
+    if (unsettled === null || !isLookedUp(sync, unsettled)) return null;
+    const step = await resolveInDoubt(sync, connection, unsettled, null);
+    // Nothing is created for it: a customer that is not there need not be removed.
+    return step.kind === "send" ? null : step;
   }
-  if (externalId === null) return null;
 
-  const owner = await wiring.ownerOf(externalId, claim.accountId);
+  const { configId } = connection;
+  const owner = await wiring.ownerOf({ externalId, accountId: claim.accountId, configId });
   if (owner !== null) return end({ ...accountGone(unsettled), error: describeIdOwner(owner) });
   return sendDelete(externalId);
 }
@@ -61,6 +66,7 @@ function isLookedUp({ wiring }: SyncContext, unsettled: UnsettledAttempt): boole
 
 function toDelete(
   { wiring, claim }: SyncContext,
+  { configId }: ApiConnection,
   unsettled: UnsettledAttempt | null,
   externalId: string | null,
 ): Send {
@@ -71,7 +77,7 @@ function toDelete(
     operation: "delete",
     idempotencyKey: repeats?.idempotencyKey ?? crypto.randomUUID(),
     userId: claim.userId ?? wiring.policy.defaultUserId,
-    configId: repeats === null ? claim.configId : repeats.configId,
+    configId,
     body: "",
     sent: {
       accountId: claim.accountId,

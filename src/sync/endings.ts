@@ -1,5 +1,6 @@
 /** The ways in which a sync ends without ids to write back: what each means for the account. Pure. */
 import type { Account } from "../account/account.ts";
+import { callOn } from "../call-on.ts";
 import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
@@ -9,19 +10,21 @@ import type { Attempt, UnsettledAttempt } from "./journal.ts";
 import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 
-/** Tries at ids that did not come or cannot be written, and at unforeseen errors, before the account is parked. */
-export const INCOMPLETE_TRIES = 5;
+/**
+ * Failures of one kind in a row before the account is parked: ids that do not come, or cannot be written, the same 5xx to the same account,
+ * an unforeseen error. An outage in between counts for none of them.
+ */
+export const ALIKE_TRIES = 5;
 /** Backoff step used when an attempt is not counted. */
 export const UNCOUNTED_STEP = 5;
 
-/** A requested configuration that does not exist is the request's fault; a missing default one is no account's fault. */
+/** A configuration that cannot be used is no account's fault. */
 export function withoutConnection(
   policy: Pick<SyncPolicy, "delayAfter">,
   claim: Claim,
   account: Account | null,
   error: string,
 ): Ending {
-  if (claim.configId !== null) return parkInvalid(error, account);
   return {
     name: "retry",
     errorClass: "unauthorized",
@@ -32,6 +35,72 @@ export function withoutConnection(
         : failedRowsOf(account, "unauthorized"),
     countsAsAttempt: false,
     delayMs: policy.delayAfter(claim.attempts),
+  };
+}
+
+/** What was asked for does not fit the account. What is pending besides goes on at once. */
+export function refuseRequest(error: string): Ending {
+  return {
+    name: "retry",
+    errorClass: "validation",
+    error: boundedText(error),
+    countsAsAttempt: false,
+    dropsRequest: true,
+  };
+}
+
+/** Given up as not applied: current data go out next, a create with the next ordinal. */
+export function discardUnsettled(unsettled: UnsettledAttempt, why: string): Ending {
+  return {
+    name: "retry",
+    supersedes: unsettled.attemptId,
+    error: `The unfinished ${unsettled.operation} was given up, ${why}: current data go out instead.`,
+    countsAsAttempt: false,
+    discarded: true,
+    endsCreate: unsettled.operation === "create",
+  };
+}
+
+/** Its customer was found at the API and mapped to it: an update follows, as nothing tells that it holds these data. */
+export function customerAdopted(unsettled: UnsettledAttempt | null): Ending {
+  return {
+    name: "retry",
+    supersedes: unsettled?.attemptId ?? null,
+    error:
+      "A lookup found the customer of this account at the API: its id is taken, and an update follows.",
+    countsAsAttempt: false,
+    isExpected: true,
+  };
+}
+
+/** @param reason what the lookup told, as a sentence without its full stop */
+export function parkUnclearLookup(accountId: string, sent: SentRows, reason: string): Ending {
+  return {
+    name: "parked",
+    errorClass: "rejected",
+    error: boundedText(
+      `Before its first create the customer was looked for, and nothing was sent: ${reason}. If it is there: \`${callOn("adopt", accountId)} <external id>\`. If it is not: \`${callOn("retry", accountId)} --discard\` creates it.`,
+    ),
+    failed: failedRowsOfSent(sent, "rejected"),
+  };
+}
+
+/** A lookup before the first create had no answer: nothing was sent, and nothing is in doubt. */
+export function lookupFailed(
+  policy: Pick<SyncPolicy, "delayAfter">,
+  claim: Claim,
+  sent: SentRows,
+  failure: ApiFailure,
+): Ending {
+  return {
+    name: failure.errorClass === "rejected" ? "parked" : "retry",
+    errorClass: failure.errorClass,
+    error: boundedText(failure.message),
+    httpStatus: failure.httpStatus,
+    failed: failedRowsOfSent(sent, failure.errorClass),
+    countsAsAttempt: failure.countsAsAttempt,
+    delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
+    keepsRetry: claim.retry,
   };
 }
 
@@ -48,7 +117,7 @@ export function accountGone(unsettled: UnsettledAttempt | null): Ending {
 
 /** The customer was removed like its account, or was not there any more. */
 export function customerDeleted(): Ending {
-  return { name: "gone" };
+  return { name: "gone", forgetsIds: true, endsCreate: true };
 }
 
 /** The account was inserted again under its old id, after the table was read and before the send. */
@@ -91,13 +160,13 @@ export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending 
   };
 }
 
-/** A create that may be sent again, but not yet: the first one may be under way. */
+/** What is to be done about an unfinished send waits: it may be under way. */
 export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: number): Ending {
   return {
     name: "retry",
     attempt: create,
     errorClass: "unknown_outcome",
-    error: `A create was sent and its answer never came. It may still be under way, so nothing is sent beside it: it goes out again in ${Math.ceil(waitMs / 1_000)} s unless the customer turns up.`,
+    error: `The answer to ${nameOf(create)} never came. It may still be under way, so nothing is sent beside it for ${Math.ceil(waitMs / 1_000)} s more.`,
     delivery: "unknown",
     settlesAttempt: false,
     countsAsAttempt: false,
@@ -108,17 +177,40 @@ export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: 
 
 /** @param reason what was tried to find out, as a sentence without its full stop */
 export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | null = null): Ending {
-  const advice =
-    "A create was sent and its answer never came: the customer may exist. Look it up at the API; if it is there, set uuid_be to its id, then retry. A retry without an id sends the same create again.";
   return {
     name: "parked",
     attempt,
     errorClass: "unknown_outcome",
-    error: boundedText(reason === null ? advice : `${reason}. ${advice}`),
+    error: describeChoice(attempt, reason),
     failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
     delivery: "unknown",
     settlesAttempt: false,
   };
+}
+
+/** What a person decides about a send whose outcome is not known, and how. */
+export function describeChoice(
+  attempt: Pick<SettlingAttempt, "operation" | "sent">,
+  reason: string | null,
+): string {
+  const id = attempt.sent.accountId;
+  const isCreate = attempt.operation === "create";
+  const sentences = [
+    ...(reason === null ? [] : [`${reason}.`]),
+    isCreate
+      ? "A create was sent and its outcome is not known: the customer may exist. Look it up at the API."
+      : `The outcome of ${nameOf(attempt)} is not known: what it adds may exist.`,
+    ...(isCreate
+      ? [`It was applied: \`${callOn("adopt", id)} <external id>\`, which updates it from there.`]
+      : []),
+    `It was not applied: \`${callOn("retry", id)} --discard\`, which sends current data.`,
+    `The same once more: \`${callOn("retry", id)}\`. Newer data wait until then.`,
+  ];
+  return boundedText(sentences.join(" "));
+}
+
+function nameOf({ operation }: Pick<SettlingAttempt, "operation">): string {
+  return operation === "update" ? "an update" : `a ${operation}`;
 }
 
 /** Whether an answer that did not come leaves a create in doubt that was not so before. */
@@ -149,6 +241,7 @@ export function afterFailure(
   // A create that may have been applied is parked also when it is refused now: a 409 may mean that the first one was applied. It is not
   // parked when this try did not arrive: the retry that a person asked for is then still to be done.
   const isRejected = failure.errorClass === "rejected";
+  const failureKind = failure.isAboutSend === true ? `server ${failure.httpStatus}` : null;
   if (
     attempt.operation === "create" &&
     delivery === "unknown" &&
@@ -156,7 +249,27 @@ export function afterFailure(
   ) {
     return { ...ending, ...parkUnknownOutcome(attempt, failure.message) };
   }
-  if (isRejected) return { ...ending, name: "parked", settlesAttempt: true };
+  if (isRejected) {
+    return {
+      ...ending,
+      ...(failure.httpStatus === 404 && attempt.operation === "update"
+        ? { error: describeMissing(attempt, failure) }
+        : {}),
+      name: "parked",
+      settlesAttempt: true,
+      endsCreate: attempt.operation === "create" && delivery === "not_applied",
+    };
+  }
+  // Repeated for ever it would hold corrected data back: a person decides, or the data change.
+  if (failureKind !== null && isLastAlike(claim, failureKind)) {
+    return {
+      ...ending,
+      name: "parked",
+      failureKind,
+      error: describeChoice(attempt, `${failure.message}, ${ALIKE_TRIES} times in a row`),
+      settlesAttempt: false,
+    };
+  }
   const isLastTry =
     failure.countsAsAttempt && policy.maxAttempts > 0 && claim.attempts + 1 >= policy.maxAttempts;
   return {
@@ -164,9 +277,24 @@ export function afterFailure(
     name: isLastTry ? "parked" : "retry",
     settlesAttempt: delivery === "not_sent",
     countsAsAttempt: failure.countsAsAttempt,
+    failureKind,
     delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
     keepsRetry: claim.retry && failure.delivery !== "unknown",
   };
+}
+
+function describeMissing({ sent }: Attempt, { message }: ApiFailure): string {
+  return boundedText(
+    `${message}. If the customer was removed there and is to be made anew: \`${callOn("forget", sent.accountId)}\`, and the next sync creates it.`,
+  );
+}
+
+/** Whether this failure is the last that is tried of its kind. */
+export function isLastAlike(
+  { failureKind, failuresAlike }: Pick<Claim, "failureKind" | "failuresAlike">,
+  kind: string,
+): boolean {
+  return (failureKind === kind ? failuresAlike : 0) + 1 >= ALIKE_TRIES;
 }
 
 /** The API took a create and did not say which customer it made: as good as no answer. */
@@ -189,7 +317,8 @@ export function failedUnforeseen(
 ): Ending {
   const code = errorCode(error);
   const countsAsAttempt = !isNoRowsFault(error);
-  const isLastTry = countsAsAttempt && claim.attempts + 1 >= INCOMPLETE_TRIES;
+  const failureKind = countsAsAttempt ? `unforeseen ${code ?? ""}`.trim() : null;
+  const isLastTry = failureKind !== null && isLastAlike(claim, failureKind);
   return {
     name: isLastTry ? "parked" : "retry",
     errorClass: "database",
@@ -199,6 +328,7 @@ export function failedUnforeseen(
     settlesAttempt: false,
     delayMs: policy.delayAfter(countsAsAttempt ? claim.attempts : UNCOUNTED_STEP),
     countsAsAttempt,
+    failureKind,
   };
 }
 

@@ -2,8 +2,9 @@
  * A create in doubt: it was sent, and its answer never came (a timeout, a lost connection, a crash). Before it goes out again, it is
  * parked for a person, sent again, or looked up, as CUSTOMER_API_UNKNOWN_OUTCOME says:
  *
- *     looked up ──one, with the very account number──▶ adopted: its ids are journaled as the answer to this create
- *        │  │ └───not there, and time enough─────────▶ sent again with the same body and key
+ *     looked up ──one, with the very account number──▶ adopted: its ids are mapped to the account, and an update follows
+ *        │  │ ├───not there, the data are the same───▶ sent again with the same body and key
+ *        │  │ └───not there, the data have changed───▶ given up: current data go out, as the next create
  *        │  └─────not there, but sent just now───────▶ looked up again when the API cannot be working on it any more
  *        ├────────several, another's, unclear────────▶ parked
  *        └────────no answer──────────────────────────▶ looked up again; nothing is sent meanwhile
@@ -11,19 +12,34 @@
  * A person's retry overrides what a lookup could not tell, but not a customer that it found; and a retry, too, waits until the API cannot
  * be working on the first one any more. The limits of this are in docs/adr/0012-look-a-create-up-before-it-is-sent-again.md.
  */
+import type { Account } from "../account/account.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
-import type { CustomerCommand } from "../customer-command/command.ts";
-import { matchIds } from "../customer-command/match-ids.ts";
-import { afterFailure, notSentYet, parkUnknownOutcome, waitForTheFirst } from "./endings.ts";
+import { fingerprintOf } from "../customer-command/fingerprint.ts";
+import { toCommand } from "../customer-command/transform.ts";
+import {
+  afterFailure,
+  customerAdopted,
+  discardUnsettled,
+  notSentYet,
+  parkUnknownOutcome,
+  waitForTheFirst,
+} from "./endings.ts";
 import type { UnsettledAttempt } from "./journal.ts";
-import { end, LEASE_LOST, type Step } from "./step.ts";
+import { lookUpCustomer } from "./look-up-customer.ts";
+import type { SyncPolicy } from "./policy.ts";
+import { end, type Step } from "./step.ts";
 import type { SyncContext } from "./sync-context.ts";
 
-/** What becomes of an unsettled send: sent again at once where it is not in doubt. */
+/**
+ * What becomes of an unsettled send: sent again at once where it is not in doubt.
+ *
+ * @param account as it would be sent now; null when it was removed
+ */
 export async function resolveInDoubt(
   sync: SyncContext,
   connection: ApiConnection,
   unsettled: UnsettledAttempt,
+  account: Account | null,
 ): Promise<Step> {
   const { wiring, claim } = sync;
   if (unsettled.operation !== "create" || unsettled.delivery === "not_applied")
@@ -39,7 +55,7 @@ export async function resolveInDoubt(
         ? repeatOnceAlone(sync, connection, unsettled)
         : end(parkUnknownOutcome(unsettled));
     case "lookup":
-      return await lookUp(sync, connection, unsettled);
+      return await lookUp(sync, connection, unsettled, account);
     default:
       return wiring.policy.unknownOutcome satisfies never;
   }
@@ -49,72 +65,52 @@ async function lookUp(
   sync: SyncContext,
   connection: ApiConnection,
   create: UnsettledAttempt,
+  account: Account | null,
 ): Promise<Step> {
-  const { wiring, claim, lease } = sync;
-  // A request like any other: it waits for its turn, and is never sent beside another one for this account.
-  const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
-  if (turn.kind === "stopped") return LEASE_LOST;
-  if (turn.kind === "asked to wait") {
-    wiring.api.startWait(connection, turn.forMs);
-    return end({
-      ...notSentYet(claim, create.sent, turn.forMs),
-      attempt: create,
-      delivery: "unknown",
-      settlesAttempt: false,
-    });
-  }
-  if (!(await wiring.isStillOurs(claim, sync.dbSignal))) return LEASE_LOST;
-
-  const command = JSON.parse(create.body) as CustomerCommand;
-  const result = await wiring.api.lookUp(connection, {
-    accountId: create.sent.accountId,
-    // As it was sent: the row may have another number by now.
-    accountNo: command.branch.code,
-    referenceField: wiring.mapping.referenceField,
-    body: create.body,
-    idempotencyKey: create.idempotencyKey,
-    mayBegin: () => lease.isHeld(),
-    signal: lease.signal,
-  });
-  if (result.kind === "failed") {
-    const attempt = { ...create, claim, supersedes: null, repeatsUnknown: true };
-    const ending = afterFailure(wiring.policy, claim, attempt, result.failure);
-    return end({ ...ending, generation: claim.generation });
-  }
-
-  const leaveToAPerson = (reason: string): Step =>
-    claim.retry
-      ? repeatOnceAlone(sync, connection, create)
-      : end({ ...parkUnknownOutcome(create, reason), httpStatus: result.httpStatus });
-  const { found, httpStatus } = result;
-  switch (found.kind) {
-    case "unclear":
-      return leaveToAPerson(found.reason);
+  const { wiring, claim } = sync;
+  const lookedUp = await lookUpCustomer(sync, connection, create);
+  switch (lookedUp.kind) {
+    case "adopted":
+      return end(customerAdopted(create));
     case "none":
-      return repeatOnceAlone(sync, connection, create);
-    case "one": {
-      const received = {
-        ...matchIds(found.answer, command, create.sent, {
-          referenceField: wiring.mapping.referenceField,
-          answers: "a lookup",
-        }),
-        adopted: true,
-      };
-      if (received.customer === null)
-        return leaveToAPerson("The lookup found the customer, but no id that can be used");
-      const { takenBy } = await wiring.adopt(
-        { attemptId: create.attemptId, accountId: claim.accountId, received, httpStatus },
-        sync.dbSignal,
-      );
-      return takenBy === null
-        ? { kind: "write back", attempt: create, received, httpStatus }
-        : leaveToAPerson(
-            `The lookup found a customer whose id account ${takenBy} has: two accounts with one number`,
-          );
+      return isStillWanted(sync, create, account)
+        ? repeatOnceAlone(sync, connection, create)
+        : discardOnceAlone(sync, create);
+    case "unclear":
+      return claim.retry
+        ? repeatOnceAlone(sync, connection, create)
+        : end(parkUnknownOutcome(create, lookedUp.reason));
+    case "failed": {
+      const attempt = { ...create, claim, supersedes: null, repeatsUnknown: true };
+      // The failure is the lookup's, and no try of the create; nor is its status an answer to the create.
+      const failure = { ...lookedUp.failure, isAboutSend: false };
+      const ending = afterFailure(wiring.policy, claim, attempt, failure);
+      return end({ ...ending, generation: claim.generation, httpStatus: null });
     }
+    case "asked to wait":
+      return end({
+        ...notSentYet(claim, create.sent, lookedUp.forMs),
+        attempt: create,
+        delivery: "unknown",
+        settlesAttempt: false,
+      });
+    case "lease lost":
+      return lookedUp;
     default:
-      return found satisfies never;
+      return lookedUp satisfies never;
   }
+}
+
+/** While the data are the same, the same create has the same key, should the lookup have missed its customer. */
+function isStillWanted(
+  { wiring }: SyncContext,
+  create: UnsettledAttempt,
+  account: Account | null,
+): boolean {
+  return (
+    account === null ||
+    fingerprintOf(toCommand(account, wiring.mapping).command) === create.fingerprint
+  );
 }
 
 /**
@@ -126,11 +122,36 @@ function repeatOnceAlone(
   connection: ApiConnection,
   create: UnsettledAttempt,
 ): Step {
-  const waitMs = sync.wiring.policy.applyingMaxMs - create.sentMsAgo;
+  const waitMs = leftUnderWayMs(sync.wiring.policy, create);
   return waitMs <= 0
     ? repeat(sync, connection, create)
     : end(waitForTheFirst(sync.claim, create, waitMs));
 }
+
+/** Given up as not applied, once the API cannot be working on it any more. */
+export function discardOnceAlone(
+  { wiring, claim }: SyncContext,
+  unsettled: UnsettledAttempt,
+): Step {
+  const waitMs = leftUnderWayMs(wiring.policy, unsettled);
+  return end(
+    waitMs <= 0
+      ? discardUnsettled(
+          unsettled,
+          claim.discard ? "as was asked for" : "as a lookup did not find it",
+        )
+      : waitForTheFirst(claim, unsettled, waitMs),
+  );
+}
+
+/** How long a send may still be under way at the API, in milliseconds. One that the API itself has answered is over. */
+function leftUnderWayMs(policy: SyncPolicy, { httpStatus, sentMsAgo }: UnsettledAttempt): number {
+  const isOver = httpStatus !== null && !ANSWERED_FOR_THE_API.has(httpStatus);
+  return isOver ? 0 : policy.applyingMaxMs - sentMsAgo;
+}
+
+/** Statuses by which a gateway tells that the API has not answered yet. */
+const ANSWERED_FOR_THE_API: ReadonlySet<number> = new Set([408, 499, 502, 503, 504]);
 
 /** The same body under the same key. */
 function repeat(

@@ -20,11 +20,13 @@ export interface UnsettledAttempt {
    * `answered`: the ids are in `received`; only the write-back is missing.
    */
   readonly delivery: "sending" | "unknown" | "not_applied" | "answered";
+  /** What it was answered with, where that is no success; null when no answer came. */
+  readonly httpStatus: number | null;
   /** How long ago it was journaled, on the database's clock. */
   readonly sentMsAgo: number;
   readonly idempotencyKey: string;
   readonly userId: string;
-  /** The API configuration that was asked for; null for the default one. */
+  /** The API configuration that it went to; null for the one of the environment. */
   readonly configId: string | null;
   /** Empty when it is larger than was asked for: then `bodyBytes` says how large. */
   readonly body: string;
@@ -44,7 +46,7 @@ export interface Send {
   readonly operation: Operation;
   readonly idempotencyKey: string;
   readonly userId: string;
-  /** The API configuration that was asked for; null for the default one. */
+  /** The API configuration that it goes to; null for the one of the environment. */
   readonly configId: string | null;
   readonly body: string;
   readonly sent: SentRows;

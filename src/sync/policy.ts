@@ -4,6 +4,8 @@ import type { Language } from "../customer-command/messages.ts";
 export interface SyncPolicy {
   /** What to do with a create whose answer never came. */
   readonly unknownOutcome: "park" | "resend" | "lookup";
+  /** Under `lookup`: an account that was never sent is looked for before it is created. */
+  readonly lookupFirst: boolean;
   /** A send that is journaled is written to the network within this, its token included, or not at all. */
   readonly beginWithinMs: number;
   /** How long after its journaling a create may be under way: nothing is sent beside it, and "not there" proves nothing. */

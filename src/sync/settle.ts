@@ -8,10 +8,11 @@ import { type Database, isContention, isOutage, type Transaction } from "../db/d
 import type { Queue } from "../queue/queue.ts";
 import type { Accepted, Conclusion } from "./conclusion.ts";
 import { finishAttempts } from "./finish-attempts.ts";
+import { mapIds } from "./map-ids.ts";
 import type { Outcome, RowResult } from "./outcome.ts";
 import { decide } from "./settlement.ts";
 import { wakeWaiting } from "./wake-waiting.ts";
-import { writeBack } from "./write-back.ts";
+import { withRestored, writeBack } from "./write-back.ts";
 
 export interface SettleOptions {
   readonly clock: Pick<Clock, "random">;
@@ -89,6 +90,7 @@ async function settleTogether(
       }),
     );
 
+    await mapIds(tx, decided);
     await finishAttempts(tx, decided);
     await queue.settle(
       tx,
@@ -119,9 +121,9 @@ async function writeReceivedIds(
     tx,
     accepted.map(({ attempt, received, claim }) => ({
       sent: attempt.sent,
-      received,
+      received: withRestored(received, attempt.sent),
       userId: attempt.userId,
-      replace: claim.force,
+      replace: claim.replace,
     })),
     { hasBranchIds, rowByRow: mode === "row by row" },
   );
@@ -129,10 +131,11 @@ async function writeReceivedIds(
 }
 
 function unwrittenRows(
-  { received, attempt }: Accepted,
+  { received: answered, attempt }: Accepted,
   { rows, error }: Exclude<Mode, string>,
 ): RowResult[] {
   const unwritten = { status: rows, error };
+  const received = withRestored(answered, attempt.sent);
   return [
     ...[received.customer ?? received.branch]
       .filter((externalId) => externalId !== null)

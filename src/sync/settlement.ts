@@ -2,12 +2,13 @@
  * Decides, of one conclusion and of what became of its ids, everything that is written about it: the outcome, what happens to the
  * account's row, and whether its attempt is over. Pure; backoff and jitter are handed in.
  */
+import type { MappedId, UnmappedId } from "../account/mapped-ids.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
 import type { Settlement } from "../queue/queue.ts";
 import type { Accepted, Conclusion, Ended } from "./conclusion.ts";
-import { INCOMPLETE_TRIES, UNCOUNTED_STEP } from "./endings.ts";
+import { isLastAlike, UNCOUNTED_STEP } from "./endings.ts";
 import {
   boundedText,
   type CountByEntity,
@@ -70,6 +71,10 @@ function decideEnded(ended: Ended): Decision {
       disposition: DISPOSITIONS[ended.name],
       delayMs: ended.delayMs,
       countsAsAttempt: ended.countsAsAttempt,
+      failureKind: ended.failureKind,
+      endsCreate: ended.endsCreate,
+      dropsRequest: ended.dropsRequest,
+      discarded: ended.discarded,
       errorClass: ended.errorClass,
       error: ended.error,
       fingerprint: fingerprintStillTrue(ended),
@@ -94,29 +99,29 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
   const refused = failed.filter((row) => !isNoRowsFault(row.error));
   const conflicts = rows.filter((row) => row.status === "conflict");
   const isIncomplete = received.problems.length > 0;
-  const isAdopted = received.adopted === true;
 
   const errorClass: ErrorClass | null =
     unwritten.length > 0
       ? "database"
-      : isIncomplete || isAdopted
+      : isIncomplete
         ? "incomplete"
         : conflicts.length > 0
           ? "id_conflict"
           : null;
-  const mustRepeat = unwritten.length > 0 || isIncomplete || isAdopted;
+  const mustRepeat = unwritten.length > 0 || isIncomplete;
   // A locked row is no failure: it is free again in a moment, so it is retried without a limit.
   const countsAsAttempt = refused.length > 0 || (isIncomplete && unwritten.length === 0);
   const isOnlyLocked =
-    unwritten.length > 0 && failed.length + conflicts.length === 0 && !isIncomplete && !isAdopted;
-  const isParked = mustRepeat && countsAsAttempt && claim.attempts + 1 >= INCOMPLETE_TRIES;
+    unwritten.length > 0 && failed.length + conflicts.length === 0 && !isIncomplete;
+  const failureKind = countsAsAttempt ? (errorClass ?? null) : null;
+  const isParked = mustRepeat && failureKind !== null && isLastAlike(claim, failureKind);
 
   const outcome: Outcome = {
     name: isParked ? "parked" : errorClass === null ? "synced" : "partial",
     operation: attempt.operation,
     httpStatus: accepted.httpStatus,
     errorClass: isParked ? "incomplete" : errorClass,
-    error: describe(rows, received),
+    error: describe(rows, received, attempt.sent),
     updated: updatedRows(attempt.sent, rows),
     failed: failedRows(rows, received),
     ...(isOnlyLocked && { isExpected: true }),
@@ -131,6 +136,10 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
       disposition: isParked ? "parked" : mustRepeat ? "again" : "clean",
       delayMs: delayOf(delays, claim.attempts, { countsAsAttempt, failed: failed.length > 0 }),
       countsAsAttempt,
+      failureKind,
+      endsCreate: false,
+      dropsRequest: false,
+      discarded: false,
       errorClass: outcome.errorClass,
       error: outcome.error,
       fingerprint: mustRepeat ? null : attempt.fingerprint,
@@ -181,13 +190,14 @@ function failedRows(rows: readonly RowResult[], received: ReceivedIds): FailedRo
   return failed;
 }
 
-const ADOPTED =
-  "the answer to the create never came; its customer was found at the API by a lookup, and an update follows, as nothing tells that it holds these data";
-
 /** One line; ids of rows and codes of errors, never what is in the rows. */
-function describe(rows: readonly RowResult[], received: ReceivedIds): string | null {
+function describe(
+  rows: readonly RowResult[],
+  received: ReceivedIds,
+  { restored = [], unmapped = [] }: SentRows,
+): string | null {
   const sentences = [
-    ...(received.adopted === true ? [ADOPTED] : []),
+    ...describeMended(restored, unmapped),
     ...rows.flatMap((row) => {
       switch (row.status) {
         case "written":
@@ -195,7 +205,7 @@ function describe(rows: readonly RowResult[], received: ReceivedIds): string | n
           return [];
         case "conflict":
           return [
-            `${row.entity} ${row.id} has a different external id already; it was kept, the API answered ${row.externalId}. Force a sync to replace it`,
+            `${row.entity} ${row.id} has a different external id already; it was kept, the API answered ${row.externalId}. A sync with --replace takes that`,
           ];
         case "gone":
           return [
@@ -216,4 +226,18 @@ function describe(rows: readonly RowResult[], received: ReceivedIds): string | n
     ...received.problems.map((problem) => problem.message),
   ];
   return sentences.length === 0 ? null : boundedText(sentences.join("; "));
+}
+
+function describeMended(restored: readonly MappedId[], unmapped: readonly UnmappedId[]): string[] {
+  const list = (rows: readonly MappedId[]) =>
+    rows.map(({ entity, id }) => `${entity} ${id}`).join(", ");
+  const followed = unmapped.filter(({ mappedAs }) => mappedAs !== null);
+  return [
+    ...(restored.length > 0
+      ? [`ids were missing in the database and are put back: ${list(restored)}`]
+      : []),
+    ...(followed.length > 0
+      ? [`rows have other ids than were known, which are used now: ${list(followed)}`]
+      : []),
+  ];
 }

@@ -2,11 +2,13 @@
  * The story of one change: what becomes of a claimed account.
  *
  *     load ─▶ finish a deletion ─▶ finish what is unsettled ─▶ connect ─▶ wait for the parent ─▶ transform ─▶ validate
- *          ─▶ skip if unchanged ─▶ send
+ *          ─▶ skip if unchanged ─▶ look for its customer ─▶ send
  *
  * The first step that finds something to do decides; the others are left out. An earlier send that was not settled comes before anything
  * new: where its answer is journaled its ids are written back, and a create whose answer never came (a timeout, a crash) is in doubt: it is
  * parked, looked up or sent again under its old key, as CUSTOMER_API_UNKNOWN_OUTCOME says (unsettled.ts, in-doubt.ts).
+ *
+ * The account is loaded with the ids that the mapping knows: a row that has lost its id is updated, and gets it back (account/mapped-ids.ts).
  */
 import type { Account } from "../account/account.ts";
 import type { ApiConnection } from "../customer-api/customer-api.ts";
@@ -25,8 +27,11 @@ import {
 } from "../customer-command/validate.ts";
 import { settleAccepted, settleEnded } from "./conclude.ts";
 import { finishDeletion } from "./deletion.ts";
-import { accountGone, parkInvalid, withoutConnection } from "./endings.ts";
+import { accountGone, parkInvalid } from "./endings.ts";
+import { connect, toApiUrl } from "./home.ts";
+import { createKeyOf } from "./idempotency-key.ts";
 import type { Loaded } from "./load-for-sync.ts";
+import { lookForCustomer } from "./look-up-customer.ts";
 import type { Outcome } from "./outcome.ts";
 import { waitForParent } from "./parent.ts";
 import { send } from "./send.ts";
@@ -61,14 +66,18 @@ async function nextStep(sync: SyncContext): Promise<Step> {
   if (unfinished !== null) return unfinished;
   if (loaded.account === null) return endWithoutAccount(loaded);
 
-  const connection = await connect(sync, loaded.account);
+  const connection = await connect(sync, loaded.account, loaded.mapping);
   if ("kind" in connection) return connection;
   const waiting = await waitForParent(sync, loaded.account);
   if (waiting !== null) return waiting;
 
-  const draft = validate(sync, transform(sync, loaded.account, loaded.unsettled));
+  const draft = validate(sync, transform(sync, loaded.account, loaded, connection));
   if ("kind" in draft) return draft;
-  return skipIfUnchanged(sync, draft) ?? toSend(sync, draft, connection);
+  return (
+    skipIfUnchanged(sync, draft) ??
+    (await lookForCustomer(sync, connection, draft)) ?? // one that an earlier system has made
+    (await toSend(sync, draft, connection))
+  );
 }
 
 async function load({ wiring, claim, caller }: SyncContext): Promise<Loaded> {
@@ -82,19 +91,8 @@ function endWithoutAccount({ tooLarge, unsettled }: Loaded): EndStep {
   return end(tooLarge === null ? accountGone(unsettled) : parkInvalid(tooLarge, null));
 }
 
-/** Which API to send to; an end where the configuration cannot be used. */
-async function connect(
-  { wiring, claim }: SyncContext,
-  account: Account,
-): Promise<ApiConnection | EndStep> {
-  const connection = await wiring.connection(claim.configId);
-  return "error" in connection
-    ? end(withoutConnection(wiring.policy, claim, account, connection.error))
-    : connection;
-}
-
 /** What would be sent now. */
-interface Draft {
+export interface Draft {
   readonly account: Account;
   readonly command: CustomerCommand;
   readonly sent: SentRows;
@@ -106,13 +104,19 @@ interface Draft {
 function transform(
   { wiring }: SyncContext,
   account: Account,
-  unsettled: Loaded["unsettled"],
+  { unsettled, mapping }: Loaded,
+  connection: ApiConnection,
 ): Draft {
   const { command, sent } = toCommand(account, wiring.mapping);
   return {
     account,
     command,
-    sent,
+    sent: {
+      ...sent,
+      sentTo: { configId: connection.configId, apiUrl: toApiUrl(connection) },
+      ...(mapping.restored.length > 0 && { restored: mapping.restored }),
+      ...(mapping.unmapped.length > 0 && { unmapped: mapping.unmapped }),
+    },
     fingerprint: fingerprintOf(command),
     supersedes: unsettled?.attemptId ?? null,
   };
@@ -138,18 +142,21 @@ function skipIfUnchanged(
   { fingerprint, sent, warnings, supersedes }: ValidDraft,
 ): EndStep | null {
   if (claim.force || fingerprint !== claim.fingerprint || !hasAllIds(sent)) return null;
+  // An update puts the ids back that rows have lost.
+  if (sent.restored !== undefined) return null;
   return end({ name: "unchanged", warnings, supersedes });
 }
 
-function toSend(
+async function toSend(
   { wiring, claim }: SyncContext,
   draft: ValidDraft,
   connection: ApiConnection,
-): SendStep | EndStep {
+): Promise<SendStep | EndStep> {
   const { account, command, sent, fingerprint, warnings, supersedes } = draft;
   const body = JSON.stringify(command);
   const problem = sizeProblem(body);
   if (problem !== null) return end({ ...parkInvalid(problem, account), warnings, supersedes });
+  const operation = account.externalId === null ? "create" : "update";
   return {
     kind: "send",
     connection,
@@ -157,10 +164,13 @@ function toSend(
     send: {
       claim,
       generation: claim.generation,
-      operation: account.externalId === null ? "create" : "update",
-      idempotencyKey: crypto.randomUUID(),
+      operation,
+      idempotencyKey:
+        operation === "create"
+          ? createKeyOf(await wiring.installationId(), account.id, claim.createsEnded)
+          : crypto.randomUUID(),
       userId: claim.userId ?? wiring.policy.defaultUserId,
-      configId: claim.configId,
+      configId: connection.configId,
       body,
       sent,
       fingerprint,

@@ -4,7 +4,7 @@ import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts
 import type { TransformOptions } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
-import type { Adoption } from "./adopt.ts";
+import type { Adoption, OwnedId } from "./adopt.ts";
 import type { Conclusion } from "./conclusion.ts";
 import type { Answered, Attempt, Send } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
@@ -25,13 +25,15 @@ export interface SyncWiring {
   ) => Promise<ApiConnection | { readonly error: string }>;
   readonly api: CustomerApi;
   /** The account that has an external id besides this one; null when there is none. */
-  readonly ownerOf: (externalId: string, accountId: string) => Promise<string | null>;
+  readonly ownerOf: (owned: OwnedId) => Promise<string | null>;
+  /** The namespace of the idempotency keys of creates. */
+  readonly installationId: () => Promise<string>;
   /** Waits until the rate limit lets this send go. */
   readonly waitForTurn: RateLimit["waitForTurn"];
   /** Resolves null when the lease was lost: then nothing may be sent. */
   readonly journalSend: (send: Send, signal: AbortSignal) => Promise<Attempt | null>;
   readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;
-  /** Journals what a lookup found as the answer to the create, unless another account has that id: then resolves with that account. */
+  /** Maps what a lookup found to the account, unless another account has that id: then resolves with that account. */
   readonly adopt: (adoption: Adoption, signal: AbortSignal) => Promise<{ takenBy: string | null }>;
   /** Renews the lease. Resolves false when it was lost: then nothing may be asked either. */
   readonly isStillOurs: (claim: Claim, signal: AbortSignal) => Promise<boolean>;

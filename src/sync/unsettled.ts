@@ -1,8 +1,10 @@
 /** An earlier send that is not settled is finished before anything new goes out. */
 import type { Account } from "../account/account.ts";
+import type { Home } from "../account/mapped-ids.ts";
 import { hasAllIds } from "../customer-command/command.ts";
 import { withoutConnection } from "./endings.ts";
-import { resolveInDoubt } from "./in-doubt.ts";
+import { connectHome } from "./home.ts";
+import { discardOnceAlone, resolveInDoubt } from "./in-doubt.ts";
 import type { UnsettledAttempt } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
 import { end, type Step } from "./step.ts";
@@ -20,13 +22,19 @@ export async function finishUnsettled(
   }
   if (account === null || !mustBeRepeated(unsettled, account)) return null;
 
+  const { wiring, claim } = sync;
+  if (claim.discard) return discardOnceAlone(sync, unsettled);
+
   // A repeat goes where the first try went, whatever is asked for now: only that API knows its key.
-  const connection = await sync.wiring.connection(unsettled.configId);
-  if ("error" in connection) {
-    const { wiring, claim } = sync;
+  const connection = await connectHome(sync, homeOf(unsettled));
+  if ("error" in connection)
     return end(withoutConnection(wiring.policy, claim, account, connection.error));
-  }
-  return await resolveInDoubt(sync, connection, unsettled);
+  return await resolveInDoubt(sync, connection, unsettled, account);
+}
+
+/** Where it was sent to. */
+export function homeOf({ configId, sent }: UnsettledAttempt): Home {
+  return sent.sentTo ?? { configId, apiUrl: null };
 }
 
 /**

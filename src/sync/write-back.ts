@@ -5,6 +5,7 @@
  * measured 52 application deadlocks in five seconds, one in key order 56, this way none. A row that is locked is tried again in
  * a moment. Never overwrites what it did not read: an operator's edit in between wins.
  */
+import type { MappedEntity } from "../account/mapped-ids.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { isContention, type Transaction } from "../db/database.ts";
@@ -15,7 +16,7 @@ export interface WriteBack {
   readonly sent: SentRows;
   readonly received: ReceivedIds;
   readonly userId: string;
-  /** A person forced this sync: a different id that was there when it was read is replaced. */
+  /** A person asked for it: a different id that was there when it was read is replaced. */
   readonly replace: boolean;
 }
 
@@ -45,6 +46,24 @@ export async function writeBack(
   });
 }
 
+/** The ids of an answer, with those that were known and that their rows have lost. The answer's go first. */
+export function withRestored(received: ReceivedIds, { restored = [] }: SentRows): ReceivedIds {
+  if (restored.length === 0) return received;
+  const one = (entity: MappedEntity) =>
+    restored.find((row) => row.entity === entity)?.externalId ?? null;
+  const others = (entity: MappedEntity, answered: readonly { readonly id: string }[]) => {
+    const ids = new Set(answered.map(({ id }) => id));
+    return restored.filter((row) => row.entity === entity && !ids.has(row.id));
+  };
+  return {
+    ...received,
+    customer: received.customer ?? one("account"),
+    branch: received.branch ?? one("branch"),
+    tiers: [...received.tiers, ...others("tier", received.tiers)],
+    pics: [...received.pics, ...others("pic", received.pics)],
+  };
+}
+
 /** What to do with one id, by what stands on the row now, what was read before sending, and what came back. */
 export function decideWrite(ids: {
   readonly current: string | null;
@@ -53,8 +72,9 @@ export function decideWrite(ids: {
   readonly replace: boolean;
 }): "write" | "confirmed" | "conflict" {
   if (ids.current === ids.received) return "confirmed";
-  // Cleared while the request was under way, by a person's decision.
-  if (ids.current === null) return ids.read === null ? "write" : "conflict";
+  // The row has no id, or has lost it: the application puts null over it when it saves a row as it was loaded before.
+  if (ids.current === null)
+    return ids.read === null || ids.read === ids.received || ids.replace ? "write" : "conflict";
   return ids.current === ids.read && ids.replace ? "write" : "conflict";
 }
 
@@ -113,7 +133,12 @@ async function writeAccounts(
       ? decideOptionalWrite(row.branchExternalId, sent.branchExternalId, received.branch, replace)
       : "confirmed";
     const isConflict = customer === "conflict" || branch === "conflict";
-    results.set(sent.accountId, { ...result, status: isConflict ? "conflict" : "confirmed" });
+    results.set(sent.accountId, {
+      ...result,
+      ...(customer !== "conflict" &&
+        branch === "conflict" && { externalId: received.branch ?? "" }),
+      status: isConflict ? "conflict" : "confirmed",
+    });
     if (customer !== "write" && branch !== "write") continue;
     writes.push({
       accountId: sent.accountId,

@@ -2,13 +2,7 @@
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { LastAccepted } from "../../src/customer-command/difference.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
-import {
-  createFakeApi,
-  type FakeApi,
-  foundThere,
-  noAnswer,
-  rejected,
-} from "../support/fake-api.ts";
+import { createFakeApi, type FakeApi, noAnswer, rejected } from "../support/fake-api.ts";
 
 let engine: Engine;
 let api: FakeApi;
@@ -67,20 +61,6 @@ test("without its history only the whole fingerprint is left", async () => {
     fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
     fieldFingerprints: null,
   });
-});
-
-test("a customer that a lookup found says nothing of what it holds", async () => {
-  const { id } = await engine.insertAccount();
-  const lookup = { policy: { unknownOutcome: "lookup" as const } };
-  api.next(noAnswer());
-  api.nextLookup(async () => foundThere({ customer: "ext-found" }));
-
-  await engine.round(api, lookup);
-  await engine.round(api, lookup);
-
-  const received = (await engine.attempts(id)).map((attempt) => attempt["received"]);
-  expect(received).toContainEqual(expect.objectContaining({ adopted: true }));
-  expect(await lastAccepted(id)).toEqual(NOTHING);
 });
 
 test("what was accepted is not current any more while a later send is in doubt", async () => {

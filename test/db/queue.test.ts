@@ -69,6 +69,10 @@ test("folds, claims and settling workers at once never deadlock, and no change i
               fingerprint: claim.generation,
               blockedBy: null,
               keepsRetry: false,
+              failureKind: null,
+              endsCreate: false,
+              dropsRequest: false,
+              discarded: false,
             })),
         );
       });
@@ -153,7 +157,7 @@ describe("a retry", () => {
     const byClass = await queue.retry({ ids: null, errorClass: "validation" });
     const byId = await queue.retry({ ids: ["a", "c"], errorClass: null });
 
-    expect([none, byClass, byId]).toEqual([0, 1, 1]);
+    expect([none, byClass, byId]).toEqual([[], ["b"], ["a"]]);
     expect(await claimed(queue, "a")).toMatchObject({ retry: true, force: false, attempts: 0 });
     expect(await engine.row("b")).toMatchObject({ state: "due", error: null });
   });

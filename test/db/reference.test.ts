@@ -11,6 +11,7 @@ const page = readFileSync(`${root}docs/reference/sql.md`, "utf8");
 /** Parts of the triggers, the installation and the daemon. */
 const INTERNAL_FUNCTIONS = [
   "canonical_id",
+  "revive",
   "capture_plan",
   "capture_query",
   "captured_table",
@@ -103,6 +104,9 @@ test("its examples run", async () => {
     .map((sql) => sql.replaceAll("<account id>", "11111111-1111-4111-8111-111111111111"));
 
   expect(examples).toHaveLength(3);
+  await database.query(
+    "insert into m_account (id, name) values ('11111111-1111-4111-8111-111111111111', 'Toko')",
+  );
   await withClient(database.url, async (client) => {
     for (const sql of examples) await client.query(sql);
   });

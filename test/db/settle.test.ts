@@ -52,6 +52,10 @@ async function settle(claim: Claim, settlement: Partial<Settlement>): Promise<bo
         fingerprint: null,
         blockedBy: null,
         keepsRetry: false,
+        failureKind: null,
+        endsCreate: false,
+        dropsRequest: false,
+        discarded: false,
         ...settlement,
       },
     ]);

@@ -52,8 +52,9 @@ test.each([
   ["another one was there, and a person insists", "old", "old", true, "write"],
   ["another one was written meanwhile", "other", null, false, "conflict"],
   ["another one was written meanwhile, and a person insists", "other", "old", true, "conflict"],
-  ["it was cleared meanwhile", null, "old", false, "conflict"],
-  ["it was cleared meanwhile, and a person insists", null, "old", true, "conflict"],
+  ["it was cleared meanwhile, and another one came", null, "old", false, "conflict"],
+  ["it was put over meanwhile with none", null, "new", false, "write"],
+  ["it was cleared meanwhile, and a person insists", null, "old", true, "write"],
 ] as const)("%s: %s now, %s before, forced %s → %s", (_, current, read, replace, decision) => {
   expect(decideWrite({ current, read, received: "new", replace })).toBe(decision);
 });

@@ -135,6 +135,7 @@ export class Replica implements Sender {
       observe,
       policy: {
         unknownOutcome: settings.unknownOutcome,
+        lookupFirst: false,
         beginWithinMs: settings.apiTimeoutMs,
         applyingMaxMs: settings.apiTimeoutMs * 2,
         maxAttempts: 0,

@@ -154,7 +154,7 @@ export async function createEngine(
       const existing = tables.filter((table) => source.has(table));
       await query(`truncate ${existing.join(", ")} cascade`);
       await query(
-        "truncate account_sync.change, account_sync.account, account_sync.attempt, account_sync.expansion, account_sync.api_hold",
+        "truncate account_sync.change, account_sync.account, account_sync.attempt, account_sync.expansion, account_sync.api_hold, account_sync.mapped_id",
       );
     },
 
@@ -275,6 +275,7 @@ export async function createEngine(
         observe: { ...SILENT, ...observe },
         policy: {
           unknownOutcome: "park",
+          lookupFirst: false,
           beginWithinMs: 30_000,
           applyingMaxMs: 0,
           maxAttempts: 0,
@@ -339,6 +340,7 @@ const SILENT: Observe = {
   listenerRoundTrip() {},
   notificationIgnored() {},
   idConflict() {},
+  idsMended() {},
   unknownOutcome() {},
   reconciled() {},
   walked() {},

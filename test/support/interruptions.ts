@@ -17,7 +17,7 @@ export function beforeTheJournal(
   const connections = {
     of: async (configId: string | null) => {
       await work(configId);
-      return CONNECTION;
+      return { ...CONNECTION, configId };
     },
   };
   return { overrides: { connections } };

@@ -87,6 +87,7 @@ const API_OPTIONS = {
   maxRps: true,
   unknownOutcome: true,
   lookupPath: true,
+  lookupFirst: true,
   referenceField: true,
   allowedOrigins: true,
   insecure: true,

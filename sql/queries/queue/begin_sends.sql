@@ -3,8 +3,8 @@
 -- $1 account ids   $2 their lease tokens   $3 lease, ms
 --
 -- From here on it is not known what the API has until it answers: A is accepted, the answer to B is lost, the row is A again; with
--- the fingerprint of A still there this would pass for unchanged. And a person's permission to send a create again is good for one
--- send: found after a crash, it would send another one that no person has looked at.
+-- the fingerprint of A still there this would pass for unchanged. And a person's permission to send a create again, or to give it up, is
+-- good for one send: found after a crash, it would send another one that no person has looked at.
 with held as (
   select a.account_id
   from account_sync.account a
@@ -17,7 +17,7 @@ update account_sync.account a
 set
   due_at = now() + $3 * interval '1 ms',
   fingerprint = null,
-  request = nullif(a.request - 'retry', '{}')
+  request = nullif(a.request - 'retry' - 'discard', '{}')
 from held
 where a.account_id = held.account_id
 returning a.account_id as "accountId"

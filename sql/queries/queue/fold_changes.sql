@@ -73,6 +73,8 @@ folded as (
     generation = a.generation + 1,
     last_changed_at = greatest(a.last_changed_at, excluded.last_changed_at),
     external_id = coalesce(excluded.external_id, a.external_id),
+    -- A parked account that is tried again has its tries anew.
+    failures_alike = case when a.parked_at is null then a.failures_alike else 0 end,
 
     -- Leased: the round in flight keeps what it was claimed with; this change opens the next one.
     next_lane = case when a.lease_token is not null then least(a.next_lane, excluded.lane) end,

@@ -18,6 +18,7 @@ set
   parked_at = null,
   due_at = now(),
   attempts = 0,
+  failures_alike = 0,
   error_class = null,
   error = null
 from answered

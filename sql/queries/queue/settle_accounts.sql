@@ -11,6 +11,10 @@ with settled as (
     disposition text,
     "delayMs" bigint,
     "countsAsAttempt" boolean,
+    "failureKind" text,
+    "endsCreate" boolean,
+    "dropsRequest" boolean,
+    discarded boolean,
     "errorClass" text,
     error text,
     fingerprint text,
@@ -55,7 +59,9 @@ set
     when d.becomes = 'new round' then a.request
     -- What was asked for ends with the parking: a request that revives the account brings its own.
     when d.becomes in ('clean', 'parked') then null
+    when d."dropsRequest" then a.next_request
     when d."keepsRetry" then coalesce(a.request, '{}') || coalesce(a.next_request, '{}') || '{"retry": true}'
+    when d.discarded then nullif(coalesce(a.request || a.next_request, a.request, a.next_request) - 'discard' - 'retry', '{}')
     else coalesce(a.request || a.next_request, a.request, a.next_request)
   end,
   due_at = case
@@ -74,6 +80,14 @@ set
     when d."countsAsAttempt" then a.attempts + 1
     else a.attempts
   end,
+  failures_alike = case
+    when d.becomes in ('clean', 'new round') then 0
+    when d."failureKind" is null then a.failures_alike
+    when d."failureKind" = a.failure_kind then a.failures_alike + 1
+    else 1
+  end,
+  failure_kind = case when d.becomes not in ('clean', 'new round') then coalesce(d."failureKind", a.failure_kind) end,
+  creates_ended = a.creates_ended + case when d."endsCreate" then 1 else 0 end,
   error_class = case when d.becomes not in ('clean', 'new round') then d."errorClass" end,
   error = case when d.becomes not in ('clean', 'new round') then d.error end
 from decided d

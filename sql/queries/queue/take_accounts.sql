@@ -53,6 +53,9 @@ taken as (
     a.account_id,
     a.generation,
     a.attempts,
+    a.failures_alike,
+    a.failure_kind,
+    a.creates_ended,
     a.fingerprint,
     a.lease_token,
     a.xmax = 0 as is_new
@@ -61,6 +64,9 @@ select
   taken.account_id as "accountId",
   taken.generation as "generation",
   taken.attempts as "attempts",
+  taken.failures_alike as "failuresAlike",
+  taken.failure_kind as "failureKind",
+  taken.creates_ended as "createsEnded",
   taken.fingerprint as "fingerprint",
   taken.lease_token as "leaseToken",
   coalesce(before.was_pending, not taken.is_new) as "wasPending"

@@ -1,13 +1,14 @@
 -- Other accounts that these external ids stand on, or that they were answered to and are about to be written to.
--- $1 external ids   $2 the account of each that has it, or would get it
+-- $1 external ids   $2 the account of each that has it, or would get it   $3 the configuration that gave each out
 --
 -- uuid_be has no index, so this reads all of m_account, once for all of them: for a create whose answer never came, for an account that
 -- was removed, and for no other.
 with wanted as (
   select
     external_id,
-    account_id
-  from unnest($1::text[], $2::text[]) as w (external_id, account_id)
+    account_id,
+    config_id
+  from unnest($1::text[], $2::text[], $3::text[]) as w (external_id, account_id, config_id)
 )
 select
   wanted.account_id as "of",
@@ -15,10 +16,26 @@ select
 from public.m_account a
 join wanted on wanted.external_id = a.uuid_be
 where a.id::text <> wanted.account_id
+  -- Of another API the same id is another customer.
+  and not exists (
+    select
+    from account_sync.mapped_id m
+    where m.account_id = a.id::text and m.entity = 'account' and m.config_id is distinct from wanted.config_id
+  )
+union all
+select
+  wanted.account_id,
+  m.account_id
+from account_sync.mapped_id m
+join wanted on wanted.external_id = m.external_id and wanted.config_id is not distinct from m.config_id
+where m.entity = 'account' and m.account_id <> wanted.account_id
 union all
 select
   wanted.account_id,
   t.account_id
 from account_sync.attempt t
 join wanted on wanted.external_id = t.received ->> 'customer'
-where t.settled_at is null and t.delivery = 'answered' and t.account_id <> wanted.account_id
+where t.settled_at is null
+  and t.delivery = 'answered'
+  and t.account_id <> wanted.account_id
+  and t.config_id is not distinct from wanted.config_id

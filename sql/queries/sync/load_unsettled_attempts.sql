@@ -6,6 +6,7 @@ select
   generation as "generation",
   operation as "operation",
   delivery as "delivery",
+  http_status as "httpStatus",
   (extract(epoch from clock_timestamp() - started_at) * 1000)::float8 as "sentMsAgo",
   idempotency_key as "idempotencyKey",
   user_id as "userId",

@@ -55,7 +55,7 @@ describe("a create without an answer", () => {
     expect(waiting).toMatchObject({
       name: "retry",
       errorClass: "unknown_outcome",
-      error: expect.stringMatching(/nothing is sent beside it: it goes out again in [56]\d s/),
+      error: expect.stringMatching(/nothing is sent beside it for [56]\d s more/),
       failed: [],
     });
     expect(row).toMatchObject({ parked_at: null, request: { retry: true }, attempts: 0 });

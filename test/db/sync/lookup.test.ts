@@ -31,6 +31,15 @@ beforeEach(async () => {
   api = createFakeApi();
 });
 
+/** The external id of the account in the mapping. */
+async function mappedTo(accountId: string): Promise<unknown> {
+  const [row] = await engine.query(
+    "select external_id from account_sync.id_mapping where account_id = $1 and entity = 'account'",
+    [accountId],
+  );
+  return row?.["external_id"];
+}
+
 describe("a create without an answer, with lookup", () => {
   const lookup = { policy: { unknownOutcome: "lookup" as const } };
 
@@ -48,13 +57,14 @@ describe("a create without an answer, with lookup", () => {
 
     expect(api.lookups).toMatchObject([{ accountNo: "A-1", accountId: id }]);
     expect(adopted).toMatchObject({
-      name: "partial",
-      updated: { account: 1, tier: 0 },
-      // The one tier there may be another one than ours.
-      failed: [{ entity: "tier", reason: "incomplete", count: 1 }],
-      error: expect.stringContaining("found at the API by a lookup"),
+      name: "retry",
+      error: expect.stringContaining("A lookup found the customer"),
     });
-    expect(journaled).toMatchObject({ operation: "create", delivery: "answered", body: null });
+    expect(journaled).toMatchObject({
+      operation: "create",
+      settled_at: expect.any(Date),
+      body: null,
+    });
     expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "update"]);
     expect(api.requests[1]?.externalId).toBe("ext-there");
     expect(nameIn(api.requests[1])).toBe("Newer");
@@ -78,12 +88,11 @@ describe("a create without an answer, with lookup", () => {
     expect(await engine.row(id)).toMatchObject({ state: "clean" });
   });
 
-  test("that is not there goes out again under the same key and body", async () => {
+  test("that is not there, with the same data, goes out again under the same key and body", async () => {
     const { id } = await engine.insertAccount();
     api.next(noAnswer());
 
     await engine.round(api, lookup);
-    await engine.rename(id, "Newer");
     await engine.round(api, lookup);
 
     expect(api.lookups).toHaveLength(1);
@@ -93,6 +102,27 @@ describe("a create without an answer, with lookup", () => {
       idempotencyKey: first?.idempotencyKey,
       body: first?.body,
     });
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-customer-1" });
+  });
+
+  test("that is not there, and whose data have changed, is given up: current data go out as the next create", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+
+    await engine.round(api, lookup);
+    await engine.rename(id, "Newer");
+    const discarded = await only(engine.round(api, lookup));
+    await engine.round(api, lookup);
+
+    expect(discarded).toMatchObject({
+      name: "retry",
+      errorClass: null,
+      error: expect.stringContaining("given up, as a lookup did not find it"),
+    });
+    const [first, second] = api.requests;
+    expect(second).toMatchObject({ operation: "create" });
+    expect(second?.idempotencyKey).not.toBe(first?.idempotencyKey);
+    expect(nameIn(second)).toBe("Newer");
     expect(await engine.ids(id)).toMatchObject({ account: "ext-customer-1" });
   });
 
@@ -118,12 +148,13 @@ describe("a create without an answer, with lookup", () => {
     const waiting = await engine.row(id);
     await engine.makeDue();
     await engine.round(api, patient);
+    const mapped = await mappedTo(id);
 
     expect(early).toMatchObject({ name: "retry", errorClass: "unknown_outcome", failed: [] });
     expect(waiting["due_in_ms"]).toBeGreaterThan(50_000);
     expect(waiting["due_in_ms"]).toBeLessThanOrEqual(60_000);
     expect(api.requests).toHaveLength(1);
-    expect(await engine.ids(id)).toMatchObject({ account: "ext-slow" });
+    expect(mapped).toBe("ext-slow");
   });
 
   test.each([
@@ -144,7 +175,7 @@ describe("a create without an answer, with lookup", () => {
     expect(first).toMatchObject({ name: "retry", errorClass: failure.failure.errorClass });
     expect(api.lookups).toHaveLength(3);
     expect(api.requests).toHaveLength(1);
-    expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
+    expect(await mappedTo(id)).toBe("ext-there");
   });
 
   test("is left to a human when the lookup cannot tell, with what it said", async () => {
@@ -160,7 +191,7 @@ describe("a create without an answer, with lookup", () => {
     expect(outcome).toMatchObject({ name: "parked", errorClass: "unknown_outcome" });
     expect(await engine.row(id)).toMatchObject({
       state: "parked",
-      error: expect.stringMatching(/3 customers carry .* set uuid_be/),
+      error: expect.stringMatching(/3 customers carry .*account-sync adopt/),
     });
     expect(api.requests).toHaveLength(1);
   });
@@ -196,7 +227,7 @@ describe("a create without an answer, with lookup", () => {
 
     await engine.round(api, lookup);
 
-    expect(await engine.ids(found.id)).toMatchObject({ account: "ext-there" });
+    expect(await mappedTo(found.id)).toBe("ext-there");
     expect((await engine.ids(untold.id)).account).toMatch(/^ext-customer/);
     const creates = api.requests.filter(({ operation }) => operation === "create");
     expect(creates).toHaveLength(3);
@@ -268,9 +299,11 @@ describe("a create without an answer, with lookup", () => {
 
     expect(outcomes.map((outcome) => outcome?.name).toSorted()).toEqual([
       ...Array.from({ length: 5 }, () => "parked"),
-      "partial",
+      "retry",
     ]);
-    const owners = await engine.query("select from m_account where uuid_be = 'ext-one'");
+    const owners = await engine.query(
+      "select from account_sync.id_mapping where external_id = 'ext-one'",
+    );
     expect(owners).toHaveLength(1);
   });
 
@@ -303,12 +336,11 @@ describe("a create without an answer, with lookup", () => {
     await engine.round(api, lookup);
 
     expect(api.lookups).toHaveLength(1);
-    expect(api.requests).toHaveLength(1);
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "update"]);
     expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
-    expect(await engine.row(id)).toMatchObject({ fingerprint: null });
   });
 
-  test("gives tiers and PICs only the ids that are proven, and an update asks for the others", async () => {
+  test("maps tiers and PICs only to the ids that are proven, and an update asks for the others", async () => {
     const account = await engine.insertAccount({ tiers: 2, pics: 2 });
     api.next(noAnswer());
     api.nextLookup(foundThere({ customer: "ext-c", tiers: ["t-1", "t-2"], crew: ["c-1", "c-2"] }));
@@ -316,12 +348,10 @@ describe("a create without an answer, with lookup", () => {
 
     const adopted = await only(engine.round(api, lookup));
 
-    expect(adopted).toMatchObject({ updated: { account: 1, tier: 0, pic: 0 } });
-    expect(await engine.ids(account.id)).toMatchObject({
-      account: "ext-c",
-      tiers: [null, null],
-      pics: [null, null],
-    });
+    expect(adopted).toMatchObject({ name: "retry" });
+    expect(await engine.query("select entity, external_id from account_sync.id_mapping")).toEqual([
+      { entity: "account", external_id: "ext-c" },
+    ]);
     await engine.makeDue();
     await engine.round(api, lookup);
     expect(await engine.row(account.id)).toMatchObject({ state: "clean" });
@@ -339,6 +369,6 @@ describe("a create without an answer, with lookup", () => {
 
     expect(unknown).toEqual([id]);
     expect(api.requests).toHaveLength(1);
-    expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
+    expect(await mappedTo(id)).toBe("ext-there");
   });
 });

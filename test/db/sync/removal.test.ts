@@ -144,7 +144,10 @@ describe("an account that was removed", () => {
     await remove(found.id);
     api.nextLookup(foundThere({ customer: "ext-there" }));
     await engine.makeDue(found.id);
+    await engine.round(api, looking);
+    await engine.makeDue(found.id);
     const first = await only(engine.round(api, looking));
+    await engine.putOffAll();
     await remove(unknown.id);
     await engine.makeDue(unknown.id);
     const second = await only(engine.round(api, looking));

@@ -83,7 +83,7 @@ describe("an id conflict", () => {
 
   test("is resolved for the API's id by a person who insists; the old one stays in the history", async () => {
     const { id } = await withConflict();
-    await engine.forceSync(id);
+    await engine.query("select account_sync.request($1::text, replace => true)", [id]);
 
     const outcome = await only(engine.round(api));
 

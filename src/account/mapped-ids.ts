@@ -1,0 +1,139 @@
+/**
+ * The id mapping: external ids as our side keeps them, beside `uuid_be`, which is the application's and may be lost. A row's own id wins;
+ * where the row has none, the one that is mapped is its id. Written by a sync (src/sync/map-ids.ts).
+ */
+import type { Queryable } from "../db/database.ts";
+import type { Account } from "./account.ts";
+
+export type MappedEntity = "account" | "branch" | "tier" | "pic";
+
+/** The external id of one row. */
+export interface MappedId {
+  readonly entity: MappedEntity;
+  /** Of account and branch the account's own id. */
+  readonly id: string;
+  readonly externalId: string;
+}
+
+/** The row has an id that the mapping does not know. */
+export interface UnmappedId extends MappedId {
+  /** The one that is mapped instead; null where none is. */
+  readonly mappedAs: string | null;
+}
+
+/** The configuration that an account belongs to: the one that gave it its id. */
+export interface Home {
+  /** null for the configuration of the environment. */
+  readonly configId: string | null;
+  /** Where it pointed to when it gave the id out, without query; null where that is not known. */
+  readonly apiUrl: string | null;
+}
+
+/** What is known of the ids of one account and its rows. */
+export interface IdMapping {
+  /** null when no id of the account itself is mapped. */
+  readonly home: Home | null;
+  /** The home of the account's parent. */
+  readonly parentHome: Home | null;
+  /** The mapped id of the account itself, also when its row is gone. */
+  readonly externalId: string | null;
+  /** Ids that their rows have lost: the account has them from the mapping. */
+  readonly restored: readonly MappedId[];
+  /** Ids of rows that are not mapped, or mapped to another one: the row wins. */
+  readonly unmapped: readonly UnmappedId[];
+}
+
+export interface MappedRow extends MappedId, Home {
+  readonly accountId: string;
+}
+
+/** Resolves with the mapped ids by account, those of parents included. */
+export async function readMappedIds(
+  tx: Queryable,
+  ids: readonly string[],
+  accounts: Iterable<Account>,
+): Promise<ReadonlyMap<string, readonly MappedRow[]>> {
+  const loaded = [...accounts];
+  const parents = loaded.flatMap(({ parent }) => (parent === null ? [] : [parent.id]));
+  const owners = [...new Set([...ids, ...parents])];
+  const children = loaded.flatMap(({ tiers, pics }) => [...tiers, ...pics].map(({ id }) => id));
+  const rows = await tx.run<MappedRow & { readonly rowId: string }>("load_mapped_ids", [
+    owners,
+    [...owners, ...children],
+  ]);
+  return Map.groupBy(
+    rows.map(({ rowId, ...row }) => ({ ...row, id: rowId })),
+    ({ accountId }) => accountId,
+  );
+}
+
+/**
+ * Completes an account with the ids that its rows have lost, and says which those are. Pure.
+ *
+ * @param account as its rows stand; null when it is gone
+ */
+export function restoreIds(
+  accountId: string,
+  account: Account | null,
+  mapped: ReadonlyMap<string, readonly MappedRow[]>,
+  { hasBranchIds }: { readonly hasBranchIds: boolean },
+): { readonly account: Account | null; readonly mapping: IdMapping } {
+  const ownMapped = mapped.get(accountId) ?? [];
+  const own = ownMapped.find(({ entity }) => entity === "account") ?? null;
+  const parent = account?.parent ?? null;
+  const ofParent = mapped.get(parent?.id ?? "")?.find(({ entity }) => entity === "account") ?? null;
+
+  const known = new Map(ownMapped.map((row) => [keyOf(row), row.externalId]));
+  const restored: MappedId[] = [];
+  const unmapped: UnmappedId[] = [];
+  const complete = (entity: MappedEntity, id: string, stands: string | null): string | null => {
+    const kept = known.get(keyOf({ entity, id })) ?? null;
+    if (stands === null) {
+      if (kept !== null) restored.push({ entity, id, externalId: kept });
+      return kept;
+    }
+    if (stands !== kept) unmapped.push({ entity, id, externalId: stands, mappedAs: kept });
+    return stands;
+  };
+
+  const completed =
+    account === null
+      ? null
+      : {
+          ...account,
+          externalId: complete("account", account.id, account.externalId),
+          branchExternalId: hasBranchIds
+            ? complete("branch", account.id, account.branchExternalId)
+            : null,
+          parent:
+            parent === null
+              ? null
+              : { ...parent, externalId: parent.externalId ?? ofParent?.externalId ?? null },
+          tiers: account.tiers.map((tier) => ({
+            ...tier,
+            externalId: complete("tier", tier.id, tier.externalId),
+          })),
+          pics: account.pics.map((pic) => ({
+            ...pic,
+            externalId: complete("pic", pic.id, pic.externalId),
+          })),
+        };
+  return {
+    account: completed,
+    mapping: {
+      home: toHome(own),
+      parentHome: toHome(ofParent),
+      externalId: own?.externalId ?? null,
+      restored,
+      unmapped,
+    },
+  };
+}
+
+function keyOf({ entity, id }: Pick<MappedId, "entity" | "id">): string {
+  return `${entity} ${id}`;
+}
+
+function toHome(row: Home | null): Home | null {
+  return row === null ? null : { configId: row.configId, apiUrl: row.apiUrl };
+}

@@ -1,0 +1,83 @@
+/**
+ * The configuration that an account belongs to: the one that gave it its id. Two APIs may have given out the same id, so an update that
+ * goes to another one overwrites another customer. A request that names another configuration is refused; what is pending goes home.
+ */
+import type { Account } from "../account/account.ts";
+import type { Home, IdMapping } from "../account/mapped-ids.ts";
+import { callOn } from "../call-on.ts";
+import type { ApiConnection, UnusableConnection } from "../customer-api/customer-api.ts";
+import { parkInvalid, refuseRequest, withoutConnection } from "./endings.ts";
+import { type EndStep, end } from "./step.ts";
+import type { SyncContext } from "./sync-context.ts";
+
+/** Where to send the account; an end where that configuration cannot be used, or another one was asked for. */
+export async function connect(
+  sync: Pick<SyncContext, "wiring" | "claim">,
+  account: Account,
+  { home, parentHome }: IdMapping,
+): Promise<ApiConnection | EndStep> {
+  const { wiring, claim } = sync;
+  const connection =
+    account.externalId === null
+      ? await wiring.connection(claim.configId)
+      : await connectHome(sync, home ?? UNKNOWN_HOME);
+  if ("error" in connection) {
+    // A requested configuration that does not exist is the request's fault; a missing default one is no account's fault.
+    return account.externalId === null && claim.configId !== null
+      ? end(parkInvalid(connection.error, account))
+      : end(withoutConnection(wiring.policy, claim, account, connection.error));
+  }
+
+  if (account.externalId !== null && claim.configId !== null) {
+    const asked = await wiring.connection(claim.configId);
+    if ("error" in asked) return end(refuseRequest(asked.error));
+    if (asked.configId !== connection.configId)
+      return end(refuseRequest(describeOtherHome(account.id, connection, asked)));
+  }
+  if (account.parent?.externalId != null && parentHome !== null) {
+    const parents = await connectHome(sync, parentHome);
+    if (!("error" in parents) && parents.configId !== connection.configId) {
+      const problem = `Its parent ${account.parent.id} has its id from ${nameOf(parents)}, and this account is sent to ${nameOf(connection)}, which does not know that id. Sync the parent and this account with one configuration`;
+      return end(parkInvalid(problem, account));
+    }
+  }
+  return connection;
+}
+
+/** Of an id that stands in a row, and is not taken over into the mapping yet. */
+const UNKNOWN_HOME: Home = { configId: null, apiUrl: null };
+
+/**
+ * The home configuration. One that cannot be used any more is replaced by the default one where that is the same API: an operator may
+ * have put a new row in place of an old one.
+ */
+export async function connectHome(
+  { wiring }: Pick<SyncContext, "wiring">,
+  home: Home,
+): Promise<ApiConnection | UnusableConnection> {
+  const connection = await wiring.connection(home.configId);
+  if (!("error" in connection) || home.configId === null) return connection;
+
+  const byDefault = await wiring.connection(null);
+  if (!("error" in byDefault) && toApiUrl(byDefault) === home.apiUrl) return byDefault;
+  return {
+    error: `The account has its id from configuration ${home.configId}, which cannot be used (${connection.error}). Bring that row back; or, to make the customer anew elsewhere, forget the account's ids`,
+  };
+}
+
+/** What a configuration is told by after it has been replaced: where customers are created, without query, which may hold a key. */
+export function toApiUrl({
+  baseUrl,
+  createPath,
+}: Pick<ApiConnection, "baseUrl" | "createPath">): string {
+  const url = new URL(baseUrl);
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}${createPath.replace(/\?.*/, "")}`;
+}
+
+function describeOtherHome(id: string, home: ApiConnection, asked: ApiConnection): string {
+  return `Account ${id} belongs to ${nameOf(home)}, which gave it its id, so the request for ${nameOf(asked)} was refused and nothing was sent there. To move the account, forget its ids first: \`${callOn("forget", id)}\``;
+}
+
+function nameOf({ configId }: Pick<ApiConnection, "configId">): string {
+  return configId === null ? "the default configuration" : `configuration ${configId}`;
+}
