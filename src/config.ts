@@ -120,6 +120,7 @@ function toConfig(values: Settings) {
       maxRps: values.CUSTOMER_API_MAX_RPS,
       /** null: `park`, or `resend` with the sandbox. */
       unknownOutcome: values.CUSTOMER_API_UNKNOWN_OUTCOME ?? null,
+      notAppliedStatuses: values.CUSTOMER_API_NOT_APPLIED_STATUSES,
       referenceField: values.CUSTOMER_API_REFERENCE_FIELD ?? null,
       defaultCountry: values.DEFAULT_COUNTRY,
     },

@@ -269,12 +269,12 @@ describe("a status", () => {
     [409, "rejected", "not_applied", true, "rejected"],
     [419, "unauthorized", "not_applied", false, "unauthorized"],
     [422, "rejected", "not_applied", true, "rejected"],
-    [425, "server", "not_applied", true, "server_error"],
+    [425, "server", "unknown", true, "server_error"],
     [429, "throttled", "not_applied", false, "throttled"],
     [498, "unauthorized", "not_applied", false, "unauthorized"],
     [500, "server", "unknown", true, "server_error"],
     [502, "server", "unknown", true, "server_error"],
-    [503, "server", "not_applied", true, "server_error"],
+    [503, "server", "unknown", true, "server_error"],
     [504, "server", "unknown", true, "server_error"],
   ])("%i is %s, %s", async (status, errorClass, delivery, countsAsAttempt, observedAs) => {
     const server = await startServer((_, response) =>
