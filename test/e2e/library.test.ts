@@ -672,11 +672,14 @@ describe("a single id", () => {
     await updatePackageTier(tier?.id ?? "", { uuid_be: "tier" });
     await updateAccountPIC(pic?.id ?? "", { uuid_be: "pic" });
     const nobody = await updateAccount(crypto.randomUUID(), { uuid_be: "one" });
+    // As a caller's own JSON.parse reads 12345678901234567891.
+    const inexact = await updateAccount(id, { uuid_be: 12345678901234567000, replace: true });
 
     expect(written).toEqual({ success: true, id, uuidBe: "one", updatedAt: expect.any(String) });
     expect(kept).toMatchObject({ success: false, error: expect.stringContaining("different") });
     expect(replaced).toMatchObject({ success: true, uuidBe: "3" });
     expect(nobody).toMatchObject({ success: false, error: "there is no such row" });
+    expect(inexact).toMatchObject({ success: false, error: expect.stringContaining("2^53") });
     expect(await externalIds(product.database, id)).toMatchObject({
       account: "3",
       tiers: ["tier"],
@@ -826,6 +829,8 @@ describe("the way in", () => {
       tier: [],
     });
     expect(() => transformCustomerData({ name: "x" } as never)).toThrow(/^id must be an id/);
+    expect(() => transformCustomerData({ id: 2 ** 53, name: "x" })).toThrow(/^id must be an id/);
+    expect(() => transformCustomerData({ id: 1, uuid_be: 2 ** 64 })).toThrow(/^uuid_be must be/);
     expect(validation).toMatchObject({
       isValid: false,
       errors: [{ field: "customer.name" }, { field: "customer.email" }, { field: "branch.name" }],

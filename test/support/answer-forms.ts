@@ -174,6 +174,20 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
         }),
         meant: { account: "123", branch: "456", tiers: ["789", "101"], pics: ["202", "303"] },
       },
+      {
+        ...ok(
+          "ids that are numbers beyond 2^53",
+          `{"customer": {"data": {"id": 1234567890123456789}}, "branch": {"data": {"id": 9007199254740993}},
+            "tier": {"data": [{"id": 12345678901234567890}, {"id": 12345678901234567891}]},
+            "crew": {"data": [{"id": 1e21}, {"id": 1000000000000000000001}]}}`,
+        ),
+        meant: {
+          account: "1234567890123456789",
+          branch: "9007199254740993",
+          tiers: ["12345678901234567890", "12345678901234567891"],
+          pics: ["1000000000000000000000", "1000000000000000000001"],
+        },
+      },
       ok("unknown fields", { ...BODY, trace: "x", tier: { data: TIERS, total: 2 } }),
       ok("every item echoed, in another order", echoedBackwards),
     ],
