@@ -16,8 +16,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Pure; the list of error classes is sync's.
   "customer-command/": ["exact-json.ts", "sync/outcome.ts"],
   "sync/": ["account/", "call-on.ts", "clock.ts", "customer-command/", "db/"],
-  // No folder of ours. What stops the sending is one list with one order, whichever part finds an obstacle.
-  "customer-api/": ["backoff.ts", "exact-json.ts", "loopback.ts", "obstacle.ts"],
+  // No folder of ours; when two ids are the same is one rule for all. What stops the sending is one list with one order, whichever part finds an obstacle.
+  "customer-api/": [
+    "backoff.ts",
+    "customer-command/same-id.ts",
+    "exact-json.ts",
+    "loopback.ts",
+    "obstacle.ts",
+  ],
   "db/": ["backoff.ts", "clock.ts", "loopback.ts", "operator-error.ts"],
   // Wires, as commands do; nothing imports it but index.ts.
   "library/": [

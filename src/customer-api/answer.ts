@@ -164,7 +164,8 @@ function toId(value: unknown): string | null {
 
 function isStorable(id: string): boolean {
   if (id.length > 2 * 255 || id.trim() === "") return false;
-  return [...id].length <= 255 && id.isWellFormed() && !id.includes("\0");
+  // U+FFFD stands for bytes in an encoding that was not read: two ids could have become one.
+  return [...id].length <= 255 && id.isWellFormed() && !/[\0\uFFFD]/.test(id);
 }
 
 const Failed = z.union([

@@ -5,6 +5,7 @@ import type { CustomerCommand, SentRows } from "./command.ts";
 import { type MatchProblem, toProblem } from "./match-problem.ts";
 import { type MatchOptions, matchRows, type ReceivedId } from "./match-rows.ts";
 import { CREW, TIER } from "./natural-key.ts";
+import { asItStands, isSameId } from "./same-id.ts";
 
 /** The ids that an answer holds for our rows, those included that a row has already: the answer confirms them. */
 export interface ReceivedIds {
@@ -54,8 +55,8 @@ export function matchIds(
   });
 
   return {
-    customer: account.customer,
-    branch: account.branch,
+    customer: asItStands(account.customer, sent.externalId),
+    branch: asItStands(account.branch, sent.branchExternalId),
     tiers: tiers.received,
     pics: pics.received,
     problems: [...account.problems, ...tiers.problems, ...pics.problems],
@@ -92,10 +93,11 @@ function onlyId(
   referenceField: string | null,
 ): string | null {
   const [item, ...others] = section.items;
-  if (item === undefined || others.some((other) => other.id !== item.id)) return null;
+  if (item === undefined || others.some((other) => !isSameId(other.id, item.id))) return null;
 
   const reference = echoedReference(item, referenceField);
-  return isUsableId(item.id) && (reference === null || reference === accountId) ? item.id : null;
+  const isOfOther = reference !== null && !isSameId(reference, accountId);
+  return isUsableId(item.id) && !isOfOther ? item.id : null;
 }
 
 /**
@@ -107,7 +109,7 @@ function isSameAsBranch(
   command: CustomerCommand,
   branch: string | null,
 ): boolean {
-  const hasOtherId = command.customer.id !== undefined && command.customer.id !== branch;
+  const hasOtherId = command.customer.id !== undefined && !isSameId(command.customer.id, branch);
   return !namesAnId(customer) && customer.failed === 0 && !hasOtherId;
 }
 

@@ -45,9 +45,11 @@ export async function updateId(
     const row = await readRow(wiring.db, type, rowId);
     if (row === null) return end("there is no such row");
 
+    // As the database writes it: a caller may have a GUID in another letter case.
+    const [child] = [...row.sent.tiers, ...row.sent.pics];
     const rows = await writeIds(wiring.db, {
       sent: row.sent,
-      received: receivedOf([{ type, id: rowId, uuidBe }]),
+      received: receivedOf([{ type, id: child?.id ?? row.sent.accountId, uuidBe }]),
       userId: userOf(updated_by),
       replace,
     });

@@ -1,6 +1,7 @@
 /** An earlier send that is not settled is finished before anything new goes out. */
 import type { Account } from "../account/account.ts";
 import { hasAllIds } from "../customer-command/command.ts";
+import { isSameId } from "../customer-command/same-id.ts";
 import { withoutConnection } from "./endings.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { UnsettledAttempt } from "./journal.ts";
@@ -42,7 +43,7 @@ function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean 
       return (
         unsettled.delivery !== "not_applied" &&
         !hasAllIds(unsettled.sent) &&
-        unsettled.sent.externalId === account.externalId
+        isSameId(unsettled.sent.externalId, account.externalId)
       );
     case "delete":
       return false;

@@ -7,6 +7,7 @@
  */
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
+import { isSameId } from "../customer-command/same-id.ts";
 import { isContention, type Transaction } from "../db/database.ts";
 import type { RowResult, RowStatus } from "./outcome.ts";
 
@@ -52,7 +53,7 @@ export function decideWrite(ids: {
   readonly received: string;
   readonly replace: boolean;
 }): "write" | "confirmed" | "conflict" {
-  if (ids.current === ids.received) return "confirmed";
+  if (isSameId(ids.current, ids.received)) return "confirmed";
   // Cleared while the request was under way, by a person's decision.
   if (ids.current === null) return ids.read === null ? "write" : "conflict";
   return ids.current === ids.read && ids.replace ? "write" : "conflict";

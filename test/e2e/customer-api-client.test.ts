@@ -259,6 +259,27 @@ describe("a success", () => {
   });
 });
 
+test("F49 an id in an encoding that is not read is refused: two such ids could look the same", async () => {
+  const server = await startServer((_, response) =>
+    response
+      .writeHead(200, { "content-type": "application/json; charset=iso-8859-1" })
+      .end(
+        Buffer.from(
+          '{"customer": {"data": {"id": "caf\u00e9-1"}}, "tier": {"data": [{"id": "t-1"}]}}',
+          "latin1",
+        ),
+      ),
+  );
+  const { api } = startApi();
+
+  const result = await api.send(connect(server.url), request());
+
+  expect(result).toMatchObject({
+    kind: "accepted",
+    answer: { customer: { items: [{ id: null }] }, tier: { items: [{ id: "t-1" }] } },
+  });
+});
+
 describe("a status", () => {
   test.each([
     [400, "rejected", "not_applied", true, "rejected"],

@@ -35,11 +35,44 @@ test("F49 ids that are JSON numbers beyond 2^53: every digit is kept, in the row
   recordFault("F49", found, { tries: ids.length, recoveryMs });
 });
 
+test("F49 GUIDs in another letter case at every answer: no conflict, no second request, and the rows keep what they have", async () => {
+  const { product, front, witness } = await createParts({
+    nextId: () => crypto.randomUUID(),
+    // As it was given out at first; then in capitals, and so on.
+    toJson: (id, times) => JSON.stringify(times % 2 === 0 ? id : id.toUpperCase()),
+    meant: (id) => id.toLowerCase(),
+  });
+  const daemon = await product.start({ CUSTOMER_API_URL: front.url });
+  const parent = await insertAccount(product.database, { accountNo: "A-0" });
+  const child = await insertAccount(product.database, { accountNo: "A-1", parentId: parent });
+  await untilAtRest(product.database);
+  const first = [
+    await externalIds(product.database, parent),
+    await externalIds(product.database, child),
+  ];
+
+  for (let round = 0; round < 3; round += 1) {
+    await product.database.query("update m_account set name = $1", [`Renamed ${round}`]);
+    await untilAtRest(product.database);
+  }
+
+  const { byOperation } = product.sandbox.counts();
+  expect([byOperation.create, byOperation.update]).toEqual([2, 6]);
+  expect(await daemon.metric("id_conflicts_total")).toBe(0);
+  expect([
+    await externalIds(product.database, parent),
+    await externalIds(product.database, child),
+  ]).toEqual(first);
+  const found = await audit(product.database, witness);
+  expect(found).toEqual(FLAWLESS);
+  recordFault("F49", found, { tries: 6, recoveryMs: null });
+});
+
 interface IdForm {
   /** The id that the API gives in the place of the sandbox's, which is its `count`th. */
   readonly nextId: (count: number) => string;
-  /** How it stands in an answer; by default as a JSON text. */
-  readonly toJson?: (id: string) => string;
+  /** How it stands in an answer, after so many answers with it before. */
+  readonly toJson: (id: string, times: number) => string;
   /** The id that is meant by what a request holds. */
   readonly meant?: (id: string) => string;
 }
@@ -63,7 +96,8 @@ function translateOver(front: Front, { toAnswer, toOwn }: ReturnType<typeof crea
     path.replace(/[^/]+$/, (last) => toOwn(`"${decodeURIComponent(last)}"`).slice(1, -1));
 }
 
-function createTranslation({ nextId, toJson = JSON.stringify, meant = (id) => id }: IdForm) {
+function createTranslation({ nextId, toJson, meant = (id) => id }: IdForm) {
+  const timesOf = new Map<string, number>();
   const givenOf = new Map<string, string>();
   const ownOf = new Map<string, string>();
   const give = (own: string): string => {
@@ -76,7 +110,12 @@ function createTranslation({ nextId, toJson = JSON.stringify, meant = (id) => id
     text.replaceAll(/"((?:cus|brn|tier|crew)_\w{12})"/g, (_, own: string) => spell(give(own)));
 
   return {
-    toAnswer: (text: string) => translate(text, toJson),
+    toAnswer: (text: string) =>
+      translate(text, (given) => {
+        const times = timesOf.get(given) ?? 0;
+        timesOf.set(given, times + 1);
+        return toJson(given, times);
+      }),
     toGiven: (text: string) => translate(text, JSON.stringify),
     toOwn: (text: string) =>
       text.replaceAll(/"([^"\\]*)"/g, (whole, given: string) => {
