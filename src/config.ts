@@ -121,6 +121,7 @@ function toConfig(values: Settings) {
       /** null: `park`, or `resend` with the sandbox. */
       unknownOutcome: values.CUSTOMER_API_UNKNOWN_OUTCOME ?? null,
       lookupFirst: values.CUSTOMER_API_LOOKUP_FIRST,
+      notAppliedStatuses: values.CUSTOMER_API_NOT_APPLIED_STATUSES,
       referenceField: values.CUSTOMER_API_REFERENCE_FIELD ?? null,
       defaultCountry: values.DEFAULT_COUNTRY,
     },

@@ -1,6 +1,7 @@
 /** The settings: the name, the form and the default of each, and which of them go together. Nothing is read here. */
 import { z } from "zod";
 import { whyNotAllowed } from "./customer-api/allowed-url.ts";
+import { canPromiseNotApplied } from "./customer-api/failure.ts";
 import { LANGUAGES } from "./customer-command/messages.ts";
 import { readConnectionUrl } from "./db/connection-url.ts";
 
@@ -103,6 +104,20 @@ export const settings = z
     CUSTOMER_API_UNKNOWN_OUTCOME: z
       .enum(["park", "resend", "lookup"], "must be park, resend or lookup")
       .optional(),
+    CUSTOMER_API_NOT_APPLIED_STATUSES: z
+      .string()
+      .transform((text, context) => {
+        const words = text.split(",").map((word) => word.trim());
+        for (const word of words) {
+          if (/^\d{3}$/.test(word) && canPromiseNotApplied(Number(word))) continue;
+          context.addIssue({
+            code: "custom",
+            message: `has ${JSON.stringify(word.slice(0, 20))}: must be a list of statuses like 429,503, each 408, 425, 429 or a 5xx`,
+          });
+        }
+        return words.map(Number);
+      })
+      .default([429]),
     CUSTOMER_API_LOOKUP_PATH: path.superRefine(checkPlaceholders).optional(),
     CUSTOMER_API_LOOKUP_FIRST: flagOr(true),
     CUSTOMER_API_REFERENCE_FIELD: z

@@ -86,6 +86,7 @@ export async function openWiring(
   const rateLimit = createRateLimit(db, config.api.maxRps);
   const client = createCustomerApi({
     timeoutMs: config.api.timeoutMs,
+    promisedNotApplied: config.api.notAppliedStatuses,
     userAgent: `account-sync/${version}`,
     observe,
     backoff: { backoffMinMs: config.sync.backoff.minMs, backoffMaxMs: config.sync.backoff.maxMs },

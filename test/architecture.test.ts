@@ -10,14 +10,14 @@ const sqlQueries = fileURLToPath(new URL("../sql/queries/", import.meta.url));
 /** Folder or file → what it may import besides its own folder. Files at the top and `cli/` wire, so they may import anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // drift.ts compares an account as a sync would send it; reconcile is handed that comparison.
-  "capture/": ["account/", "backoff.ts", "clock.ts", "customer-command/", "db/"],
+  "capture/": ["account/", "backoff.ts", "clock.ts", "customer-command/", "db/", "exact-json.ts"],
   "queue/": ["backoff.ts", "clock.ts", "db/", "obstacle.ts"],
-  "account/": ["db/"],
+  "account/": ["db/", "same-id.ts"],
   // Pure; the list of error classes is sync's.
-  "customer-command/": ["sync/outcome.ts"],
-  "sync/": ["account/", "call-on.ts", "clock.ts", "customer-command/", "db/"],
+  "customer-command/": ["exact-json.ts", "same-id.ts", "sync/outcome.ts"],
+  "sync/": ["account/", "call-on.ts", "clock.ts", "customer-command/", "db/", "same-id.ts"],
   // No folder of ours. What stops the sending is one list with one order, whichever part finds an obstacle.
-  "customer-api/": ["backoff.ts", "loopback.ts", "obstacle.ts"],
+  "customer-api/": ["backoff.ts", "exact-json.ts", "loopback.ts", "obstacle.ts", "same-id.ts"],
   "db/": ["backoff.ts", "clock.ts", "loopback.ts", "operator-error.ts"],
   // Wires, as commands do; nothing imports it but index.ts.
   "library/": [
@@ -26,8 +26,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "customer-api/answer.ts",
     "customer-command/",
     "db/",
+    "exact-json.ts",
     "operator-error.ts",
     "ops/",
+    "same-id.ts",
     "wiring.ts",
     "queue/",
     "sync/",
@@ -36,8 +38,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Checks look at the database by themselves; what the API says, and where it is, is handed in.
   "checks/": ["db/", "operator-error.ts", "version.ts"],
   // The words of log and metrics: the names of checks are among them.
-  "ops/": ["loopback.ts", "operator-error.ts", "checks/names.ts", "sync/outcome.ts"],
-  "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
+  "ops/": [
+    "exact-json.ts",
+    "loopback.ts",
+    "operator-error.ts",
+    "checks/names.ts",
+    "sync/outcome.ts",
+  ],
+  "console/": ["exact-json.ts", "ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": [
     "db/",
@@ -54,9 +62,11 @@ const PURE = [
   "call-on.ts",
   "edit-distance.ts",
   "environment.ts",
+  "exact-json.ts",
   "loopback.ts",
   "missing-database.ts",
   "obstacle.ts",
+  "same-id.ts",
   "service-links.ts",
   "unknown-settings.ts",
   "capture/notification.ts",

@@ -3,6 +3,7 @@
  * where the row has none, the one that is mapped is its id. Written by a sync (src/sync/map-ids.ts).
  */
 import type { Queryable } from "../db/database.ts";
+import { isSameId } from "../same-id.ts";
 import type { Account } from "./account.ts";
 
 export type MappedEntity = "account" | "branch" | "tier" | "pic";
@@ -92,7 +93,7 @@ export function restoreIds(
       if (kept !== null) restored.push({ entity, id, externalId: kept });
       return kept;
     }
-    if (stands !== kept) unmapped.push({ entity, id, externalId: stands, mappedAs: kept });
+    if (!isSameId(stands, kept)) unmapped.push({ entity, id, externalId: stands, mappedAs: kept });
     return stands;
   };
 

@@ -1,5 +1,6 @@
 /** What a NOTIFY payload asks for. Pure; see docs: a plain id, JSON, `*`, or nothing. */
 import { z } from "zod";
+import { parseExactJson, toIdText } from "../exact-json.ts";
 
 /** A manual request as one session sent it. */
 export interface Notification extends NotifiedRequest {
@@ -33,11 +34,15 @@ const storableText = (max: number) =>
     )
     .refine((text) => [...text].length <= max, `more than ${max} characters`);
 
+/** An id may be a number, where keys are numbers. */
+const storableId = (max: number) =>
+  z.preprocess((value) => toIdText(value) ?? value, storableText(max));
+
 const requestShape = z.object({
-  account_id: z.union([z.number().transform(String), storableText(255).min(1)]),
+  account_id: storableId(255),
   // What the source tables have room for in updated_by.
   user_id: storableText(50).nullish(),
-  config_id: storableText(100).nullish(),
+  config_id: storableId(100).nullish(),
   force: z.boolean().default(true),
 });
 
@@ -69,7 +74,7 @@ export function readNotification(
 function readJson(text: string, isPossibleId: (id: string) => boolean): ReadNotification {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseExactJson(text);
   } catch {
     return { kind: "garbage", reason: "it begins like JSON and is none" };
   }

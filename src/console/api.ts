@@ -1,5 +1,6 @@
 /** The console's JSON API: the queue as the SQL views show it, the request of a sync, and the retry of parked accounts. */
 import { z } from "zod";
+import { toIdText } from "../exact-json.ts";
 import type { Obstacle } from "../obstacle.ts";
 import type { Route, RouteAnswer } from "../ops/http.ts";
 import type { HttpProblem } from "../ops/http-problem.ts";
@@ -107,7 +108,10 @@ const text = (max: number) =>
     .max(max)
     .refine((value) => !value.includes("\0"), "must not contain a zero byte");
 
-const accountId = text(255);
+/** An id may be a number, where keys are numbers. */
+const idText = (max: number) => z.preprocess((value) => toIdText(value) ?? value, text(max));
+
+const accountId = idText(255);
 
 const accountsQuery = z.strictObject({
   state: z.enum(accountStates).optional(),
@@ -118,7 +122,7 @@ const accountsQuery = z.strictObject({
 const syncBody = z.strictObject({
   // updated_by is varchar(50) in every source table.
   user_id: text(50).nullish(),
-  config_id: text(100).nullish(),
+  config_id: idText(100).nullish(),
   force: z.boolean().default(true),
 });
 

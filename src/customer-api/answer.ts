@@ -1,5 +1,6 @@
 /** Reads the body of a 2xx: the forms that installations of the API answer in, brought into one shape. Pure. */
 import { z } from "zod";
+import { toIdText } from "../exact-json.ts";
 import { errorMessages, joinMessages, messagesOfErrors } from "./error-messages.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
 
@@ -152,16 +153,19 @@ function toItem(row: unknown): AnswerItem {
   return isJsonObject(row) ? { id: toId(row["id"]), raw: row } : { id: null, raw: {} };
 }
 
-/** Fits a `varchar(255)` of PostgreSQL unchanged. Not a number beyond 2^53: it lost digits when the JSON was parsed. */
-const Id = z.union([z.string().refine(isStorable), z.int().transform(String)]);
-
+/**
+ * Fits a `varchar(255)` of PostgreSQL unchanged. A number beyond 2^53 is none: it has lost digits, in a parser that was not ours
+ * (exact-json.ts makes text of it).
+ */
 function toId(value: unknown): string | null {
-  return Id.safeParse(value).data ?? null;
+  const text = toIdText(value);
+  return text !== null && isStorable(text) ? text : null;
 }
 
 function isStorable(id: string): boolean {
   if (id.length > 2 * 255 || id.trim() === "") return false;
-  return [...id].length <= 255 && id.isWellFormed() && !id.includes("\0");
+  // U+FFFD stands for bytes in an encoding that was not read: two ids could have become one.
+  return [...id].length <= 255 && id.isWellFormed() && !/[\0\uFFFD]/.test(id);
 }
 
 const Failed = z.union([

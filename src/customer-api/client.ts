@@ -40,6 +40,8 @@ export interface CustomerApiOptions {
     readonly backoffMinMs: number;
     readonly backoffMaxMs: number;
   };
+  /** Statuses by which the API promises that it did nothing; 429 counts in any case. Default: none. */
+  readonly promisedNotApplied?: readonly number[];
   /** The API asked all clients to wait this long, so the other daemons have to know. */
   readonly onWaitAsked?: (baseUrl: string, forMs: number) => void;
   /** Monotonic milliseconds. */
@@ -70,7 +72,7 @@ export const TOKEN_TIMEOUT_MAX_MS = 30_000;
 export function createCustomerApi(options: CustomerApiOptions): CustomerApiClient {
   const now = options.now ?? (() => performance.now());
   const random = options.random ?? Math.random;
-  const { observe, userAgent, timeoutMs } = options;
+  const { observe, userAgent, timeoutMs, promisedNotApplied = [] } = options;
 
   const { exchange, close } = createExchange({ timeoutMs });
   const tokens = createTokens({
@@ -88,7 +90,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
     random,
     onWaitAsked: options.onWaitAsked ?? (() => {}),
   });
-  const sender: Sender = { exchange, tokens, observe, userAgent, timeoutMs };
+  const sender: Sender = { exchange, tokens, observe, userAgent, timeoutMs, promisedNotApplied };
 
   return {
     async send(connection, request) {
@@ -151,6 +153,7 @@ interface Sender {
   readonly observe: Pick<Observe, "apiRequest">;
   readonly userAgent: string;
   readonly timeoutMs: number;
+  readonly promisedNotApplied: readonly number[];
 }
 
 type Judge<Result> = (outcome: HttpResult, request: JudgedRequest) => Result;
@@ -190,6 +193,7 @@ async function exchangeWithToken<Result extends ApiResult | LookupResult>(
     what: `${call.operation} (${call.method} ${describeTarget(connection, call.pathTemplate)})`,
     command: call.command,
     secrets: secretsOf(connection, token),
+    promisedNotApplied: sender.promisedNotApplied,
   });
 
   sender.observe.apiRequest({

@@ -110,7 +110,7 @@ export interface ApiFailure {
   /**
    * What became of the command:
    * `not_sent`: no byte of it reached the server (refused, DNS, connect timeout, certificate, circuit open, no token);
-   * `not_applied`: the API answered that it did not take it (a parsed 4xx, 429, 503);
+   * `not_applied`: the API answered that it did not take it (a 4xx such as 422, 429, and what CUSTOMER_API_NOT_APPLIED_STATUSES lists);
    * `unknown`: it may have been applied (everything else once the connection stood).
    */
   readonly delivery: "not_sent" | "not_applied" | "unknown";

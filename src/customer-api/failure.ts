@@ -2,6 +2,9 @@
  * What went wrong → what it means. Pure tables: an HTTP status or a network error code becomes a class (what happens next) and
  * a delivery (what became of the command). A code that is not listed means an unknown outcome once the request was written: a
  * create that was applied and is taken for lost makes a second customer.
+ *
+ * A 503 is an unknown outcome, too: a router answers it for a server that died after it had read the request, or that is only slow. Of
+ * the statuses that may pass, only 429 says by itself that nothing was applied.
  */
 import type { ApiFailure } from "./customer-api.ts";
 
@@ -12,9 +15,19 @@ export interface Verdict {
   readonly hint: string;
 }
 
-/** Verdict on an answer that is not a success. */
-export function statusVerdict(status: number): Verdict {
-  return BY_STATUS[status] ?? BY_HUNDRED[Math.floor(status / 100)] ?? STRANGE_STATUS;
+/**
+ * Verdict on an answer that is not a success.
+ *
+ * @param promisedNotApplied statuses by which this API promises that it did nothing, besides 429
+ */
+export function statusVerdict(status: number, promisedNotApplied: readonly number[] = []): Verdict {
+  const verdict = BY_STATUS[status] ?? BY_HUNDRED[Math.floor(status / 100)] ?? STRANGE_STATUS;
+  return promisedNotApplied.includes(status) ? { ...verdict, delivery: "not_applied" } : verdict;
+}
+
+/** Whether an API can promise that it did nothing by this status: an error that may pass. Other refusals count as not applied anyway. */
+export function canPromiseNotApplied(status: number): boolean {
+  return [408, 425, 429].includes(status) || (status >= 500 && status <= 599);
 }
 
 /**
@@ -95,12 +108,12 @@ const BY_STATUS: Readonly<Record<number, Verdict>> = {
   413: rejected("not_applied", "the command is too large for the API or a proxy before it"),
   // Some frameworks (419) and gateways (498) answer these instead of 401 to a token that is expired or invalid.
   419: unauthorized(CHECK_CREDENTIALS),
-  // Too early: the request was not carried out, and nothing is wrong with it.
-  425: { errorClass: "server", delivery: "not_applied", hint: "the server wants it later" },
+  // Too early: nothing is wrong with the request. By RFC 8470 it was not carried out, but what answers need not be the API.
+  425: { errorClass: "server", delivery: "unknown", hint: "the server wants it later" },
   429: { errorClass: "throttled", delivery: "not_applied", hint: "all sends wait" },
   498: unauthorized(CHECK_CREDENTIALS),
   502: { errorClass: "server", delivery: "unknown", hint: "a gateway lost the API's answer" },
-  503: { errorClass: "server", delivery: "not_applied", hint: "the API is not available" },
+  503: { errorClass: "server", delivery: "unknown", hint: "the API is not available" },
   504: { errorClass: "server", delivery: "unknown", hint: "a gateway gave up waiting for the API" },
 };
 

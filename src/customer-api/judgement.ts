@@ -41,6 +41,8 @@ export interface JudgedRequest {
   /** JSON text of the command it is about, which the API's messages may quote. */
   readonly command: string | null;
   readonly secrets: readonly string[];
+  /** Statuses by which this API promises that it did nothing, besides 429. */
+  readonly promisedNotApplied: readonly number[];
 }
 
 export function judgeCommand(outcome: HttpResult, request: JudgedRequest): ApiResult {
@@ -140,7 +142,8 @@ function judgeUnrecognised(
 function judgeRefusal(answer: HttpAnswer, request: JudgedRequest): FailedResult {
   const messages = errorMessages(parseJson(answer.text));
   const isTokenRefused = answer.status === 403 && isAboutToken(answer, messages);
-  const verdict = statusVerdict(isTokenRefused ? 401 : answer.status);
+  const status = isTokenRefused ? 401 : answer.status;
+  const verdict = statusVerdict(status, request.promisedNotApplied);
   const said = mask(messages.join("; ") || plainText(answer), request) || describeBody(answer);
   const ownWords = `${request.what} answered ${answer.status}`;
 
@@ -155,7 +158,7 @@ function judgeRefusal(answer: HttpAnswer, request: JudgedRequest): FailedResult 
 function judgeBreak(broken: HttpBreak, request: JudgedRequest): FailedResult {
   // A status that came is an answer even if its body did not: only a success needs its body.
   if (broken.status !== null && !isSuccess(broken.status)) {
-    const verdict = statusVerdict(broken.status);
+    const verdict = statusVerdict(broken.status, request.promisedNotApplied);
     const ownWords = `${request.what} answered ${broken.status}, its body broke off`;
     return failed({
       ...toFailure(verdict, broken.status),

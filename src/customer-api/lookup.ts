@@ -5,6 +5,7 @@
  * reference) that was sent. A wrong "not there" makes a second customer, so the answer must say it: with a 404 that is about a
  * customer, or with a complete list without it. Everything else is unclear and left to a person.
  */
+import { isSameId, toComparableId } from "../same-id.ts";
 import { type CustomerAnswer, EMPTY_ANSWER, readAnswer } from "./answer.ts";
 import { errorMessages } from "./error-messages.ts";
 import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
@@ -74,7 +75,7 @@ function readSuccess(json: unknown, link: string | null, wanted: WantedCustomer)
   const ours = candidates.filter(({ whose }) => whose === "ours");
   const [one] = ours;
   if (one !== undefined) {
-    const ids = new Set(ours.map(({ id }) => id));
+    const ids = new Set(ours.map(({ id }) => toComparableId(id)));
     if (ids.has(null)) return unclear("the customer it found has no usable id");
     return ids.size === 1
       ? { kind: "one", answer: one.answer }
@@ -182,7 +183,7 @@ function whoseIs(
   const hasOurNumber = ourNumber !== "" && numbers.includes(ourNumber);
   const isOurs =
     references.length > 0
-      ? references.every((reference) => reference === wanted.accountId)
+      ? references.every((reference) => isSameId(reference, wanted.accountId))
       : hasOurNumber;
   if (isOurs) return "ours";
 

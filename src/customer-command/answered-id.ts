@@ -1,5 +1,6 @@
 /** The two ids that an item of an answer may hold: the API's, and ours under the reference field. */
 import type { AnswerItem } from "../customer-api/answer.ts";
+import { toIdText } from "../exact-json.ts";
 
 /** A `varchar(255)` has to hold it, and a blank id counts as none. */
 const EXTERNAL_ID_CHARACTERS_MAX = 255;
@@ -11,8 +12,6 @@ export function isUsableId(id: string | null): id is string {
 
 /** Our local id, as the API returns it; null when it returns none. */
 export function echoedReference(item: AnswerItem, referenceField: string | null): string | null {
-  const reference = referenceField === null ? null : item.raw[referenceField];
-  if (typeof reference !== "string" && typeof reference !== "number") return null;
-  const text = String(reference);
-  return text.trim() === "" ? null : text;
+  const reference = referenceField === null ? null : toIdText(item.raw[referenceField]);
+  return reference === null || reference.trim() === "" ? null : reference;
 }

@@ -1,5 +1,6 @@
 /** Which of our rows each id of an answer belongs to: the customer and its branch here, tiers and contact persons in match-rows.ts. */
 import type { AnswerSection, CustomerAnswer } from "../customer-api/answer.ts";
+import { asItStands, isSameId } from "../same-id.ts";
 import { echoedReference, isUsableId } from "./answered-id.ts";
 import type { CustomerCommand, SentRows } from "./command.ts";
 import { type MatchProblem, toProblem } from "./match-problem.ts";
@@ -52,8 +53,8 @@ export function matchIds(
   });
 
   return {
-    customer: account.customer,
-    branch: account.branch,
+    customer: asItStands(account.customer, sent.externalId),
+    branch: asItStands(account.branch, sent.branchExternalId),
     tiers: tiers.received,
     pics: pics.received,
     problems: [...account.problems, ...tiers.problems, ...pics.problems],
@@ -90,10 +91,11 @@ function onlyId(
   referenceField: string | null,
 ): string | null {
   const [item, ...others] = section.items;
-  if (item === undefined || others.some((other) => other.id !== item.id)) return null;
+  if (item === undefined || others.some((other) => !isSameId(other.id, item.id))) return null;
 
   const reference = echoedReference(item, referenceField);
-  return isUsableId(item.id) && (reference === null || reference === accountId) ? item.id : null;
+  const isOfOther = reference !== null && !isSameId(reference, accountId);
+  return isUsableId(item.id) && !isOfOther ? item.id : null;
 }
 
 /**
@@ -105,7 +107,7 @@ function isSameAsBranch(
   command: CustomerCommand,
   branch: string | null,
 ): boolean {
-  const hasOtherId = command.customer.id !== undefined && command.customer.id !== branch;
+  const hasOtherId = command.customer.id !== undefined && !isSameId(command.customer.id, branch);
   return !namesAnId(customer) && customer.failed === 0 && !hasOtherId;
 }
 

@@ -1,5 +1,6 @@
 /** The ids that an answer holds for the rows of one section: tiers or contact persons. */
 import type { AnswerSection } from "../customer-api/answer.ts";
+import { asItStands, isSameId, toComparableId } from "../same-id.ts";
 import { echoedReference, isUsableId } from "./answered-id.ts";
 import type { CommandCrew, CommandTier, SentRow } from "./command.ts";
 import { type MatchProblem, toProblem } from "./match-problem.ts";
@@ -50,7 +51,9 @@ export function matchRows(input: MatchInput): {
 
   const received = rows.flatMap((row) => {
     const externalId = matches.get(row)?.id ?? null;
-    return externalId === null ? [] : [{ id: row.id, externalId }];
+    return externalId === null
+      ? []
+      : [{ id: row.id, externalId: asItStands(externalId, row.externalId) }];
   });
   return { received, problems: findProblems(input, rows, matches) };
 }
@@ -96,20 +99,23 @@ function toCandidates(
   { section, unsentIds, naturalKey, referenceField }: MatchInput,
   rows: readonly Row[],
 ): MatchCandidate[] {
-  const repeatedIds = repeated(section.items.map((item) => item.id));
-  const sharedIds = repeated(rows.map((row) => row.externalId));
-  const rowsByExternalId = new Map(rows.map((row) => [row.externalId, row]));
-  const rowsById = new Map(rows.map((row) => [row.id, row]));
-  const idsOfOthers = new Set(unsentIds);
+  const repeatedIds = repeated(section.items.map((item) => toComparableId(item.id)));
+  const sharedIds = repeated(rows.map((row) => toComparableId(row.externalId)));
+  const rowsByExternalId = new Map(rows.map((row) => [toComparableId(row.externalId), row]));
+  const rowsById = new Map(rows.map((row) => [toComparableId(row.id), row]));
+  const idsOfOthers = new Set(unsentIds.map((id) => toComparableId(id)));
 
   return section.items.map((item, index) => {
-    const id = isUsableId(item.id) && !repeatedIds.has(item.id) ? item.id : null;
-    const reference = echoedReference(item, referenceField);
+    const comparable = isUsableId(item.id) ? toComparableId(item.id) : null;
+    const isUsable = comparable !== null && !repeatedIds.has(comparable);
+    const id = isUsable ? item.id : null;
+    const reference = toComparableId(echoedReference(item, referenceField));
 
-    const byId = id === null ? undefined : rowsByExternalId.get(id);
+    const byId = isUsable ? rowsByExternalId.get(comparable) : undefined;
     const byReference = reference === null ? undefined : (rowsById.get(reference) ?? "other");
     const isDisputed = byId !== undefined && byReference !== undefined && byId !== byReference;
-    const isOfOther = isDisputed || (id !== null && (idsOfOthers.has(id) || sharedIds.has(id)));
+    const isOfOther =
+      isDisputed || (isUsable && (idsOfOthers.has(comparable) || sharedIds.has(comparable)));
 
     return {
       index,
@@ -130,7 +136,7 @@ function matchByOwner(
 
   for (const row of rows) {
     const ofRow = owned.get(row) ?? [];
-    const confirmed = ofRow.find((candidate) => candidate.id === row.externalId);
+    const confirmed = ofRow.find((candidate) => isSameId(candidate.id, row.externalId));
     const only = ofRow.length === 1 ? ofRow[0] : undefined;
 
     const match = row.externalId !== null && confirmed !== undefined ? confirmed : only;

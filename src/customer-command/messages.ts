@@ -98,8 +98,8 @@ export const ADVICE: Readonly<Record<RuleName, Text>> = {
     id: "Perbaiki {columns} menjadi satu alamat seperti nama@example.com, atau kosongkan.",
   },
   phone_impossible: {
-    en: "Correct {columns}: too short, too long, or without a country code that is known.",
-    id: "Perbaiki {columns}: terlalu pendek, terlalu panjang, atau tanpa kode negara yang dikenal.",
+    en: "Correct {columns}: one number and nothing else (no second number, extension or letters), neither too short nor too long, with a country code that is known.",
+    id: "Perbaiki {columns}: satu nomor saja (tanpa nomor kedua, ekstensi, atau huruf), tidak terlalu pendek atau terlalu panjang, dengan kode negara yang dikenal.",
   },
   ktp_length: {
     en: "Compare {columns} with the identity card: it has 16 digits.",

@@ -1,4 +1,10 @@
-/** Phone numbers: converted to the form that the API takes, and checked. */
+/**
+ * Phone numbers: converted to the form that the API takes, and checked.
+ *
+ * A number is digits, a plus in front, and what people put between digits. libphonenumber also reads what is more than one number: it
+ * takes the second line of 021-5551234/35 for further digits, and drops an extension. Either is another number than the one that is
+ * meant, so a text with any other character is not read at all.
+ */
 import {
   type CountryCode,
   getCountryCallingCode,
@@ -8,16 +14,18 @@ import {
 } from "libphonenumber-js/max";
 
 /**
- * A phone number in E.164; `""` for a blank one; the text without separators where it cannot be read, which validation then refuses.
+ * A phone number in E.164; `""` for a blank one; the text without separators where it cannot be read or is
+ * not one number, which validation then refuses.
  *
  * Read with the `max` metadata, because only they distinguish mobile numbers. Digits that begin with the calling code may be an
  * international number without its plus (Indonesia's 62 812…) or a national one (Italy's mobile numbers in 39…, written without a
  * leading zero). They are read as international, unless no valid number begins so and the national reading is a mobile number.
  */
 export function toMsisdn(phoneNo: string | null, defaultCountry: string): string {
-  const bare = (phoneNo ?? "").normalize("NFKC").replace(SEPARATORS, "");
+  const bare = toBare(phoneNo ?? "");
   const country = defaultCountry.toUpperCase();
 
+  if (!ONE_NUMBER.test(bare)) return bare;
   const [first, second] = possibleReadings(bare, isSupportedCountry(country) ? country : undefined);
   if (first === undefined) return bare;
   if (first.isValid()) return first.number;
@@ -27,8 +35,25 @@ export function toMsisdn(phoneNo: string | null, defaultCountry: string): string
   return first.number === bare ? bare : toMsisdn(first.number, defaultCountry);
 }
 
-/** Spaces, dashes, brackets, and the invisible direction marks that address books put around copied numbers. */
-const SEPARATORS = /[\s\p{Pd}\p{Cf}()[\]{}]/gu;
+/** Without what stands between digits; digits and the plus as ASCII. */
+function toBare(text: string): string {
+  return text
+    .replace(/[\p{Nd}\p{Ps}\p{Pe}\p{Pd}＋．]/gu, (character) => character.normalize("NFKC"))
+    .replace(ARABIC_DIGITS, (digit) => String(digit.charCodeAt(0) & 0xf))
+    .replace(SEPARATORS, "")
+    .trim();
+}
+
+/** Both Arabic series begin at a multiple of 16. */
+const ARABIC_DIGITS = /[\u0660-\u0669]|[\u06f0-\u06f9]/g;
+
+/**
+ * Spaces, dashes (the minus sign among them), dots, brackets, and the invisible direction marks that address books put around copied
+ * numbers. Not the end of a line within the text: what follows is the next number. Nor the wave dashes, which are written for "to".
+ */
+const SEPARATORS = /[\p{Zs}\t\u2212\p{Cf}.()[\]{}]|(?![\u301c\u3030])\p{Pd}/gu;
+
+const ONE_NUMBER = /^\+?[0-9]*$/;
 
 function possibleReadings(bare: string, country: CountryCode | undefined): PhoneNumber[] {
   const readings = [bare];
@@ -55,7 +80,9 @@ function isMobile(number: PhoneNumber): boolean {
 
 /** Whether this text can be a phone number; `country` (ISO 3166) is that of numbers without a country code. */
 export function isPossiblePhone(text: string, country: string | undefined): boolean {
-  const number = parsePhoneNumberFromString(text, {
+  const bare = toBare(text);
+  if (!ONE_NUMBER.test(bare)) return false;
+  const number = parsePhoneNumberFromString(bare, {
     extract: false,
     ...countryOption(country?.toUpperCase()),
   });

@@ -17,8 +17,12 @@ type FieldsOf<Data> = { readonly [Name in keyof Data]-?: z.ZodType };
 const EXTERNAL_ID_CHARACTERS_MAX = 255;
 const ROWS_MAX = 2_000;
 
+/** A number beyond 2^53 has lost digits before it came here, and would name another row. */
+const exactNumber = (what: string) =>
+  z.number().refine(Number.isSafeInteger, `must be ${what}: a text, or a whole number below 2^53`);
+
 const id = z
-  .union([z.string(), z.number(), z.bigint()], "must be an id: a text or a number")
+  .union([z.string(), exactNumber("an id"), z.bigint()], "must be an id: a text or a number")
   .transform(String)
   .refine((text) => text.trim() !== "", "must not be empty");
 const optionalId = id.nullish().transform((value) => value ?? null);
@@ -28,7 +32,7 @@ const text = z
   .transform((value) => value ?? null);
 /** Applications write a blank external id for none. */
 const externalId = z
-  .union([z.string(), z.number()], "must be an external id: a text or a number")
+  .union([z.string(), exactNumber("an external id")], "must be an external id: a text or a number")
   .nullish()
   .transform((value) => (value == null || String(value).trim() === "" ? null : String(value)))
   .refine(

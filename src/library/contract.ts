@@ -189,6 +189,8 @@ export interface ApiOptions {
   /** Requests per second, over all daemons and callers together. */
   readonly maxRps?: number;
   readonly unknownOutcome?: "park" | "resend" | "lookup";
+  /** Statuses by which the API promises that it did nothing. Default 429. */
+  readonly notAppliedStatuses?: readonly number[];
   readonly lookupPath?: string;
   /** Whether an account that was never sent is looked for before it is created. Default true, under `lookup`. */
   readonly lookupFirst?: boolean;

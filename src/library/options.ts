@@ -19,6 +19,7 @@ const SETTINGS = {
   timeoutMs: "CUSTOMER_API_TIMEOUT_MS",
   maxRps: "CUSTOMER_API_MAX_RPS",
   unknownOutcome: "CUSTOMER_API_UNKNOWN_OUTCOME",
+  notAppliedStatuses: "CUSTOMER_API_NOT_APPLIED_STATUSES",
   lookupPath: "CUSTOMER_API_LOOKUP_PATH",
   lookupFirst: "CUSTOMER_API_LOOKUP_FIRST",
   referenceField: "CUSTOMER_API_REFERENCE_FIELD",

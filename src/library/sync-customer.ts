@@ -1,5 +1,6 @@
 /** `syncCustomerToExternalApi`: from what is handed in to what the caller is told. */
 
+import { isSameId } from "../same-id.ts";
 import { recordUnsent } from "../sync/journal.ts";
 import { boundedText } from "../sync/outcome.ts";
 import type { AccountData } from "./account-data.ts";
@@ -39,7 +40,7 @@ export async function syncCustomer(
 
   const called = await calls.sync({ account: given, userId: userOf(userId), configId });
   const result = toSyncResult(called, command, language);
-  if (accountId !== null && String(accountId) !== given.id)
+  if (accountId !== null && !isSameId(String(accountId), given.id))
     await noteInHistory(context, String(accountId), called, result);
   return result;
 }

@@ -5,6 +5,7 @@ import { loadAccounts } from "../account/load.ts";
 import { readAnswer } from "../customer-api/answer.ts";
 import type { SentRow, SentRows } from "../customer-command/command.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
+import { toIdText } from "../exact-json.ts";
 import type { AccountData } from "./account-data.ts";
 import type { LibraryContext } from "./context.ts";
 import type { IdUpdate, UpdateResult } from "./contract.ts";
@@ -28,22 +29,27 @@ export async function updateId(
   id: string | number,
   { uuid_be, updated_by, replace = false }: IdUpdate,
 ): Promise<UpdateResult> {
-  const uuidBe = String(uuid_be).trim();
+  const rowId = toIdText(id);
+  const uuidBe = toIdText(uuid_be)?.trim() ?? String(uuid_be);
   const end = (error: string | null): UpdateResult => ({
     success: error === null,
-    id: String(id),
+    id: rowId ?? String(id),
     uuidBe,
     updatedAt: new Date().toISOString(),
     ...(error === null ? {} : { error }),
   });
+  if (rowId === null || toIdText(uuid_be) === null)
+    return end("id and uuid_be must be a text or a whole number below 2^53");
   if (uuidBe === "" || uuidBe.length > 255) return end("uuid_be must have 1 to 255 characters");
   try {
-    const row = await readRow(wiring.db, type, String(id));
+    const row = await readRow(wiring.db, type, rowId);
     if (row === null) return end("there is no such row");
 
+    // As the database writes it: a caller may have a GUID in another letter case.
+    const [child] = [...row.sent.tiers, ...row.sent.pics];
     const rows = await writeIds(wiring.db, {
       sent: row.sent,
-      received: receivedOf([{ type, id: String(id), uuidBe }]),
+      received: receivedOf([{ type, id: child?.id ?? row.sent.accountId, uuidBe }]),
       userId: userOf(updated_by),
       replace,
     });

@@ -11,6 +11,7 @@ import {
   fastify,
   type HTTPMethods,
 } from "fastify";
+import { parseExactJson } from "../exact-json.ts";
 import type { KnownObstacle } from "../obstacle.ts";
 import { OperatorError } from "../operator-error.ts";
 import { limitConnections } from "./connection-limit.ts";
@@ -287,7 +288,7 @@ function parseJson(text: string): unknown {
   if (text.trim() === "") return {};
 
   try {
-    return JSON.parse(text);
+    return parseExactJson(text);
   } catch {
     throw Object.assign(new Error("body is not JSON"), { statusCode: 400 });
   }

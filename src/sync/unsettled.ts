@@ -2,6 +2,7 @@
 import type { Account } from "../account/account.ts";
 import type { Home } from "../account/mapped-ids.ts";
 import { hasAllIds } from "../customer-command/command.ts";
+import { isSameId } from "../same-id.ts";
 import { withoutConnection } from "./endings.ts";
 import { connectHome } from "./home.ts";
 import { discardOnceAlone, resolveInDoubt } from "./in-doubt.ts";
@@ -50,7 +51,7 @@ function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean 
       return (
         unsettled.delivery !== "not_applied" &&
         !hasAllIds(unsettled.sent) &&
-        unsettled.sent.externalId === account.externalId
+        isSameId(unsettled.sent.externalId, account.externalId)
       );
     case "delete":
       return false;

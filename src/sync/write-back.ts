@@ -9,6 +9,7 @@ import type { MappedEntity } from "../account/mapped-ids.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { isContention, type Transaction } from "../db/database.ts";
+import { isSameId } from "../same-id.ts";
 import type { RowResult, RowStatus } from "./outcome.ts";
 
 /** The ids one account's answer brought. */
@@ -71,10 +72,12 @@ export function decideWrite(ids: {
   readonly received: string;
   readonly replace: boolean;
 }): "write" | "confirmed" | "conflict" {
-  if (ids.current === ids.received) return "confirmed";
+  if (isSameId(ids.current, ids.received)) return "confirmed";
   // The row has no id, or has lost it: the application puts null over it when it saves a row as it was loaded before.
-  if (ids.current === null)
-    return ids.read === null || ids.read === ids.received || ids.replace ? "write" : "conflict";
+  if (ids.current === null) {
+    const isFree = ids.read === null || isSameId(ids.read, ids.received) || ids.replace;
+    return isFree ? "write" : "conflict";
+  }
   return ids.current === ids.read && ids.replace ? "write" : "conflict";
 }
 

@@ -59,6 +59,43 @@ test.each([
   expect(decideWrite({ current, read, received: "new", replace })).toBe(decision);
 });
 
+const GUID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+
+test.each([
+  ["a GUID in another letter case", GUID.toUpperCase(), GUID, "confirmed"],
+  ["another GUID", GUID.replace("3f", "4f"), GUID, "conflict"],
+  ["another id in another letter case", "CUS_a", "cus_a", "conflict"],
+  ["the id with a space", "cus_a ", "cus_a", "conflict"],
+  ["the id in another Unicode form", "caf\u00e9", "cafe\u0301", "conflict"],
+] as const)("%s stands there: %s now, %s answered → %s", (_, current, received, decision) => {
+  for (const replace of decision === "confirmed" ? [false, true] : [false])
+    expect(decideWrite({ current, read: current, received, replace })).toBe(decision);
+});
+
+test("F49 GUIDs answered in another letter case are no conflict, and the rows keep what they have", async () => {
+  const account = await engine.insertAccount({ tiers: 2, pics: 1 });
+  const guid = (n: number) => GUID.replace(/.$/, String(n));
+  const ids = {
+    customer: guid(1),
+    branch: guid(2),
+    tiers: [guid(3), guid(4)],
+    crew: [guid(5)],
+  };
+  const inCapitals = JSON.parse(JSON.stringify(ids, (_, id) => id.toUpperCase?.() ?? id));
+  api.next(accepted(ids));
+  await roundOf(account);
+  const standing = await engine.ids(account.id);
+  await engine.rename(account.id, "Renamed");
+  // In another order, too: they are told apart by the ids.
+  api.next(accepted({ ...inCapitals, tiers: inCapitals.tiers.toReversed() }));
+
+  const outcome = await roundOf(account);
+
+  expect(outcome).toMatchObject({ name: "synced", failed: [] });
+  expect(standing).toMatchObject({ account: guid(1), tiers: [guid(3), guid(4)] });
+  expect(await engine.ids(account.id)).toEqual(standing);
+});
+
 describe("a row that is locked", () => {
   test("gets its id a moment later, without a request, and uses up no attempt", async () => {
     const account = await engine.insertAccount({ tiers: 2, pics: 1 });

@@ -173,7 +173,9 @@ describe("sync", () => {
   test("when the API is down, it says when the next attempt is", async () => {
     sandbox.setFaults({ always: { status: 503 } });
 
-    const { code, stdout, stderr } = await run(["sync", SHOP]);
+    const { code, stdout, stderr } = await run(["sync", SHOP], {
+      CUSTOMER_API_NOT_APPLIED_STATUSES: "429,503",
+    });
 
     expect(code).toBe(1);
     const result = JSON.parse(stdout);

@@ -229,6 +229,22 @@ test("retry takes ids, a class or all, and says how many", async () => {
   expect(calls.retries).toEqual([{ ids: ["1", "2"] }, { errorClass: "rejected" }, { all: true }]);
 });
 
+test("ids that are numbers keep every digit, and what is no whole number is refused", async () => {
+  const { server, calls } = await start({});
+
+  const retried = await postText(server, "/api/accounts/retry", '{"ids": [12, 9007199254740993]}');
+  const asked = await postText(
+    server,
+    "/api/accounts/1/sync",
+    '{"config_id": 12345678901234567890}',
+  );
+  const refused = await postText(server, "/api/accounts/retry", '{"ids": [12.5]}');
+
+  expect([retried.status, asked.status, refused.status]).toEqual([200, 202, 400]);
+  expect(calls.retries).toEqual([{ ids: ["12", "9007199254740993"] }]);
+  expect(calls.requests).toMatchObject([{ how: { configId: "12345678901234567890" } }]);
+});
+
 test.each([
   ["nothing selected", "/api/accounts/retry", {}],
   ["two selections", "/api/accounts/retry", { all: true, class: "rejected" }],
@@ -481,12 +497,12 @@ interface Answer {
 }
 
 function post(server: HttpServer, path: string, body: unknown): Promise<Answer> {
-  return ask(server, {
-    method: "POST",
-    path,
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
+  return postText(server, path, JSON.stringify(body));
+}
+
+function postText(server: HttpServer, path: string, body: string): Promise<Answer> {
+  const headers = { "content-type": "application/json" };
+  return ask(server, { method: "POST", path, headers, body });
 }
 
 /** node:http and not fetch, which lets nobody set Host. */

@@ -102,6 +102,32 @@ describe("a call", () => {
     ]);
   });
 
+  test("with GUIDs in capitals is about the same rows", async () => {
+    const { syncCustomerToExternalApi } = await openLibrary(product);
+    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+    const data = await accountDataOf(product.database, id);
+    await syncCustomerToExternalApi(data);
+    const ids = await externalIds(product.database, id);
+    const inCapitals = <Row extends { readonly id: unknown }>(row: Row) => ({
+      ...row,
+      id: String(row.id).toUpperCase(),
+    });
+
+    const result = await syncCustomerToExternalApi({
+      ...inCapitals(data),
+      name: "Toko Baru",
+      package_tiers: data.package_tiers?.map(inCapitals) ?? [],
+      pics: data.pics?.map(inCapitals) ?? [],
+    });
+
+    expect(result).toMatchObject({ success: true, processingResult: { success: true } });
+    expect(product.requests()[1]?.body).toMatchObject({
+      tier: [{ id: ids.tiers[0] }],
+      "customer-crew": [{ id: ids.pics[0] }],
+    });
+    expect(await externalIds(product.database, id)).toEqual(ids);
+  });
+
   test("decides by the row whether it creates or updates, whatever the input says", async () => {
     const { syncCustomerToExternalApi } = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
@@ -669,14 +695,17 @@ describe("a single id", () => {
     const written = await updateAccount(id, { uuid_be: "one", updated_by: "siti" });
     const kept = await updateAccount(id, { uuid_be: "two" });
     const replaced = await updateAccount(id, { uuid_be: 3, replace: true });
-    await updatePackageTier(tier?.id ?? "", { uuid_be: "tier" });
+    await updatePackageTier(tier?.id.toUpperCase() ?? "", { uuid_be: "tier" });
     await updateAccountPIC(pic?.id ?? "", { uuid_be: "pic" });
     const nobody = await updateAccount(crypto.randomUUID(), { uuid_be: "one" });
+    // As a caller's own JSON.parse reads 12345678901234567891.
+    const inexact = await updateAccount(id, { uuid_be: 12345678901234567000, replace: true });
 
     expect(written).toEqual({ success: true, id, uuidBe: "one", updatedAt: expect.any(String) });
     expect(kept).toMatchObject({ success: false, error: expect.stringContaining("different") });
     expect(replaced).toMatchObject({ success: true, uuidBe: "3" });
     expect(nobody).toMatchObject({ success: false, error: "there is no such row" });
+    expect(inexact).toMatchObject({ success: false, error: expect.stringContaining("2^53") });
     expect(await externalIds(product.database, id)).toMatchObject({
       account: "3",
       tiers: ["tier"],
@@ -826,6 +855,8 @@ describe("the way in", () => {
       tier: [],
     });
     expect(() => transformCustomerData({ name: "x" } as never)).toThrow(/^id must be an id/);
+    expect(() => transformCustomerData({ id: 2 ** 53, name: "x" })).toThrow(/^id must be an id/);
+    expect(() => transformCustomerData({ id: 1, uuid_be: 2 ** 64 })).toThrow(/^uuid_be must be/);
     expect(validation).toMatchObject({
       isValid: false,
       errors: [{ field: "customer.name" }, { field: "customer.email" }, { field: "branch.name" }],

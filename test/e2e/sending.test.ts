@@ -97,7 +97,11 @@ test("a row that was asked for and is refused is no reason to stop a rollout", a
 
 test("an API that is down: ready, with when it is tried again, until it is back", async () => {
   const product = await createProduct();
-  const daemon = await product.start({ SYNC_BACKOFF_MIN_MS: "1000", SYNC_BACKOFF_MAX_MS: "3000" });
+  const daemon = await product.start({
+    SYNC_BACKOFF_MIN_MS: "1000",
+    SYNC_BACKOFF_MAX_MS: "3000",
+    CUSTOMER_API_NOT_APPLIED_STATUSES: "429,503",
+  });
   product.sandbox.setFaults({ always: { on: "create", status: 503 } });
   for (let n = 0; n < 6; n += 1) await insertAccount(product.database, { accountNo: `A-${n}` });
 

@@ -70,7 +70,11 @@ test("parked for its data: previewed, corrected, put back, and started", async (
 test.each([
   ["refused", { on: "create", status: 422 }, {}],
   ["without an answer", { on: "create", dropConnection: "before" }, {}],
-  ["out of tries", { on: "create", status: 503 }, { SYNC_MAX_ATTEMPTS: "1" }],
+  [
+    "out of tries",
+    { on: "create", status: 503 },
+    { SYNC_MAX_ATTEMPTS: "1", CUSTOMER_API_NOT_APPLIED_STATUSES: "429,503" },
+  ],
 ] as const)("parked, %s: put back while a daemon runs", async (_name, fault, environment) => {
   const product = await createProduct();
   await product.start(environment);
@@ -91,7 +95,7 @@ test.each([
 
 test("retrying, and its daemon is gone: sent alone", async () => {
   const product = await createProduct();
-  const daemon = await product.start();
+  const daemon = await product.start({ CUSTOMER_API_NOT_APPLIED_STATUSES: "429,503" });
   product.sandbox.setFaults({ always: { on: "create", status: 503 } });
   const id = await insertAccount(product.database);
   await untilState(product, id, "retrying");

@@ -39,6 +39,8 @@ test.runIf(process.platform === "linux")(
         CUSTOMER_API_TOKEN: "static-token",
         SYNC_QUIET_PERIOD_MS: "0",
         SYNC_BACKOFF_MIN_MS: "100",
+        // So that the API's absence parks no create in doubt.
+        CUSTOMER_API_NOT_APPLIED_STATUSES: "429,503",
         SYNC_BACKOFF_MAX_MS: "1000",
         HTTP_PORT: "0",
       },

@@ -6,7 +6,7 @@ import { createProduct, type Product } from "../support/product.ts";
 
 test("a create that the API did not take is repeated under its own key and body until it is taken", async () => {
   const product = await createProduct();
-  await product.start();
+  await product.start({ CUSTOMER_API_NOT_APPLIED_STATUSES: "429,503" });
   product.sandbox.setFaults({ next: [{ status: 503 }, { status: 503 }] });
 
   const id = await insertAccount(product.database);

@@ -297,7 +297,7 @@ export class ModelApi {
 
   #retryAfter(fate: string): Partial<ApiFailure> {
     const { tape } = this.#world;
-    const isGiven = (fate === "503" || fate === "429") && tape.chance(0.6);
+    const isGiven = (fate.startsWith("503") || fate === "429") && tape.chance(0.6);
     return isGiven ? { retryAfterMs: 1_000 + tape.below(5_000) } : {};
   }
 
@@ -310,7 +310,8 @@ export class ModelApi {
 
 const FAILURES = {
   "connection reset": { errorClass: "network", delivery: "unknown" },
-  "503": { errorClass: "server", delivery: "not_applied", httpStatus: 503 },
+  "503": { errorClass: "server", delivery: "unknown", httpStatus: 503 },
+  "503, as promised": { errorClass: "server", delivery: "not_applied", httpStatus: 503 },
   "429": {
     errorClass: "throttled",
     delivery: "not_applied",
@@ -334,6 +335,7 @@ const NOT_APPLIED_YET = [
   "incomplete answer",
   "connection reset",
   "503",
+  "503, as promised",
   "429",
   "500",
   "422",
@@ -350,7 +352,7 @@ const LOOKING_UP = [
   "connection refused",
 ] as const;
 
-const APPLIED = ["connection reset", "500", "hangs", "incomplete answer"] as const;
+const APPLIED = ["connection reset", "500", "503", "hangs", "incomplete answer"] as const;
 
 export function nameOf(request: ModelRequest): string {
   return `${request.operation} #${request.number} of ${request.code}`;

@@ -174,6 +174,20 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
         }),
         meant: { account: "123", branch: "456", tiers: ["789", "101"], pics: ["202", "303"] },
       },
+      {
+        ...ok(
+          "ids that are numbers beyond 2^53",
+          `{"customer": {"data": {"id": 1234567890123456789}}, "branch": {"data": {"id": 9007199254740993}},
+            "tier": {"data": [{"id": 12345678901234567890}, {"id": 12345678901234567891}]},
+            "crew": {"data": [{"id": 1e21}, {"id": 1000000000000000000001}]}}`,
+        ),
+        meant: {
+          account: "1234567890123456789",
+          branch: "9007199254740993",
+          tiers: ["12345678901234567890", "12345678901234567891"],
+          pics: ["1000000000000000000000", "1000000000000000000001"],
+        },
+      },
       ok("unknown fields", { ...BODY, trace: "x", tier: { data: TIERS, total: 2 } }),
       ok("every item echoed, in another order", echoedBackwards),
     ],
@@ -362,7 +376,7 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
   {
     title: "Errors that may pass",
     intro:
-      "Retried automatically. After 429 and 503 nothing was applied. After any other 5xx a create may have been applied, so the account is parked (`CUSTOMER_API_UNKNOWN_OUTCOME` can change that).",
+      "Retried automatically. After 429 nothing was applied. After a 5xx a create may have been applied, so the account is parked (`CUSTOMER_API_UNKNOWN_OUTCOME` can change that), unless `CUSTOMER_API_NOT_APPLIED_STATUSES` lists the status: then it is handled as after 429, but by its own class.",
     forms: [
       { name: "401", status: 401, body: { error: "expired" }, ...notApplied("unauthorized") },
       {
@@ -373,7 +387,15 @@ export const ANSWER_GROUPS: readonly AnswerGroup[] = [
       },
       { name: "403 that does not", status: 403, body: { error: WORDS }, ...rejected, says: WORDS },
       { name: "429", status: 429, body: { error: "slow down" }, ...notApplied("throttled") },
-      { name: "503", status: 503, body: { error: WORDS }, ...notApplied("server"), says: WORDS },
+      { name: "503", status: 503, body: { error: WORDS }, ...unknown("server"), says: WORDS },
+      {
+        name: "503 of a mesh, in plain text",
+        status: 503,
+        body: "upstream connect error or disconnect/reset before headers",
+        headers: { "content-type": "text/plain" },
+        ...unknown("server"),
+        says: "upstream connect error",
+      },
       {
         name: "500",
         status: 500,

@@ -32,6 +32,8 @@ export interface Front {
   rewrite: Rewrite | null;
   /** Where a path goes; as it is by default. */
   route: (path: string) => string;
+  /** The body that is handed on; as it is by default. */
+  resay: (body: string) => string;
 }
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -45,7 +47,8 @@ export async function startFront(targetUrl: string): Promise<Front> {
   const server = createServer(async (incoming, outgoing) => {
     const request = await readRequest(incoming);
     requests.push(request);
-    const handedOn = await handOn(targetUrl + front.route(request.path), request, incoming);
+    const said = { ...request, body: front.resay(request.body) };
+    const handedOn = await handOn(targetUrl + front.route(request.path), said, incoming);
     const answer = front.rewrite === null ? handedOn : await front.rewrite(handedOn, request);
     outgoing.writeHead(answer.status, answer.headers).end(answer.body);
   });
@@ -62,6 +65,7 @@ export async function startFront(targetUrl: string): Promise<Front> {
     requests,
     rewrite: null,
     route: (path) => path,
+    resay: (body) => body,
   };
   return front;
 }

@@ -126,6 +126,7 @@ function planTape(random: Random, { tapeLength, echo, quote }: StormOptions): Sa
     "502 applied": { status: 502, applied: true },
     "504 not applied": { status: 504 },
     "503 with Retry-After": { status: 503, retryAfter: 1 },
+    "503 applied": { status: 503, applied: true },
     "429 with Retry-After": { status: 429, retryAfter: 1 },
     "401": { status: 401 },
     "403": { status: 403, body: { error: "the token has expired" } },

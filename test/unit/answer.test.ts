@@ -68,6 +68,10 @@ describe("an answer in all its forms", () => {
     ["  ", null],
     ["a\u0000b", null],
     ["\ud800", null],
+    // Bytes that are no UTF-8 were read: another id can look the same.
+    ["caf\ufffd", null],
+    ["caf\u00e9", "caf\u00e9"],
+    ["cafe\u0301", "cafe\u0301"],
     [2 ** 53, null],
     [1.5, null],
     [Number.NaN, null],

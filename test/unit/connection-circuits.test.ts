@@ -274,17 +274,20 @@ describe("throttling", () => {
     expect([first, api.circuits.available()]).toEqual([1_000, 2_000]);
   });
 
-  test("a 503 with Retry-After stops all sends too, one without does not", async () => {
-    const api = setUp();
-    const unavailable = { errorClass: "server", delivery: "not_applied", httpStatus: 503 } as const;
+  test.each(["not_applied", "unknown"] as const)(
+    "a 503 with Retry-After stops all sends too, one without does not: %s",
+    async (delivery) => {
+      const api = setUp();
+      const unavailable = { errorClass: "server", delivery, httpStatus: 503 } as const;
 
-    await api.send(failure(unavailable));
-    const without = api.circuits.available();
-    await api.send(failure({ ...unavailable, retryAfterMs: 2_000 }));
+      await api.send(failure(unavailable));
+      const without = api.circuits.available();
+      await api.send(failure({ ...unavailable, retryAfterMs: 2_000 }));
 
-    expect(without).toBe(0);
-    expect(api.circuits.available()).toBe(2_000);
-  });
+      expect(without).toBe(0);
+      expect(api.circuits.available()).toBe(2_000);
+    },
+  );
 });
 
 describe("several connections", () => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 
 import {
+  canPromiseNotApplied,
   errorVerdict,
   mentionsToken,
   networkErrorCode,
@@ -29,7 +30,7 @@ describe("an HTTP status", () => {
     [413, "rejected", "not_applied"],
     [419, "unauthorized", "not_applied"],
     [422, "rejected", "not_applied"],
-    [425, "server", "not_applied"],
+    [425, "server", "unknown"],
     [429, "throttled", "not_applied"],
     [451, "rejected", "not_applied"],
     [498, "unauthorized", "not_applied"],
@@ -37,7 +38,7 @@ describe("an HTTP status", () => {
     [500, "server", "unknown"],
     [501, "server", "unknown"],
     [502, "server", "unknown"],
-    [503, "server", "not_applied"],
+    [503, "server", "unknown"],
     [504, "server", "unknown"],
     [507, "server", "unknown"],
     [599, "server", "unknown"],
@@ -45,6 +46,39 @@ describe("an HTTP status", () => {
     [799, "network", "unknown"],
   ])("%i is %s, %s", (status, errorClass, delivery) => {
     expect(statusVerdict(status)).toMatchObject({ errorClass, delivery });
+  });
+
+  test.each([
+    [503, [503], "not_applied"],
+    [503, [429, 503], "not_applied"],
+    [408, [408], "not_applied"],
+    [504, [503], "unknown"],
+    [500, [429, 502], "unknown"],
+    // Without being listed, too.
+    [429, [503], "not_applied"],
+    [303, [503], "unknown"],
+  ])(
+    "%i of an API that promises to have done nothing by %j is %s",
+    (status, promised, delivery) => {
+      expect(statusVerdict(status, promised).delivery).toBe(delivery);
+      expect(statusVerdict(status, promised).errorClass).toBe(statusVerdict(status).errorClass);
+    },
+  );
+
+  test("of those that may pass, every one but 429 is an unknown outcome unless it is listed", () => {
+    const statuses = Array.from({ length: 500 }, (_, index) => 100 + index);
+
+    const known = statuses.filter((status) => {
+      const { errorClass, delivery } = statusVerdict(status);
+      return (
+        ["server", "network", "timeout", "throttled"].includes(errorClass) && delivery !== "unknown"
+      );
+    });
+
+    expect(known).toEqual([429]);
+    expect(statuses.filter(canPromiseNotApplied)).toEqual(
+      statuses.filter((status) => [408, 425, 429].includes(status) || status >= 500),
+    );
   });
 });
 

@@ -48,6 +48,28 @@ describe("one customer is found where exactly one carries the very number", () =
     });
   });
 
+  test("F49 the same GUID twice, in either letter case, is one customer", () => {
+    const guid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+
+    expect(read([flat("A-1", guid), flat("A-1", guid.toUpperCase())])).toMatchObject({
+      kind: "one",
+      answer: { customer: { items: [{ id: guid }] } },
+    });
+    expect(read([flat("A-1", "cus-a"), flat("A-1", "CUS-A")])).toMatchObject({ kind: "unclear" });
+  });
+
+  test("F49 our reference in the other letter case is ours where it is a GUID", () => {
+    const accountId = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+    const wanted = { ...WANTED, accountId, referenceField: "ref" };
+
+    expect(read({ ...flat("A-1"), ref: accountId.toUpperCase() }, wanted)).toMatchObject({
+      kind: "one",
+    });
+    expect(
+      read({ ...flat("A-1"), ref: "LOCAL-1" }, { ...wanted, accountId: "local-1" }),
+    ).not.toMatchObject({ kind: "one" });
+  });
+
   test("a number that is a JSON number is its digits", () => {
     expect(read({ id: 7, code: 4711 }, { ...WANTED, accountNo: "4711" })).toMatchObject({
       kind: "one",

@@ -95,6 +95,27 @@ describe.each(["tier", "pic"] as const)("a section of the kind %s", (entity) => 
     },
   );
 
+  test("F49 matches GUIDs alike in whatever letter case each of them comes, and a row keeps the one it has", () => {
+    const anyCase = fc.array(fc.boolean(), { minLength: 97, maxLength: 97 });
+    fc.assert(
+      fc.property(anyExchange(entity), anyCase, (exchange, capitals) => {
+        const plain = withIds(exchange, toGuid);
+        const mixed = withIds(exchange, mixedCase(capitals));
+
+        const expected = match(plain);
+        const { received, told } = match(mixed);
+
+        expect(received.map(inLowerCase)).toEqual(expected.received);
+        expect(told).toBe(expected.told);
+        for (const { id, externalId } of received) {
+          const known = mixed.truth.find((row) => row.isKnown && row.id === id)?.externalId;
+          if (known?.toLowerCase() === externalId.toLowerCase()) expect(externalId).toBe(known);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   test("gives every row its id where nothing is echoed and the list is whole", () => {
     fc.assert(
       fc.property(wholeExchange(entity), (exchange) => {
@@ -420,6 +441,45 @@ function wholeExchange(entity: Entity): fc.Arbitrary<Exchange> {
         section: { present: true, items, failed: 0, errors: [] },
       };
     });
+}
+
+/** The same exchange with other ids. Our own row ids stay as the database writes them; an echo of them is the API's. */
+function withIds(exchange: Exchange, rename: (name: string) => string): Exchange {
+  return {
+    ...exchange,
+    truth: exchange.truth.map((row) => ({
+      ...row,
+      id: toGuid(row.id),
+      externalId: rename(row.externalId),
+    })),
+    unsentIds: exchange.unsentIds.map(rename),
+    section: {
+      ...exchange.section,
+      items: exchange.section.items.map(({ id, raw }) => ({
+        id: id === null ? null : rename(id),
+        raw: { ...raw, ...(typeof raw["ref"] === "string" ? { ref: rename(raw["ref"]) } : {}) },
+      })),
+    },
+  };
+}
+
+function toGuid(name: string): string {
+  const hex = Buffer.from(name).toString("hex").padEnd(32, "a");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+/** Each letter of each GUID as the next of `capitals` says. */
+function mixedCase(capitals: readonly boolean[]): (name: string) => string {
+  let at = 0;
+  return (name) =>
+    toGuid(name).replaceAll(/[a-f]/g, (letter) => {
+      at += 1;
+      return capitals[at % capitals.length] === true ? letter.toUpperCase() : letter;
+    });
+}
+
+function inLowerCase({ id, externalId }: ReceivedId): ReceivedId {
+  return { id, externalId: externalId.toLowerCase() };
 }
 
 function toItem(id: string, raw: Raw): Item {

@@ -46,6 +46,18 @@ describe("the account", () => {
     expect(received).toMatchObject({ customer: "other", problems: [] });
   });
 
+  test("F49 an update answered with its GUIDs in another letter case keeps those of the row", () => {
+    const guid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+    const answer = {
+      customer: section({ id: guid.toUpperCase() }, { id: guid }),
+      branch: section({ id: "BRN-1" }),
+    };
+
+    const received = match({ customerId: guid, answer });
+
+    expect(received).toMatchObject({ customer: guid, branch: "BRN-1", problems: [] });
+  });
+
   test.each<[string, Partial<CustomerAnswer>]>([
     ["has no section", {}],
     ["names two customers", { customer: section({ id: "c1" }, { id: "c2" }) }],

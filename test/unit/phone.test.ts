@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { toMsisdn } from "../../src/customer-command/phone.ts";
+import { isPossiblePhone, toMsisdn } from "../../src/customer-command/phone.ts";
 
 describe("phone numbers", () => {
   test.each([
@@ -20,8 +20,126 @@ describe("phone numbers", () => {
     ["+1 202 555 0123", "+12025550123"],
     ["", ""],
     ["  - ", ""],
+    ["0812.3456.7890", "+6281234567890"],
+    ["(021) 555 1234.", "+62215551234"],
+    ["[021] {555} 1234", "+62215551234"],
+    ["0812\u20133456\u22127890", "+6281234567890"],
+    ["\uff0b\uff16\uff12 \uff08812\uff09 3456\uff0d7890", "+6281234567890"],
+    [
+      "\u0660\u0668\u0661\u0662 \u0663\u0664\u0665\u0666 \u0667\u0668\u0669\u0660",
+      "+6281234567890",
+    ],
+    [
+      "\u06f0\u06f8\u06f1\u06f2-\u06f3\u06f4\u06f5\u06f6-\u06f7\u06f8\u06f9\u06f0",
+      "+6281234567890",
+    ],
+    ["(+62) 812 3456 7890", "+6281234567890"],
+    ["\t0812 3456 7890\r\n", "+6281234567890"],
+    ["-\n0812 3456 7890", "+6281234567890"],
   ])("%j becomes %j", (phoneNo, msisdn) => {
     expect(toMsisdn(phoneNo, "ID")).toBe(msisdn);
+  });
+
+  test.each([
+    "021-5551234/35",
+    "021 555 1234 / 1235",
+    "021/5551234",
+    "0812 3456 7890 / 0813 1111 2222",
+    "0812 3456 7890, 0813 1111 2222",
+    "0812 3456 7890;",
+    "0812 3456 7890 & 91",
+    "0812 3456 7890\n0813 1111 2222",
+    "021 5551\n5552",
+    "021 5551\u20285552",
+    "021 555 1234 ext. 12",
+    "021 555 1234 ext 12",
+    "021 555 1234 x12",
+    "021 555 1234 pes. 12",
+    "021 555 1234 #12",
+    "021 555 1234;ext=12",
+    "021 555 1234 (12, 13)",
+    "021 5551234~35",
+    "021 5551234\u301c35",
+    "0812 3456 7890 (WA)",
+    "WA 0812 3456 7890",
+    "tel:+6281234567890",
+    "+6281234567890;phone-context=+62",
+    "O812 3456 7890",
+    "0812-FLOWERS",
+    "0812+34567890",
+    "62+81234567890",
+    "++6281234567890",
+    "0812 3456 7890*",
+    "0812:3456:7890",
+    "0812_3456_7890",
+    "0812 3456 789\u00b2",
+    "0812 3456 789\u2460",
+    "0812 3456 789\u00bd",
+    "\u0966\u096e\u0967\u0968 3456 7890",
+    "081234567890\u0000",
+    "08123456789\u20e3",
+  ])("%j holds more than one number, or other characters: not read, and an error", (phoneNo) => {
+    const msisdn = toMsisdn(phoneNo, "ID");
+
+    expect(msisdn).not.toMatch(/^\+?\d+$/);
+    expect(isPossiblePhone(msisdn, undefined)).toBe(false);
+    expect(isPossiblePhone(phoneNo, "ID")).toBe(false);
+  });
+
+  test("between its digits a number may hold separators, and nothing else", () => {
+    const digits = fc
+      .tuple(
+        fc.constantFrom("0812", "021", "+62812", "62812", "812", "+6221", "+1202", "0044207"),
+        fc.stringMatching(/^[0-9]{6,8}$/),
+      )
+      .map(([prefix, rest]) => prefix + rest);
+    const separator = fc.constantFrom(
+      " ",
+      "-",
+      ".",
+      "(",
+      ")",
+      "[",
+      "]",
+      "\u00a0",
+      "\u2013",
+      "\u2212",
+      "\u200e",
+    );
+    const stranger = fc
+      .string({ unit: "grapheme", minLength: 1, maxLength: 1 })
+      .filter(
+        (text) => !/[\p{Nd}\p{Zs}\p{Pd}\p{Cf}\p{Ps}\p{Pe}\s.+\u2212\uff0b\uff0e]/u.test(text),
+      );
+    fc.assert(
+      fc.property(digits, separator, stranger, fc.nat(), (number, between, other, position) => {
+        // Not before a plus, and a stranger at any place at which something follows or precedes.
+        const at = 1 + (position % (number.length - 1));
+        const insert = (text: string) => number.slice(0, at) + text + number.slice(at);
+        const msisdn = toMsisdn(number, "ID");
+
+        expect(toMsisdn(insert(between), "ID")).toBe(msisdn);
+        expect(isPossiblePhone(toMsisdn(insert(other), "ID"), "ID")).toBe(false);
+        expect(isPossiblePhone(toMsisdn(`${number}${other}12`, "ID"), "ID")).toBe(false);
+      }),
+    );
+  });
+
+  test("of an Indonesian number every digit that was written is sent, in this order, or it is an error", () => {
+    const prefix = fc.constantFrom("0", "62", "+62", "0062", "+62 0", "(+62) ");
+    const rest = fc.string({ unit: fc.constantFrom(..."0123456789 -()./x;,"), maxLength: 16 });
+    fc.assert(
+      fc.property(prefix, fc.constantFrom("8", "2", "3"), rest, (before, first, after) => {
+        const msisdn = toMsisdn(before + first + after, "ID");
+
+        if (isPossiblePhone(msisdn, undefined)) {
+          expect(msisdn).toMatch(/^\+62/);
+          expect(msisdn.endsWith(first + after.replaceAll(/\D/g, ""))).toBe(true);
+          expect(after).not.toMatch(/[/x;,]/);
+        }
+      }),
+      { numRuns: 1_000 },
+    );
   });
 
   test.each([

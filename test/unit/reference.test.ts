@@ -86,6 +86,7 @@ const API_OPTIONS = {
   timeoutMs: true,
   maxRps: true,
   unknownOutcome: true,
+  notAppliedStatuses: true,
   lookupPath: true,
   lookupFirst: true,
   referenceField: true,

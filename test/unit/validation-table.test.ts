@@ -65,6 +65,20 @@ const TABLE: readonly Line[] = [
     ["customer.msisdn"],
   ],
   [
+    "customer.msisdn",
+    "two lines of one switchboard",
+    "error",
+    anAccount({ phoneNo: "021-5551234/35" }),
+    ["customer.msisdn"],
+  ],
+  [
+    "crew msisdn",
+    "a number with an extension",
+    "error",
+    pics({ phoneNo: "021 555 1234 ext. 12" }),
+    ["customer-crew[0].msisdn"],
+  ],
+  [
     "crew msisdn",
     "not a possible number",
     "error",

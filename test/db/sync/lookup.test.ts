@@ -233,32 +233,51 @@ describe("a create without an answer, with lookup", () => {
     expect(creates).toHaveLength(3);
   });
 
-  test.each(["stands on another account", "is journaled for another account"])(
-    "is never given a customer whose id %s",
-    async (where) => {
-      const other = await engine.insertAccount();
-      api.next(accepted({ customer: "ext-theirs" }));
-      if (where === "stands on another account") await engine.round(api, lookup);
-      else {
-        await crashBeforeWriteBack(engine, api);
-        expect((await engine.ids(other.id)).account).toBeNull();
-      }
-      await engine.putOffAll();
-      const { id } = await engine.insertAccount();
-      api.next(noAnswer());
-      api.nextLookup(foundThere({ customer: "ext-theirs" }));
-      await engine.round(api, lookup);
+  const GUID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 
-      const outcome = await only(engine.round(api, lookup));
+  test.each([
+    ["stands on another account", "ext-theirs", "ext-theirs"],
+    ["is journaled for another account", "ext-theirs", "ext-theirs"],
+    ["stands on another account", "in another letter case", GUID],
+    ["is journaled for another account", "in another letter case", GUID],
+  ])("is never given a customer whose id %s (%s)", async (where, _, theirs) => {
+    const other = await engine.insertAccount();
+    api.next(accepted({ customer: theirs }));
+    if (where === "stands on another account") await engine.round(api, lookup);
+    else {
+      await crashBeforeWriteBack(engine, api);
+      expect((await engine.ids(other.id)).account).toBeNull();
+    }
+    await engine.putOffAll();
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    api.nextLookup(foundThere({ customer: theirs === GUID ? GUID.toUpperCase() : theirs }));
+    await engine.round(api, lookup);
 
-      expect(outcome).toMatchObject({
-        name: "parked",
-        errorClass: "unknown_outcome",
-        error: expect.stringContaining(other.id),
-      });
-      expect((await engine.ids(id)).account).toBeNull();
-    },
-  );
+    const outcome = await only(engine.round(api, lookup));
+
+    expect(outcome).toMatchObject({
+      name: "parked",
+      errorClass: "unknown_outcome",
+      error: expect.stringContaining(other.id),
+    });
+    expect((await engine.ids(id)).account).toBeNull();
+  });
+
+  test("is given a customer whose id differs from another account's in the letter case, where it is no GUID", async () => {
+    await engine.insertAccount();
+    api.next(accepted({ customer: "EXT-theirs" }));
+    await engine.round(api, lookup);
+    await engine.putOffAll();
+    const { id } = await engine.insertAccount();
+    api.next(noAnswer());
+    api.nextLookup(foundThere({ customer: "ext-theirs" }));
+    await engine.round(api, lookup);
+
+    await engine.round(api, lookup);
+
+    expect((await engine.ids(id)).account).toBe("ext-theirs");
+  });
 
   test("takes turns with others that found the same customer, and looks whose it is only then", async () => {
     const other = await engine.insertAccount();
