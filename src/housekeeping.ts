@@ -1,4 +1,4 @@
-/** Once a minute: removes old history, revives parked accounts that were answered after all, wakes children whose waker died. */
+/** Once a minute: sets sequences that are behind, removes old history, revives parked accounts that were answered after all, wakes children whose waker died. */
 import type { Observe } from "./ops/observe.ts";
 import { wakeForgottenChildren } from "./sync/wake-waiting.ts";
 import type { Wiring } from "./wiring.ts";
@@ -13,6 +13,8 @@ export function startHousekeeping(
 ): () => void {
   const keepHouse = async () => {
     try {
+      // Behind, and no id has collided yet: rows that are newer would get lower ids.
+      await wiring.db.repairIdentities();
       await wiring.queue.forget(historyRetentionDays);
       // Parked for an unknown outcome, and answered after all: a process died between the two.
       await wiring.queue.reviveAnswered("all");

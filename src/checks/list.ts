@@ -6,6 +6,7 @@ import { lookAtDumpRights } from "./dump-rights.ts";
 import { lookAtExcessRights } from "./excess-rights.ts";
 import { lookAtListen } from "./notification-round-trip.ts";
 import { lookAtRights, lookAtRowSecurity } from "./rights.ts";
+import { lookAtSequences } from "./sequences.ts";
 import {
   lookAtClock,
   lookAtConnections,
@@ -63,6 +64,11 @@ export const CHECKS: readonly Check[] = [
     name: "listen",
     expectation: "a notification arrives at the listener",
     look: lookAtListen,
+  },
+  {
+    name: "sequences",
+    expectation: "no sequence of schema account_sync is behind its table",
+    look: lookAtSequences,
   },
   {
     name: "api_configuration",

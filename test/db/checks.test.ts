@@ -208,6 +208,15 @@ describe("with the least rights", () => {
       /owner to %I', object, 'ordinary_\w+'\);/,
     ],
     [
+      "a sequence behind its table",
+      `insert into account_sync.attempt (account_id, generation, trigger, settled_at) select 'a', 1, 'change', now() from generate_series(1, 3);
+       select setval('account_sync.attempt_attempt_id_seq', 1)`,
+      "migrate",
+      "sequences",
+      /account_sync\.attempt_attempt_id_seq is at 1, and account_sync\.attempt has rows up to \d+: ids would be given out twice/,
+      /account-sync migrate/,
+    ],
+    [
       "a role that may create roles and databases",
       "alter role %role createrole createdb",
       "alter role %role nocreaterole nocreatedb",
