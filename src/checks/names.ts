@@ -18,6 +18,7 @@ export const CHECK_EFFECTS = {
   rights: "stops",
   listen: "fails",
   sequences: "fails",
+  markers: "fails",
   api_configuration: "fails",
   excess_rights: "warns",
   notification_queue: "warns",
