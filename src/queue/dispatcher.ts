@@ -80,6 +80,7 @@ export class Dispatcher {
   readonly #running = new Set<Running>();
   #endRenewals = () => {};
   #renewing = false;
+  #waitsForCreates = false;
 
   /*
    * The loop's deadlines, monotonic. Accounts are claimed at #dueAt, which is what the port said after the last claim (at once after a
@@ -136,13 +137,30 @@ export class Dispatcher {
   /**
    * Drains: claims nothing more and waits for what is in flight; what is not done after `timeoutMs` is aborted, and found again by the
    * next daemon.
+   *
+   * @param createsMs for what the lease says is waited for longer: creates on the wire. None is begun that could not end within it.
+   *   Without it they have `timeoutMs`, too, and are begun as long as the drain lasts.
    */
-  async stop(timeoutMs: number): Promise<void> {
+  async stop(timeoutMs: number, createsMs?: number): Promise<void> {
+    if (createsMs !== undefined)
+      for (const { lease } of this.#running) lease.leaveWithin(createsMs);
     const drained = this.#loop.stop().then(() => this.#allDone());
     await this.#within(timeoutMs, drained);
+    const waitedFor = [...this.#running].filter(({ lease }) => lease.isWaitedFor);
+    for (const running of this.#running) if (!waitedFor.includes(running)) running.lease.leave();
+    if (createsMs !== undefined && waitedFor.length > 0) {
+      this.#waitsForCreates = true;
+      const answered = Promise.all(waitedFor.map(({ done }) => done));
+      await this.#within(createsMs - timeoutMs, answered);
+    }
     for (const { lease } of this.#running) lease.leave();
     await this.#within(ABORT_GRACE_MS, drained);
     this.#endRenewals();
+  }
+
+  /** Whether the drain lasts longer than `timeoutMs`. */
+  get waitsForCreates(): boolean {
+    return this.#waitsForCreates;
   }
 
   async #allDone(): Promise<void> {
