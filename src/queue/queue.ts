@@ -12,7 +12,7 @@
  * token, so a worker that was away too long changes nothing; and the generation, so a change during a send is not lost.
  */
 import { createHash } from "node:crypto";
-import type { Database, Queryable } from "../db/database.ts";
+import { type Database, isOutage, type Queryable } from "../db/database.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
 import { expandMarker } from "./expansion.ts";
 import { SILENCE_MAX_MS } from "./liveness.ts";
@@ -90,6 +90,9 @@ export function createQueue({
   leaseMs,
   replicaId = null,
 }: QueueOptions) {
+  /** Of claims that may have happened and were not answered, as the session was cut: nobody works on what they took. */
+  const unanswered = new Set<string>();
+
   return {
     leaseMs,
     /** Without a renewal for so long, another process may have our accounts. */
@@ -113,13 +116,18 @@ export function createQueue({
      * @param among these accounts only; null for any
      */
     async claim(limit: number, among: readonly string[] | null = null): Promise<Claim[]> {
-      return await relaxedDb.run<Claim>("claim_accounts", [
-        limit,
-        leaseMs,
-        crypto.randomUUID(),
-        replicaId,
-        among,
-      ]);
+      const lost = [...unanswered];
+      if (lost.length > 0) await relaxedDb.run("release_unanswered", [lost]);
+      for (const token of lost) unanswered.delete(token);
+
+      const token = crypto.randomUUID();
+      try {
+        const parameters = [limit, leaseMs, token, replicaId, among];
+        return await relaxedDb.run<Claim>("claim_accounts", parameters);
+      } catch (error) {
+        if (isOutage(error)) unanswered.add(token);
+        throw error;
+      }
     },
 
     /**

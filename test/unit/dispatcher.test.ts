@@ -47,7 +47,7 @@ interface Scene {
   readonly runs: Run[];
   readonly events: string[];
   /** What the queue's next calls fail with. */
-  readonly failures: { fold: unknown[]; claim: unknown[]; renew: unknown[] };
+  readonly failures: { fold: unknown[]; claim: unknown[]; renew: unknown[]; release: unknown[] };
   readonly lost: Set<string>;
 }
 
@@ -78,6 +78,7 @@ function setUp(
     fold: [] as unknown[],
     claim: [] as unknown[],
     renew: [] as unknown[],
+    release: [] as unknown[],
   };
   const failOnce = (errors: unknown[]) => {
     const error = errors.shift();
@@ -114,6 +115,7 @@ function setUp(
       return new Set(claims.map(({ accountId }) => accountId).filter((id) => !lost.has(id)));
     },
     async release(claims) {
+      failOnce(failures.release);
       for (const { accountId } of claims) events.push(`release ${accountId}`);
     },
   };
@@ -449,6 +451,57 @@ describe("a drain with more time for creates", () => {
     await stopped;
 
     expect([before, at, later]).toEqual([true, [true, false], [true, false]]);
+  });
+});
+
+describe("an account that is given back while the database is away", () => {
+  const failing = async (outages: number, options: Parameters<typeof setUp>[0] = {}) => {
+    const scene = setUp(options);
+    makeDue(scene, 1);
+    scene.failures.release.push(...Array.from({ length: outages }, outage));
+    scene.start();
+    await eventually(() => expect(scene.runs).toHaveLength(1));
+    scene.runs[0]?.fail(outage());
+    await eventually(() => expect(scene.dispatcher.runningCount).toBe(0));
+    return scene;
+  };
+  const isReleased = (scene: Scene) => scene.events.includes("release account-0");
+
+  test("is given back when the database answers, and takes no slot meanwhile", async () => {
+    const scene = await failing(5, { concurrency: 1 });
+    expect(isReleased(scene)).toBe(false);
+    makeDue(scene, 1);
+    scene.wake();
+    await eventually(() => expect(scene.runs).toHaveLength(2));
+
+    for (let second = 0; second < 10 && !isReleased(scene); second += 1)
+      await scene.clock.pass(1_000);
+
+    expect(isReleased(scene)).toBe(true);
+    scene.runs[1]?.end();
+  });
+
+  test("is left to its lease when that has run out", async () => {
+    const scene = await failing(1_000, { leaseMs: 3_000 });
+
+    await scene.clock.pass(10_000);
+    const left = scene.failures.release.length;
+    await scene.clock.pass(10_000);
+
+    expect(left).toBeGreaterThan(980);
+    expect(scene.failures.release).toHaveLength(left);
+  });
+
+  test("does not hold up a process that leaves for longer than what is aborted may take", async () => {
+    const scene = await failing(1_000);
+
+    const stopped = scene.dispatcher.stop(60_000);
+    await scene.clock.pass(2_000);
+    await stopped;
+    const left = scene.failures.release.length;
+    await scene.clock.pass(30_000);
+
+    expect(scene.failures.release.length).toBeGreaterThanOrEqual(left - 1);
   });
 });
 
