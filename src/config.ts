@@ -133,7 +133,8 @@ function toConfig(values: Settings) {
       backoff: { minMs: values.SYNC_BACKOFF_MIN_MS, maxMs: values.SYNC_BACKOFF_MAX_MS },
       leaseMs: values.SYNC_LEASE_MS,
       sweepIntervalMs: values.SYNC_SWEEP_INTERVAL_MS,
-      shutdownTimeoutMs: values.SYNC_SHUTDOWN_TIMEOUT_MS,
+      /** null: by what is in flight (shutdown-timeout.ts). */
+      shutdownTimeoutMs: values.SYNC_SHUTDOWN_TIMEOUT_MS ?? null,
       reconcileIntervalMs: values.SYNC_RECONCILE_INTERVAL_MS,
       backfillOnStart: values.SYNC_BACKFILL_ON_START,
       notify: values.SYNC_NOTIFY,

@@ -36,6 +36,7 @@ import { ABORT_GRACE_MS, Dispatcher } from "./queue/dispatcher.ts";
 import { FoldLoop } from "./queue/fold-loop.ts";
 import { Liveness, newReplicaId } from "./queue/liveness.ts";
 import { ObstacleNotice } from "./queue/obstacle-notice.ts";
+import { findShortShutdown, shutdownTimeouts } from "./shutdown-timeout.ts";
 import { version } from "./version.ts";
 import { openWiring, requireConnection } from "./wiring.ts";
 
@@ -108,6 +109,8 @@ export async function startDaemon(
       sweepIntervalMs: config.sync.sweepIntervalMs,
       now: () => clock.now(),
     });
+    const { timeoutMs, createsMs } = shutdownTimeouts(config);
+    const drained = Promise.withResolvers<void>();
     const dispatcher = new Dispatcher({
       clock,
       due: queue,
@@ -179,7 +182,8 @@ export async function startDaemon(
     started.defer(async () => {
       // Not waited for: a fold that a silent database does not answer must not hold up the drain.
       void foldLoop.stop();
-      await dispatcher.stop(config.sync.shutdownTimeoutMs);
+      await dispatcher.stop(timeoutMs, createsMs);
+      drained.resolve();
     });
     dispatcher.start();
     foldLoop.start();
@@ -209,6 +213,9 @@ export async function startDaemon(
       );
     }
 
+    const shortShutdown = findShortShutdown(config);
+    if (shortShutdown !== null) observe.warning(shortShutdown);
+
     state.ready();
     observe.started({ url: http.url, version });
 
@@ -218,11 +225,13 @@ export async function startDaemon(
         state.draining();
         notice.look();
         observe.draining(reason);
-        const closesWithinMs = config.sync.shutdownTimeoutMs + ABORT_GRACE_MS + CLOSE_MS;
-        await Promise.race([
-          started.disposeAsync(),
-          sleep(closesWithinMs, undefined, { ref: false }),
-        ]);
+        const tooLong = async () => {
+          await sleep(timeoutMs + ABORT_GRACE_MS + CLOSE_MS, undefined, { ref: false });
+          if (!dispatcher.waitsForCreates) return;
+          await drained.promise;
+          await sleep(CLOSE_MS, undefined, { ref: false });
+        };
+        await Promise.race([started.disposeAsync(), tooLong()]);
         observe.stopped();
       },
     };

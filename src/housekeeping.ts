@@ -1,6 +1,6 @@
 /**
- * Once a minute: removes old history, revives parked accounts that were answered after all, wakes children whose waker died. And once at
- * all: takes the ids over that stood in the tables before there was a mapping.
+ * Once a minute: sets sequences that are behind, removes old history, revives parked accounts that were answered after all, wakes children
+ * whose waker died. And once at all: takes the ids over that stood in the tables before there was a mapping.
  */
 import { sleep } from "./clock.ts";
 import type { Observe } from "./ops/observe.ts";
@@ -19,6 +19,8 @@ export function startHousekeeping(
 ): () => void {
   const keepHouse = async () => {
     try {
+      // Behind, and no id has collided yet: rows that are newer would get lower ids.
+      await wiring.db.repairIdentities();
       await wiring.queue.forget(historyRetentionDays);
       // Parked for an unknown outcome, and answered after all: a process died between the two.
       await wiring.queue.reviveAnswered("all");

@@ -155,7 +155,7 @@ export const settings = z
     SYNC_BACKOFF_MAX_MS: milliseconds(900_000, 1),
     SYNC_LEASE_MS: milliseconds(30_000, 500),
     SYNC_SWEEP_INTERVAL_MS: milliseconds(5_000, 50),
-    SYNC_SHUTDOWN_TIMEOUT_MS: milliseconds(20_000),
+    SYNC_SHUTDOWN_TIMEOUT_MS: wholeNumber(0, MS_MAX, "milliseconds").optional(),
     SYNC_RECONCILE_INTERVAL_MS: milliseconds(3_600_000),
     SYNC_BACKFILL_ON_START: flag,
     SYNC_NOTIFY: z.enum(["auto", "always", "off"], "must be auto, always or off").default("auto"),

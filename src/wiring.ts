@@ -16,6 +16,7 @@ import {
 import { type Connections, createConnections } from "./customer-api/connections.ts";
 import type { TransformOptions } from "./customer-command/transform.ts";
 import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
+import type { RepairedIdentity } from "./db/identities.ts";
 import { isPooled } from "./db/pooling.ts";
 import { diagnoseSchemaVersion, readSchemaVersion } from "./db/schema-version.ts";
 import { OperatorError } from "./operator-error.ts";
@@ -58,10 +59,14 @@ export async function openWiring(
   observe: Observe,
   replicaId: number | null = null,
 ): Promise<Wiring> {
+  const onRepaired = (repaired: RepairedIdentity) =>
+    observe.warning("A sequence was behind its table, and is set to the highest id there", {
+      ...repaired,
+    });
   const { db, relaxedDb } =
     typeof database === "string"
-      ? await openDatabases(config, database, observe)
-      : databasesOn(database);
+      ? await openDatabases(config, database, observe, onRepaired)
+      : databasesOn(database, onRepaired);
 
   const source = await describeSource(db).catch(async (error: unknown) => {
     await relaxedDb.close();
@@ -151,7 +156,14 @@ interface Databases {
   readonly relaxedDb: Database;
 }
 
-async function openDatabases(config: Config, url: string, observe: Observe): Promise<Databases> {
+type OnRepaired = (repaired: RepairedIdentity) => void;
+
+async function openDatabases(
+  config: Config,
+  url: string,
+  observe: Observe,
+  onRepaired: OnRepaired,
+): Promise<Databases> {
   const { poolMax } = config.database;
   const relaxedMax = poolMax < SMALL_POOL ? RELAXED_CONNECTIONS_OF_SMALL_POOL : RELAXED_CONNECTIONS;
   const options = {
@@ -159,6 +171,7 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
     applicationName: `account-sync ${version}`,
     settingsPerTransaction: await isPooled(url),
     onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
+    onRepaired,
   };
   return {
     db: createDatabase({
@@ -175,8 +188,9 @@ async function openDatabases(config: Config, url: string, observe: Observe): Pro
 }
 
 /** Its sessions are not set up as ours are, so every transaction is told what they would know. */
-function databasesOn(pool: ConnectionPool): Databases {
-  const db = { ...databaseOver(pool, { settingsPerTransaction: true }), close: async () => {} };
+function databasesOn(pool: ConnectionPool, onRepaired: OnRepaired): Databases {
+  const options = { settingsPerTransaction: true, onRepaired };
+  const db = { ...databaseOver(pool, options), close: async () => {} };
   return { db, relaxedDb: db };
 }
 

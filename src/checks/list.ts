@@ -4,8 +4,10 @@ import type { Check, CheckContext } from "./check.ts";
 import { lookAtEncryption, lookAtUrlParameters } from "./database-urls.ts";
 import { lookAtDumpRights } from "./dump-rights.ts";
 import { lookAtExcessRights } from "./excess-rights.ts";
+import { lookAtMarkers } from "./markers.ts";
 import { lookAtListen } from "./notification-round-trip.ts";
 import { lookAtRights, lookAtRowSecurity } from "./rights.ts";
+import { lookAtSequences } from "./sequences.ts";
 import {
   lookAtClock,
   lookAtConnections,
@@ -63,6 +65,16 @@ export const CHECKS: readonly Check[] = [
     name: "listen",
     expectation: "a notification arrives at the listener",
     look: lookAtListen,
+  },
+  {
+    name: "sequences",
+    expectation: "no sequence of schema account_sync is behind its table",
+    look: lookAtSequences,
+  },
+  {
+    name: "markers",
+    expectation: "no request for many accounts is set aside",
+    look: lookAtMarkers,
   },
   {
     name: "api_configuration",

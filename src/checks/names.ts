@@ -17,6 +17,8 @@ export const CHECK_EFFECTS = {
   row_security: "stops",
   rights: "stops",
   listen: "fails",
+  sequences: "fails",
+  markers: "fails",
   api_configuration: "fails",
   excess_rights: "warns",
   notification_queue: "warns",

@@ -115,6 +115,7 @@ function readShippedFunctions(): Map<string, string[]> {
       .sort((one, other) => Number.parseInt(one, 10) - Number.parseInt(other, 10))
       .map((file) => `migrations/${file}`),
     "capture/install_capture.sql",
+    "functions/repair_identities.sql",
   ];
   const shipped = new Map<string, string[]>();
   for (const file of files) {

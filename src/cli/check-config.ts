@@ -1,9 +1,10 @@
 /** `check-config`: reads the environment as `start` does, and lists what is wrong. Connects to nothing. */
-import { isSecret, knownNames, readSettings, unknownSettings } from "../config.ts";
+import { isSecret, knownNames, readConfig, readSettings, unknownSettings } from "../config.ts";
 import { readConnectionUrl } from "../db/connection-url.ts";
 import { type Environment, isUnset } from "../environment.ts";
+import { findShortShutdown } from "../shutdown-timeout.ts";
 import { describeUnknownSetting } from "../unknown-settings.ts";
-import { printJson, printLine, printText, toTable } from "./output.ts";
+import { printJson, printLine, printText, printWarning, toTable } from "./output.ts";
 import { counted } from "./wording.ts";
 
 export function checkConfig(
@@ -14,16 +15,19 @@ export function checkConfig(
   const unknown = unknownSettings(environment);
   const isValid = problems.length === 0 && unknown.length === 0;
   const settings = values === null ? [] : toEffectiveSettings(environment, values);
+  const warnings = values === null ? [] : findWarnings(environment);
 
   if (json) {
     printJson({
       valid: isValid,
       problems,
       unknown: unknown.map(({ name, nearest }) => ({ name, nearest })),
+      warnings,
       settings,
     });
   } else if (isValid) {
     printEffectiveSettings(settings);
+    for (const warning of warnings) printWarning(warning, json);
   } else {
     const found = [...problems, ...unknown.map(describeUnknownSetting)];
     printLine(`The configuration has ${counted(found.length, "problem")}:`);
@@ -31,6 +35,13 @@ export function checkConfig(
     printLine("docs/reference/settings.md lists every setting.");
   }
   return isValid ? 0 : 2;
+}
+
+/** What is allowed, and seldom meant. Without a database of one's own, accounts go to the sandbox, which parks nothing. */
+function findWarnings(environment: Environment): string[] {
+  const config = readConfig(environment);
+  const shortShutdown = config.database.url === null ? null : findShortShutdown(config);
+  return shortShutdown === null ? [] : [shortShutdown];
 }
 
 interface EffectiveSetting {

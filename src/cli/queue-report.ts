@@ -17,7 +17,7 @@ export async function describeQueue(wiring: Wiring, json: boolean): Promise<stri
   const { byState, oldestPendingSeconds } = await inspector.status();
   const problems = await db.run<ProblemCount>("count_problems");
   const [unfolded] = await db.run<Unfolded>("count_unfolded", [CHANGES_COUNTED]);
-  const { changes, markers } = unfolded ?? { changes: 0, markers: 0 };
+  const { changes, markers, setAside } = unfolded ?? { changes: 0, markers: 0, setAside: 0 };
   const unqueued = await countSomeUnqueued(db, UNQUEUED_COUNTED);
   if (json) {
     printJson({
@@ -26,6 +26,7 @@ export async function describeQueue(wiring: Wiring, json: boolean): Promise<stri
       sending: toSendingJson(sending),
       unfolded_changes: changes,
       unfolded_markers: markers,
+      set_aside_markers: setAside,
       unqueued_accounts: unqueued,
       problems: problems.map(({ state, errorClass, count }) => ({
         state,
@@ -38,7 +39,10 @@ export async function describeQueue(wiring: Wiring, json: boolean): Promise<stri
 
   const head = linesOf(sending);
   const total = Object.values(byState).reduce((sum, count) => sum + count, 0);
-  const before = [...describeUnfolded({ changes, markers }), ...describeUnqueued(unqueued)];
+  const before = [
+    ...describeUnfolded({ changes, markers, setAside }),
+    ...describeUnqueued(unqueued),
+  ];
   if (total === 0) {
     const isPending = changes + markers > 0;
     return [
@@ -99,18 +103,26 @@ function describeUnqueued(count: number | null): string[] {
 interface Unfolded {
   readonly changes: number;
   readonly markers: number;
+  readonly setAside: number;
 }
 
 /** Counting further would walk over the table, and a higher number says no more than this one. */
 const CHANGES_COUNTED = 100_000;
 
-function describeUnfolded({ changes, markers }: Unfolded): string[] {
+function describeUnfolded({ changes, markers, setAside }: Unfolded): string[] {
   if (changes + markers === 0) return [];
   const number =
     changes === CHANGES_COUNTED ? `${CHANGES_COUNTED} changes or more` : counted(changes, "change");
   const also = markers === 0 ? "" : ` and ${counted(markers, "request")} for many accounts`;
   return [
     `${number}${also} captured a moment ago, or while no daemon runs: not counted as accounts yet.`,
+    ...(setAside === 0
+      ? []
+      : [
+          forPerson(
+            `${counted(setAside, "request")} for many accounts ${setAside === 1 ? "is" : "are"} set aside and tried again: \`account-sync doctor\` says why.`,
+          ),
+        ]),
   ];
 }
 

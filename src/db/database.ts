@@ -6,6 +6,7 @@
  */
 import pg from "pg";
 import { parseConnectionUrl } from "./connection-url.ts";
+import { isIdentityCollision, type RepairedIdentity, repairIdentities } from "./identities.ts";
 import { sqlOf } from "./queries.ts";
 import { isTlsFailure } from "./tls-failure.ts";
 
@@ -25,11 +26,13 @@ export interface Transaction extends Queryable {
 }
 
 export interface Database extends Queryable {
-  /** Commits when `work` resolves, rolls back when it rejects. Never hold one open during a request to the API. */
-  transaction<T>(
-    work: (tx: Transaction) => Promise<T>,
-    isolation?: "read committed" | "repeatable read, read only",
-  ): Promise<T>;
+  /**
+   * Commits when `work` resolves, rolls back when it rejects. Never hold one open during a request to the API. `work` has to be
+   * repeatable: it is run again where an id was given out twice.
+   */
+  transaction<T>(work: (tx: Transaction) => Promise<T>, isolation?: Isolation): Promise<T>;
+  /** Sets the sequences of ours that are behind their tables. */
+  repairIdentities(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -46,6 +49,8 @@ export interface DatabaseOptions {
   readonly settingsPerTransaction: boolean;
   /** A connection broke while it was idle. */
   readonly onError: (error: Error) => void;
+  /** A sequence of ours was behind its table: an id was about to be given out twice. */
+  readonly onRepaired?: ((repaired: RepairedIdentity) => void) | undefined;
 }
 
 /**
@@ -123,34 +128,65 @@ export type ConnectionPool = Pick<pg.Pool, "query" | "connect">;
 
 export function databaseOver(
   pool: ConnectionPool,
-  options: Pick<DatabaseOptions, "settingsPerTransaction">,
+  options: Pick<DatabaseOptions, "settingsPerTransaction" | "onRepaired">,
 ): Omit<Database, "close"> {
-  return {
-    run: (name, params) => runOn(pool, name, params),
-
-    async transaction(work, isolation = "read committed") {
-      const client = await pool.connect();
-      let broken: Error | undefined;
-      try {
-        await client.query(`begin transaction isolation level ${isolation}`);
-        if (options.settingsPerTransaction) await runOn(client, "guard_transaction", GUARDS);
-        const result = await work(transactionOn(client));
-        await client.query("commit");
-        return result;
-      } catch (error) {
-        if (isOutage(error)) broken = toError(error);
-        // When the rollback fails, too, the connection is in an unknown state: it is closed instead of given back.
-        else {
-          await client.query("rollback").catch((rollbackError: unknown) => {
-            broken = toError(rollbackError);
-          });
-        }
-        throw error;
-      } finally {
-        client.release(broken);
-      }
-    },
+  const transact = <T>(work: (tx: Transaction) => Promise<T>, isolation: Isolation) =>
+    transactOn(pool, options, work, isolation);
+  const repair = async () => {
+    for (const one of await repairIdentities((work) => transact(work, "read committed")))
+      options.onRepaired?.(one);
   };
+  return {
+    run: (name, params) => repairing(repair, () => runOn(pool, name, params)),
+    transaction: (work, isolation = "read committed") =>
+      repairing(repair, () => transact(work, isolation)),
+    repairIdentities: repair,
+  };
+}
+
+/** A sequence that is set back again and again is not ours to keep up with: then the statement fails. */
+const REPAIRS_MAX = 3;
+
+/** Where an id was given out twice, its sequence is set and `work`, which was rolled back, is run again. */
+async function repairing<T>(repair: () => Promise<void>, work: () => Promise<T>): Promise<T> {
+  for (let repairs = 0; ; repairs += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isIdentityCollision(error) || repairs === REPAIRS_MAX) throw error;
+      await repair();
+    }
+  }
+}
+
+type Isolation = "read committed" | "repeatable read, read only";
+
+async function transactOn<T>(
+  pool: ConnectionPool,
+  options: Pick<DatabaseOptions, "settingsPerTransaction">,
+  work: (tx: Transaction) => Promise<T>,
+  isolation: Isolation,
+): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query(`begin transaction isolation level ${isolation}`);
+    if (options.settingsPerTransaction) await runOn(client, "guard_transaction", GUARDS);
+    const result = await work(transactionOn(client));
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    if (isOutage(error)) broken = toError(error);
+    // When the rollback fails, too, the connection is in an unknown state: it is closed instead of given back.
+    else {
+      await client.query("rollback").catch((rollbackError: unknown) => {
+        broken = toError(rollbackError);
+      });
+    }
+    throw error;
+  } finally {
+    client.release(broken);
+  }
 }
 
 /** Queries on one connection of the caller, in the transaction that it is in. */
@@ -169,7 +205,7 @@ function transactionOn(client: pg.PoolClient): Transaction {
         await client.query("release savepoint attempt");
         return { value };
       } catch (error) {
-        if (isOutage(error)) throw error;
+        if (isOutage(error) || isIdentityCollision(error)) throw error;
         await client.query("rollback to savepoint attempt");
         return { error };
       }

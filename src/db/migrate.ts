@@ -12,6 +12,7 @@ import type { UrlSetting } from "./connection-url.ts";
 import { connectionOptions, queryableOn } from "./database.ts";
 import { explained } from "./explained.ts";
 import { grantDump } from "./grant-dump.ts";
+import { describeRepaired, repairIdentities } from "./identities.ts";
 import {
   INSTALL_DEADLINE_MS,
   inMigrationTransaction,
@@ -48,8 +49,13 @@ export async function migrate(
     // What daemons and the application use is locked by one migration at a time.
     while (await transact(UPGRADE, () => runMissingMigrations(client, "next")));
     await transact(UPGRADE, async () => {
-      await client.query(readFileSync(`${sqlDirectory}capture/install_capture.sql`, "utf8"));
+      for (const file of ["capture/install_capture.sql", "functions/repair_identities.sql"])
+        await client.query(readFileSync(sqlDirectory + file, "utf8"));
     });
+    const repaired = await repairIdentities((work) =>
+      transact(REPAIR, () => work(queryableOn(client))),
+    );
+    for (const one of repaired) options.info(describeRepaired(one));
     for (const table of await capturedTables(client)) {
       await transact(onTable("install the capture triggers on", table), async () => {
         await client.query("select account_sync.install_capture($1)", [table]);
@@ -79,6 +85,7 @@ export async function uninstall(options: MigrateOptions): Promise<void> {
 }
 
 const UPGRADE: MigrationStep = { doing: "install or upgrade schema account_sync", tables: [] };
+const REPAIR: MigrationStep = { doing: "set the sequences of schema account_sync", tables: [] };
 const GRANT: MigrationStep = {
   doing: "let the owners of the source tables dump the schema",
   tables: [],

@@ -149,9 +149,10 @@ export class Calls {
 
   /** Claims that were not run, as their answer came too late or the library was closed: their calls wait again, or are over. */
   async #release(claims: readonly Claim[]): Promise<void> {
-    for (const { accountId } of claims) {
+    for (const { accountId, leaseToken } of claims) {
       const running = this.#running.get(accountId);
-      if (running === undefined) continue;
+      // Given back again, as the database did not answer: the account may have been taken for another call meanwhile.
+      if (running?.taken.leaseToken !== leaseToken) continue;
       this.#running.delete(accountId);
       if (this.#isClosed)
         running.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });

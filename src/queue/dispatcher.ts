@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import { isContention, isOutage } from "../db/database.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
+import { GiveBack } from "./give-back.ts";
 import { type Lease, RenewedLease } from "./lease.ts";
 import { Loop, type LoopTrouble } from "./loop.ts";
 import type { Claim } from "./queue.ts";
@@ -78,8 +79,10 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #loop: Loop;
   readonly #running = new Set<Running>();
+  readonly #giveBack: GiveBack;
   #endRenewals = () => {};
   #renewing = false;
+  #waitsForCreates = false;
 
   /*
    * The loop's deadlines, monotonic. Accounts are claimed at #dueAt, which is what the port said after the last claim (at once after a
@@ -96,7 +99,14 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    const { clock, observe, sweepIntervalMs } = options;
+    const { clock, due, observe, sweepIntervalMs } = options;
+    this.#giveBack = new GiveBack({
+      clock,
+      leaseMs: due.leaseMs,
+      release: (claims) => due.release(claims),
+      onTrouble: (error) => observe.databaseTrouble({ doing: "giving accounts back", error }),
+      onReleased: () => this.wake(),
+    });
     this.#loop = new Loop({
       clock,
       round: () => this.#round(),
@@ -136,13 +146,32 @@ export class Dispatcher {
   /**
    * Drains: claims nothing more and waits for what is in flight; what is not done after `timeoutMs` is aborted, and found again by the
    * next daemon.
+   *
+   * @param createsMs for what the lease says is waited for longer: creates on the wire. None is begun that could not end within it.
+   *   Without it they have `timeoutMs`, too, and are begun as long as the drain lasts.
    */
-  async stop(timeoutMs: number): Promise<void> {
+  async stop(timeoutMs: number, createsMs?: number): Promise<void> {
+    if (createsMs !== undefined)
+      for (const { lease } of this.#running) lease.leaveWithin(createsMs);
     const drained = this.#loop.stop().then(() => this.#allDone());
     await this.#within(timeoutMs, drained);
+    const waitedFor = [...this.#running].filter(({ lease }) => lease.isWaitedFor);
+    for (const running of this.#running) if (!waitedFor.includes(running)) running.lease.leave();
+    if (createsMs !== undefined && waitedFor.length > 0) {
+      this.#waitsForCreates = true;
+      const answered = Promise.all(waitedFor.map(({ done }) => done));
+      await this.#within(createsMs - timeoutMs, answered);
+    }
     for (const { lease } of this.#running) lease.leave();
-    await this.#within(ABORT_GRACE_MS, drained);
+    const allGivenBack = drained.then(() => this.#giveBack.allDone());
+    await this.#within(ABORT_GRACE_MS, allGivenBack);
+    this.#giveBack.leave();
     this.#endRenewals();
+  }
+
+  /** Whether the drain lasts longer than `timeoutMs`. */
+  get waitsForCreates(): boolean {
+    return this.#waitsForCreates;
   }
 
   async #allDone(): Promise<void> {
@@ -170,7 +199,7 @@ export class Dispatcher {
     const claims = await due.claim(free);
     // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
     const elapsedMs = this.#now() - now;
-    if (this.#loop.isStopping || elapsedMs >= due.silenceMs) return await due.release(claims);
+    if (this.#loop.isStopping || elapsedMs >= due.silenceMs) return this.#giveBack.start(claims);
     for (const claim of claims) this.#run(claim, elapsedMs);
 
     this.#sweepAt = now + sweepIntervalMs;
@@ -228,13 +257,13 @@ export class Dispatcher {
   }
 
   async #runOne(claim: Claim, lease: Lease): Promise<void> {
-    const { run, observe, due } = this.#options;
+    const { run, observe } = this.#options;
     const startedAt = this.#now();
     try {
       const outcome = await run(claim, lease);
       if (outcome === null) {
         // Given back at a shutdown; where another process has the lease by now, this changes nothing.
-        if (this.#loop.isStopping) await due.release([claim]);
+        if (this.#loop.isStopping) this.#giveBack.start([claim]);
         else observe.leaseLost(claim.accountId);
         return;
       }
@@ -261,8 +290,7 @@ export class Dispatcher {
         });
       }
       observe.databaseTrouble({ doing: "syncing an account", error });
-      // Due again at once if the database answers by now; else the lease runs out by itself.
-      await due.release([claim]).catch(() => {});
+      this.#giveBack.start([claim]);
     }
   }
 

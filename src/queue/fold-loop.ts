@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Observe } from "../ops/observe.ts";
+import type { FailedExpansion } from "./expansion.ts";
 import { Loop, type LoopTrouble } from "./loop.ts";
 import { FOLD_LIMIT, type Queue } from "./queue.ts";
 
@@ -16,7 +17,7 @@ export interface FoldLoopOptions {
   readonly doorbell: { afterLook(found: boolean): Promise<number> };
   /** Accounts may be due: some were folded, or the wake was for those that another process made due. */
   readonly onDue: () => void;
-  readonly observe: Pick<Observe, "folded" | "databaseTrouble" | "databaseBack">;
+  readonly observe: Pick<Observe, "folded" | "databaseTrouble" | "databaseBack" | "warning">;
   readonly sweepIntervalMs: number;
 }
 
@@ -25,6 +26,8 @@ export class FoldLoop {
   readonly #loop: Loop;
   /** Markers that other replicas left, or that were set aside, are looked for once a sweep. */
   #expandAt = 0;
+  /** When those are due that this process has set aside itself. */
+  #retriesAt: readonly number[] = [];
   #mayExpand = true;
   /** From the start: what was due before is claimed only after what has changed since is folded, so that the two are one sync. */
   #isWoken = true;
@@ -66,7 +69,7 @@ export class FoldLoop {
     const expanded = await this.#expand(folded.markers > 0);
     const lookInMs = await doorbell.afterLook(folded.changes > 0 || expanded);
     const isMore = folded.changes === FOLD_LIMIT || expanded;
-    return isMore ? 0 : lookInMs;
+    return isMore ? 0 : Math.min(lookInMs, this.#untilRetry());
   }
 
   async #fold(): ReturnType<Queue["fold"]> {
@@ -86,19 +89,36 @@ export class FoldLoop {
 
   /** One chunk of one marker. Resolves with whether there was one. */
   async #expand(hasMarkers: boolean): Promise<boolean> {
-    const { clock, expand, observe, sweepIntervalMs } = this.#options;
+    const { clock, expand, sweepIntervalMs } = this.#options;
     if (expand === null) return false;
     const now = clock.now();
     const isTimeToExpand = now >= this.#expandAt;
     if (isTimeToExpand) this.#expandAt = now + sweepIntervalMs;
     // Remembered before it is tried: the fold has taken the markers, and a look that fails comes again.
-    this.#mayExpand ||= hasMarkers || isTimeToExpand;
+    this.#mayExpand ||= hasMarkers || isTimeToExpand || this.#untilRetry() <= 0;
     if (!this.#mayExpand) return false;
 
+    this.#retriesAt = this.#retriesAt.filter((at) => at > now);
     const expansion = await expand();
-    if (typeof expansion === "object")
-      observe.databaseTrouble({ doing: "expanding a marker", error: expansion.error });
+    if (typeof expansion === "object") this.#tellFailed(expansion);
     this.#mayExpand = expansion !== false;
     return this.#mayExpand;
+  }
+
+  #tellFailed({ error, againInMs }: FailedExpansion): void {
+    const { clock, observe } = this.#options;
+    if (againInMs === null) {
+      observe.warning(
+        "A change that accounts depended on is dropped: this database has nothing that says which accounts",
+        { error },
+      );
+      return;
+    }
+    this.#retriesAt = [...this.#retriesAt, clock.now() + againInMs];
+    observe.databaseTrouble({ doing: "expanding a marker", error });
+  }
+
+  #untilRetry(): number {
+    return Math.min(...this.#retriesAt) - this.#options.clock.now();
   }
 }

@@ -8,6 +8,10 @@ export interface Lease {
   readonly leaving: AbortSignal;
   /** What `signal` says, without its delay: after a pause of the process the clock is right before any timer has fired. */
   isHeld(): boolean;
+  /** Whether a request that takes so long ends before the process leaves. */
+  hasTimeFor(ms: number): boolean;
+  /** Does what cannot be asked for again. A process that is to leave waits longer for it than for the rest. */
+  waitFor<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /** A lease that lasts from renewal to renewal. */
@@ -17,6 +21,8 @@ export class RenewedLease implements Lease {
   readonly #lost = new AbortController();
   readonly #leaving = new AbortController();
   #heldUntil = 0;
+  #leavesAt = Number.POSITIVE_INFINITY;
+  #isWaitedFor = false;
   #callOffExpiry = () => {};
 
   /**
@@ -39,6 +45,28 @@ export class RenewedLease implements Lease {
 
   isHeld(): boolean {
     return !this.#lost.signal.aborted && this.#clock.now() < this.#heldUntil;
+  }
+
+  hasTimeFor(ms: number): boolean {
+    return this.#clock.now() + ms <= this.#leavesAt;
+  }
+
+  async waitFor<T>(work: () => Promise<T>): Promise<T> {
+    this.#isWaitedFor = true;
+    try {
+      return await work();
+    } finally {
+      this.#isWaitedFor = false;
+    }
+  }
+
+  get isWaitedFor(): boolean {
+    return this.#isWaitedFor;
+  }
+
+  /** The process drains, and leaves after so long at the latest. */
+  leaveWithin(ms: number): void {
+    this.#leavesAt = this.#clock.now() + ms;
   }
 
   renewed(elapsedMs: number): void {

@@ -12,8 +12,9 @@
  * token, so a worker that was away too long changes nothing; and the generation, so a change during a send is not lost.
  */
 import { createHash } from "node:crypto";
-import { type Database, errorCode, isImpossibleValue, type Queryable } from "../db/database.ts";
+import { type Database, isOutage, type Queryable } from "../db/database.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
+import { expandMarker } from "./expansion.ts";
 import { SILENCE_MAX_MS } from "./liveness.ts";
 
 export interface QueueOptions {
@@ -107,8 +108,6 @@ export type Queue = ReturnType<typeof createQueue>;
 export const FOLD_LIMIT = 10_000;
 /** Rows of history removed by one step. */
 const FORGET_CHUNK = 10_000;
-/** Accounts marked by one step of an expansion. */
-const EXPANSION_CHUNK = 5_000;
 
 export function createQueue({
   db,
@@ -118,6 +117,9 @@ export function createQueue({
   leaseMs,
   replicaId = null,
 }: QueueOptions) {
+  /** Of claims that may have happened and were not answered, as the session was cut: nobody works on what they took. */
+  const unanswered = new Set<string>();
+
   return {
     leaseMs,
     /** Without a renewal for so long, another process may have our accounts. */
@@ -132,39 +134,8 @@ export function createQueue({
       return folded ?? { changes: 0, accounts: 0, markers: 0 };
     },
 
-    /**
-     * Expands one chunk of one marker into changes. Resolves false when there is none to expand, and with the error of one that had
-     * to be set aside. Rejects when the database is out of reach.
-     */
-    async expand(): Promise<boolean | { readonly error: unknown }> {
-      return await db.transaction(async (tx) => {
-        const [expansion] = await tx.run<Expansion>("next_expansion");
-        if (expansion === undefined) return false;
-
-        const parameters = [
-          expansion.watermark,
-          EXPANSION_CHUNK,
-          expansion.lane,
-          expansion.request,
-          expansion.changedAt,
-        ];
-        if (expansion.markerId !== null) parameters.push(expansion.markerId);
-        const tried = await tx.trySavepoint(() =>
-          tx.run<{ accountId: string }>(`expand_${expansion.marker}`, parameters),
-        );
-        if ("error" in tried && !dependsOnNothing(tried.error)) {
-          await tx.run("postpone_expansion", [expansion.expansionId, errorCode(tried.error)]);
-          return tried;
-        }
-        const marked = "error" in tried ? [] : tried.value;
-
-        const last = marked.at(-1);
-        if (last === undefined || marked.length < EXPANSION_CHUNK)
-          await tx.run("end_expansion", [expansion.expansionId]);
-        else await tx.run("advance_expansion", [expansion.expansionId, last.accountId]);
-        return true;
-      });
-    },
+    /** One chunk of one marker: see expansion.ts. */
+    expand: () => expandMarker(db),
 
     /**
      * Takes due accounts with a lease, manual before change before backfill.
@@ -172,13 +143,18 @@ export function createQueue({
      * @param among these accounts only; null for any
      */
     async claim(limit: number, among: readonly string[] | null = null): Promise<Claim[]> {
-      return await relaxedDb.run<Claim>("claim_accounts", [
-        limit,
-        leaseMs,
-        crypto.randomUUID(),
-        replicaId,
-        among,
-      ]);
+      const lost = [...unanswered];
+      if (lost.length > 0) await relaxedDb.run("release_unanswered", [lost]);
+      for (const token of lost) unanswered.delete(token);
+
+      const token = crypto.randomUUID();
+      try {
+        const parameters = [limit, leaseMs, token, replicaId, among];
+        return await relaxedDb.run<Claim>("claim_accounts", parameters);
+      } catch (error) {
+        if (isOutage(error)) unanswered.add(token);
+        throw error;
+      }
     },
 
     /**
@@ -354,21 +330,6 @@ export interface Heard {
   readonly userId: string | null;
   readonly configId: string | null;
   readonly force: boolean;
-}
-
-interface Expansion {
-  readonly expansionId: string;
-  readonly marker: string;
-  readonly markerId: string | null;
-  readonly lane: Trigger;
-  readonly request: object | null;
-  readonly changedAt: string;
-  readonly watermark: string | null;
-}
-
-/** 42P01, 42703: this database has no table or column that could point to the row. 22P02, 22003: no key can hold the row's id. */
-function dependsOnNothing(error: unknown): boolean {
-  return ["42P01", "42703"].includes(errorCode(error) ?? "") || isImpossibleValue(error);
 }
 
 type Leased = Pick<Claim, "accountId" | "leaseToken">;

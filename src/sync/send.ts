@@ -26,9 +26,10 @@ export async function send(sync: SyncContext, step: SendStep): Promise<LastStep>
 
 /** Before the send is journaled: until its turn has come it has not begun. null when it may begin. */
 async function holdBack(
-  { wiring, claim, lease }: SyncContext,
+  sync: SyncContext,
   { connection, send }: SendStep,
 ): Promise<LastStep | null> {
+  const { wiring, claim, lease } = sync;
   const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
   if (turn.kind === "stopped") return LEASE_LOST;
   if (turn.kind === "asked to wait") {
@@ -36,6 +37,8 @@ async function holdBack(
     const { generation, warnings } = send;
     return end({ ...notSentYet(claim, send.sent, turn.forMs), generation, warnings });
   }
+  // Given back while the process drains: broken off, it would be in doubt.
+  if (!hasTime(sync, send)) return LEASE_LOST;
   if (send.operation !== "delete") return null;
 
   // It may have waited long for its turn, and the account may be back.
@@ -52,19 +55,29 @@ async function sendNow(
   const attempt = await wiring.journalSend(send, dbSignal);
   if (attempt === null) return LEASE_LOST;
 
+  const isInTime = () =>
+    lease.isHeld() && wiring.clock.now() - journaledAt < wiring.policy.beginWithinMs;
+  const exchange = async () => {
+    const result = await wiring.api.send(connection, {
+      operation: send.operation,
+      externalId: send.operation === "create" ? null : send.sent.externalId,
+      body: send.operation === "delete" ? null : send.body,
+      idempotencyKey: send.idempotencyKey,
+      generation: send.generation,
+      mayBegin: () => isInTime() && hasTime(sync, send),
+      signal: mayNotBeRepeated(send, wiring.policy) ? lease.leaving : lease.signal,
+    });
+    caller.onResult?.(send, result);
+    return await judge(sync, attempt, result);
+  };
   caller.onSend?.(send, isRepeat);
-  const result = await wiring.api.send(connection, {
-    operation: send.operation,
-    externalId: send.operation === "create" ? null : send.sent.externalId,
-    body: send.operation === "delete" ? null : send.body,
-    idempotencyKey: send.idempotencyKey,
-    generation: send.generation,
-    mayBegin: () =>
-      lease.isHeld() && wiring.clock.now() - journaledAt < wiring.policy.beginWithinMs,
-    signal: mayNotBeRepeated(send, wiring.policy) ? lease.leaving : lease.signal,
-  });
-  caller.onResult?.(send, result);
-  return await judge(sync, attempt, result);
+  return mayNotBeRepeated(send, wiring.policy) ? await lease.waitFor(exchange) : await exchange();
+}
+
+/** Whether a create that is parked when its answer does not come can be answered before the process leaves. */
+function hasTime({ wiring: { policy }, lease }: SyncContext, send: Send): boolean {
+  const requestMaxMs = policy.applyingMaxMs - policy.beginWithinMs;
+  return !mayNotBeRepeated(send, policy) || lease.hasTimeFor(requestMaxMs);
 }
 
 /**

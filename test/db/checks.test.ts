@@ -208,6 +208,31 @@ describe("with the least rights", () => {
       /owner to %I', object, 'ordinary_\w+'\);/,
     ],
     [
+      "a sequence behind its table",
+      `insert into account_sync.attempt (account_id, generation, trigger, settled_at) select 'a', 1, 'change', now() from generate_series(1, 3);
+       select setval('account_sync.attempt_attempt_id_seq', 1)`,
+      "migrate",
+      "sequences",
+      /account_sync\.attempt_attempt_id_seq is at 1, and account_sync\.attempt has rows up to \d+: ids would be given out twice/,
+      /account-sync migrate/,
+    ],
+    [
+      "a request for many accounts whose table is away",
+      "insert into account_sync.expansion (marker, lane, changed_at, failures, error) values ('all', 'backfill', now(), 1, '42P01')",
+      "delete from account_sync.expansion",
+      "markers",
+      /^1 request for many accounts \(marker all\) waits: a table or column .* is missing \(42P01\)\.$/,
+      /no request is lost/,
+    ],
+    [
+      "requests for many accounts that fail otherwise",
+      "insert into account_sync.expansion (marker, marker_id, lane, changed_at, failures, error) select 'm_bank', n::text, 'change', now(), 1, '42501' from generate_series(1, 2) n",
+      "delete from account_sync.expansion",
+      "markers",
+      /^2 requests for many accounts \(marker m_bank\) wait: finding the accounts failed \(42501\)\.$/,
+      /expanding a marker/,
+    ],
+    [
       "a role that may create roles and databases",
       "alter role %role createrole createdb",
       "alter role %role nocreaterole nocreatedb",

@@ -20,7 +20,9 @@ const INTERNAL_FUNCTIONS = [
   "has_column",
   "has_trigger",
   "install_capture",
+  "lagging_identity",
   "lock_holders",
+  "repair_identity",
   "ring",
 ];
 

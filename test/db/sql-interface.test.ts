@@ -171,6 +171,8 @@ describe("asking for a sync in SQL", () => {
     "canonical_id(text)",
     "install_capture(text)",
     "remove_capture(text)",
+    "lagging_identity()",
+    "repair_identity()",
   ])("%s is not for PUBLIC", async (name) => {
     const [row] = await tables.asApplicationRole((_, role) =>
       tables.query("select has_function_privilege($1, $2, 'execute') as allowed", [

@@ -69,7 +69,7 @@ describe("check-config", () => {
     expect(code).toBe(0);
     expect(stdout).not.toContain("canary");
     const { settings, ...report } = JSON.parse(stdout);
-    expect(report).toEqual({ valid: true, problems: [], unknown: [] });
+    expect(report).toEqual({ valid: true, problems: [], unknown: [], warnings: [] });
     expect(settings).toEqual(
       expect.arrayContaining([
         { name: "CUSTOMER_API_URL", value: `http://${url}/v1`, from: "environment" },
@@ -91,6 +91,27 @@ describe("check-config", () => {
     expect(code).toBe(0);
     expect(settings).toContainEqual({ name: "DATABASE_URL", value: place, from: "environment" });
     expect(stdout).not.toContain("canary");
+  });
+
+  test("warns of a drain that leaves creates to a person, where they would be parked", async () => {
+    const short = { ...validEnvironment(), SYNC_SHUTDOWN_TIMEOUT_MS: "20000" };
+
+    const text = await run(["check-config"], short);
+    const json = await run(["check-config", "--json"], short);
+    const resending = await run(["check-config"], {
+      ...short,
+      CUSTOMER_API_UNKNOWN_OUTCOME: "resend",
+    });
+
+    expect([text.code, json.code]).toEqual([0, 0]);
+    expect(text.stderr).toMatch(
+      /^warning: SYNC_SHUTDOWN_TIMEOUT_MS \(20000\) is shorter than CUSTOMER_API_TIMEOUT_MS \(120000\): .* a grace of 132 s\.\n$/,
+    );
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      valid: true,
+      warnings: [expect.stringContaining("SYNC_SHUTDOWN_TIMEOUT_MS (20000)")],
+    });
+    expect(resending).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("with nothing set has nothing to object to", async () => {

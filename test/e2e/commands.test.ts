@@ -378,6 +378,20 @@ describe("status, retry and backfill", () => {
     });
   });
 
+  test("status tells of requests for many accounts that are set aside", async () => {
+    await database.query(
+      "insert into account_sync.expansion (marker, lane, changed_at, due_at, failures, error) values ('all', 'backfill', now(), now() + interval '1 minute', 1, '42P01')",
+    );
+
+    const overview = await run(["status"]);
+    const json = await run(["status", "--json"]);
+
+    expect(overview.stdout).toContain(
+      "1 request for many accounts is set aside and tried again: `npm start -- doctor` says why.",
+    );
+    expect(JSON.parse(json.stdout)).toMatchObject({ unfolded_markers: 1, set_aside_markers: 1 });
+  });
+
   test("accounts are put back and marked also when it cannot be told whether a daemon sends", async () => {
     await database.query("update m_account set name = ' ' where id = $1", [SHOP]);
     await run(["sync", SHOP]);

@@ -17,9 +17,11 @@ import { DockerfileParser } from "dockerfile-ast";
 import { validate } from "dockerfile-utils";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { readConfig } from "../../src/config.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
 import { createObserve } from "../../src/ops/observe.ts";
+import { shutdownTimeouts } from "../../src/shutdown-timeout.ts";
 import { eventually } from "../support/eventually.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -84,9 +86,27 @@ describe("docker-compose.yml", () => {
       postgres: { condition: "service_healthy" },
       sandbox: { condition: "service_healthy" },
     });
-    expect(Number.parseInt(daemon?.stop_grace_period ?? "", 10) * 1_000).toBeGreaterThan(
-      Number(daemon?.environment?.["SYNC_SHUTDOWN_TIMEOUT_MS"]),
+    expect(Number.parseInt(daemon?.stop_grace_period ?? "", 10) * 1_000).toBeGreaterThanOrEqual(
+      graceOf(toText(daemon?.environment ?? {})),
     );
+  });
+
+  test("the graces of the documentation are those of the defaults, whatever happens to a create in doubt", () => {
+    const rows = [...read("docs/install.md").matchAll(/^\| (`park`.*|`resend`.*) \|$/gm)].map(
+      ([, row = ""]) => row,
+    );
+    const database = { DATABASE_URL: "postgres://db.example.com/crm" };
+
+    expect(rows).toHaveLength(2);
+    for (const row of rows) {
+      const outcome = /`(\w+)`/.exec(row)?.[1] ?? "";
+      const seconds = new Set([...row.matchAll(/\b(\d+)(?: s|s?`)/g)].map(([, figure]) => figure));
+      expect([...seconds]).toHaveLength(1);
+      expect(Number([...seconds][0]) * 1_000).toBeGreaterThanOrEqual(
+        graceOf({ ...database, CUSTOMER_API_UNKNOWN_OUTCOME: outcome }),
+      );
+    }
+    expect(graceOf(database)).toBe(132_000);
   });
 
   test("the daemon is configured with variables it knows", () => {
@@ -486,4 +506,17 @@ async function findFreePort(): Promise<number> {
   server.close();
   await once(server, "close");
   return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** How long the process may take to leave, with these settings. */
+function graceOf(environment: Readonly<Record<string, string>>): number {
+  // For what is aborted, for closing, and for what cannot be closed.
+  const BEYOND_MS = 7_000;
+  return shutdownTimeouts(readConfig(environment)).createsMs + BEYOND_MS;
+}
+
+function toText(environment: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(environment).map(([name, value]) => [name, String(value)]),
+  );
 }

@@ -39,12 +39,12 @@ test("where all is well every check is ok, for people and for programs, and the 
 
   expect(forPeople).toMatchObject({ code: 0, stderr: "" });
   expect(forPeople.stdout).toMatch(/^ok +triggers +the capture triggers are present/m);
-  expect(forPeople.stdout).toMatch(/20 checks: none failed\.\n$/);
+  expect(forPeople.stdout).toMatch(/22 checks: none failed\.\n$/);
   expect(forPrograms).toMatchObject({ code: 0, stderr: "" });
   expect(toResults(forPrograms.stdout).map(({ check, status }) => `${check} ${status}`)).toEqual(
     [
       "configuration connection server_version server_writable schema_version source_tables triggers row_security rights",
-      "excess_rights listen api_configuration notification_queue prepared_transactions connections dump_rights clock encryption url_parameters api_credentials",
+      "excess_rights listen sequences markers api_configuration notification_queue prepared_transactions connections dump_rights clock encryption url_parameters api_credentials",
     ].flatMap((names) => names.split(" ").map((name) => `${name} ok`)),
   );
 });
@@ -119,7 +119,7 @@ describe("what cannot be reached", () => {
       status: "failed",
       findings: [{ problem: expect.stringContaining("ECONNREFUSED") }],
     });
-    expect(others).toHaveLength(18);
+    expect(others).toHaveLength(20);
     expect(others.every(({ status }) => status === "not_checked")).toBe(true);
   });
 
@@ -130,7 +130,7 @@ describe("what cannot be reached", () => {
     const { code, stdout } = await run({ env: { DATABASE_URL: url.href } });
 
     expect(code).toBe(1);
-    expect(stdout).toMatch(/20 checks: 1 failed, 18 not checked\.\n$/);
+    expect(stdout).toMatch(/22 checks: 1 failed, 20 not checked\.\n$/);
     expect(stdout).toMatch(/^FAILED +connection .*refused the login/m);
     expect(stdout).not.toContain("wrong-secret");
   });
@@ -175,7 +175,7 @@ describe("what cannot be reached", () => {
     expect(stdout).toMatch(
       /^FAILED +api_credentials +The token endpoint \S+ gave no token \(401 [^;]*\)\.\n +→ Check CUSTOMER_API_CLIENT_ID, CUSTOMER_API_CLIENT_SECRET, CUSTOMER_API_SCOPE, /m,
     );
-    expect(stdout).toMatch(/20 checks: 1 failed\.\n$/);
+    expect(stdout).toMatch(/22 checks: 1 failed\.\n$/);
     expect(stdout).not.toContain("wrong-secret");
   });
 

@@ -14,6 +14,8 @@ export function heldLease(): TestLease {
     signal: lost.signal,
     leaving: leaving.signal,
     isHeld: () => !lost.signal.aborted,
+    hasTimeFor: () => true,
+    waitFor: (work) => work(),
     lose,
     leave() {
       lose();

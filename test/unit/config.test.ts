@@ -39,7 +39,7 @@ test("with nothing set, every setting has the default that is written down", () 
       backoff: { minMs: 1_000, maxMs: 900_000 },
       leaseMs: 30_000,
       sweepIntervalMs: 5_000,
-      shutdownTimeoutMs: 20_000,
+      shutdownTimeoutMs: null,
       backfillOnStart: false,
       notify: "auto",
       userId: "account-sync",

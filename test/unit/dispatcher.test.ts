@@ -2,7 +2,7 @@
  * The dispatcher and the fold loop over a queue in memory: when it claims, how much, and when it stops. Its clock is played: what a test waits for
  * without letting time pass happens at once.
  */
-import { afterEach, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import type { Observe } from "../../src/ops/observe.ts";
 import { type Capacity, Dispatcher, UNLIMITED } from "../../src/queue/dispatcher.ts";
 import { FoldLoop } from "../../src/queue/fold-loop.ts";
@@ -47,7 +47,7 @@ interface Scene {
   readonly runs: Run[];
   readonly events: string[];
   /** What the queue's next calls fail with. */
-  readonly failures: { fold: unknown[]; claim: unknown[]; renew: unknown[] };
+  readonly failures: { fold: unknown[]; claim: unknown[]; renew: unknown[]; release: unknown[] };
   readonly lost: Set<string>;
 }
 
@@ -78,6 +78,7 @@ function setUp(
     fold: [] as unknown[],
     claim: [] as unknown[],
     renew: [] as unknown[],
+    release: [] as unknown[],
   };
   const failOnce = (errors: unknown[]) => {
     const error = errors.shift();
@@ -114,6 +115,7 @@ function setUp(
       return new Set(claims.map(({ accountId }) => accountId).filter((id) => !lost.has(id)));
     },
     async release(claims) {
+      failOnce(failures.release);
       for (const { accountId } of claims) events.push(`release ${accountId}`);
     },
   };
@@ -381,6 +383,131 @@ test("aborts what does not end within the deadline", async () => {
   expect(run?.lease.signal.reason).toMatchObject({ message: "the process is shutting down" });
   expect(run?.lease.leaving.aborted).toBe(true);
   expect(scene.events).toContain("release account-0");
+});
+
+describe("a drain with more time for creates", () => {
+  const prepare = async () => {
+    const scene = setUp();
+    makeDue(scene, 2);
+    scene.start();
+    await eventually(() => expect(scene.runs).toHaveLength(2));
+    const [create, other] = scene.runs;
+    if (create === undefined || other === undefined) throw new Error("two runs were expected");
+    other.lease.signal.addEventListener("abort", () => other.end(null));
+    create.lease.signal.addEventListener("abort", () => create.end(null));
+    return { scene, create, other };
+  };
+
+  test("waits for the answer of a create, and for nothing else any longer than before", async () => {
+    const { scene, create, other } = await prepare();
+    const answer = Promise.withResolvers<void>();
+    const answered = create.lease.waitFor(() => answer.promise);
+
+    const stopped = scene.dispatcher.stop(50, 500);
+    await scene.clock.pass(50);
+    expect(other.lease.leaving.aborted).toBe(true);
+    await scene.clock.pass(400);
+    expect(create.lease.signal.aborted).toBe(false);
+    expect(scene.dispatcher.waitsForCreates).toBe(true);
+    answer.resolve();
+    await answered;
+    create.end();
+    await stopped;
+
+    expect(create.lease.signal.aborted).toBe(false);
+    expect(scene.events.filter((event) => event.startsWith("release"))).toEqual([
+      "release account-1",
+    ]);
+  });
+
+  test("gives a create up that is not answered within it", async () => {
+    const { scene, create } = await prepare();
+    void create.lease.waitFor(() => new Promise(() => {}));
+
+    const stopped = scene.dispatcher.stop(50, 500);
+    await scene.clock.pass(499);
+    expect(create.lease.leaving.aborted).toBe(false);
+    await scene.clock.pass(1);
+    await stopped;
+
+    expect(create.lease.leaving.aborted).toBe(true);
+  });
+
+  test("is over as soon as nothing waits for an answer", async () => {
+    const { scene, create } = await prepare();
+
+    const stopped = scene.dispatcher.stop(50, 500);
+    await scene.clock.pass(50);
+    await stopped;
+
+    expect(create.lease.leaving.aborted).toBe(true);
+    expect(scene.dispatcher.waitsForCreates).toBe(false);
+  });
+
+  test("has time for a request that ends before it, and before it begins for any", async () => {
+    const { scene, create } = await prepare();
+    const before = create.lease.hasTimeFor(1_000_000);
+
+    const stopped = scene.dispatcher.stop(400, 500);
+    const at = [create.lease.hasTimeFor(500), create.lease.hasTimeFor(501)];
+    await scene.clock.pass(200);
+    const later = [create.lease.hasTimeFor(300), create.lease.hasTimeFor(301)];
+    for (const run of scene.runs) run.end();
+    await stopped;
+
+    expect([before, at, later]).toEqual([true, [true, false], [true, false]]);
+  });
+});
+
+describe("an account that is given back while the database is away", () => {
+  const failing = async (outages: number, options: Parameters<typeof setUp>[0] = {}) => {
+    const scene = setUp(options);
+    makeDue(scene, 1);
+    scene.failures.release.push(...Array.from({ length: outages }, outage));
+    scene.start();
+    await eventually(() => expect(scene.runs).toHaveLength(1));
+    scene.runs[0]?.fail(outage());
+    await eventually(() => expect(scene.dispatcher.runningCount).toBe(0));
+    return scene;
+  };
+  const isReleased = (scene: Scene) => scene.events.includes("release account-0");
+
+  test("is given back when the database answers, and takes no slot meanwhile", async () => {
+    const scene = await failing(5, { concurrency: 1 });
+    expect(isReleased(scene)).toBe(false);
+    makeDue(scene, 1);
+    scene.wake();
+    await eventually(() => expect(scene.runs).toHaveLength(2));
+
+    for (let second = 0; second < 10 && !isReleased(scene); second += 1)
+      await scene.clock.pass(1_000);
+
+    expect(isReleased(scene)).toBe(true);
+    scene.runs[1]?.end();
+  });
+
+  test("is left to its lease when that has run out", async () => {
+    const scene = await failing(1_000, { leaseMs: 3_000 });
+
+    await scene.clock.pass(10_000);
+    const left = scene.failures.release.length;
+    await scene.clock.pass(10_000);
+
+    expect(left).toBeGreaterThan(980);
+    expect(scene.failures.release).toHaveLength(left);
+  });
+
+  test("does not hold up a process that leaves for longer than what is aborted may take", async () => {
+    const scene = await failing(1_000);
+
+    const stopped = scene.dispatcher.stop(60_000);
+    await scene.clock.pass(2_000);
+    await stopped;
+    const left = scene.failures.release.length;
+    await scene.clock.pass(30_000);
+
+    expect(scene.failures.release.length).toBeGreaterThanOrEqual(left - 1);
+  });
 });
 
 test("gives back what it claims in the moment of stopping", async () => {

@@ -125,7 +125,7 @@ describe("the table of settings", () => {
 
   /** What is told in words, or stands for another setting. */
   const words =
-    /^(?:none|embedded|any|by terminal|DATABASE_URL|a row .*|the newest .*|\{url\}.*|park .*)$/;
+    /^(?:none|embedded|any|by terminal|by outcome|DATABASE_URL|a row .*|the newest .*|\{url\}.*|park .*)$/;
   const defaults = rows.flatMap(({ names, defaults: texts }) =>
     names.flatMap((name, index) => {
       const [text = ""] = texts[index]?.split(" = ") ?? [];

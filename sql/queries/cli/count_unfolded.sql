@@ -3,4 +3,5 @@
 select
   (select count(*) from (select from account_sync.change where marker is null limit $1) counted)::int as "changes",
   (select count(*) from account_sync.change where marker is not null)::int
-    + (select count(*) from account_sync.expansion)::int as "markers"
+    + (select count(*) from account_sync.expansion)::int as "markers",
+  (select count(*) from account_sync.expansion where failures > 0)::int as "setAside"
