@@ -22,6 +22,8 @@ export interface CallResult {
   readonly result: ApiResult | null;
   readonly sent: SentRows | null;
   readonly received: ReceivedIds | null;
+  /** Of the send; null when there was none. */
+  readonly idempotencyKey: string | null;
   /** null when nothing was settled: the lease was lost, or the database failed (`error`). */
   readonly outcome: Outcome | null;
   readonly error: unknown;
@@ -32,6 +34,7 @@ export const NOTHING_DONE: CallResult = {
   result: null,
   sent: null,
   received: null,
+  idempotencyKey: null,
   outcome: null,
   error: null,
 };
@@ -117,6 +120,7 @@ export class CallSync implements SyncCaller {
       result: this.#result,
       sent: this.#send?.sent ?? null,
       received: this.#received,
+      idempotencyKey: this.#send?.idempotencyKey ?? null,
       outcome,
       error,
     };

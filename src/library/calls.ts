@@ -17,6 +17,7 @@ import type { Claim, Taken } from "../queue/queue.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import type { Wiring } from "../wiring.ts";
 import { type CallResult, CallSync, NOTHING_DONE } from "./call-sync.ts";
+import { CLOSED } from "./database-error.ts";
 
 export interface Call {
   readonly account: Account;
@@ -72,7 +73,7 @@ export class Calls {
 
   /** Never rejects. */
   async sync(call: Call): Promise<CallResult> {
-    if (this.#isClosed) return { ...NOTHING_DONE, error: new Error("account-sync was closed") };
+    if (this.#isClosed) return { ...NOTHING_DONE, error: new Error(CLOSED) };
 
     const { promise, resolve } = Promise.withResolvers<CallResult>();
     this.#wait({ call, until: null, end: resolve, earlierSendsFinished: 0 });
@@ -83,7 +84,7 @@ export class Calls {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const waiting of [...this.#waiting.values()].flat())
-      waiting.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });
+      waiting.end({ ...NOTHING_DONE, error: new Error(CLOSED) });
     this.#waiting.clear();
     await this.#dispatcher?.stop(CLOSE_WITHIN_MS);
   }
@@ -153,8 +154,7 @@ export class Calls {
       const running = this.#running.get(accountId);
       if (running === undefined) continue;
       this.#running.delete(accountId);
-      if (this.#isClosed)
-        running.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });
+      if (this.#isClosed) running.end({ ...NOTHING_DONE, error: new Error(CLOSED) });
       else this.#wait({ ...running, until: null });
     }
     await this.#options.wiring.queue.release(claims);

@@ -8,7 +8,7 @@ import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import type { AccountData } from "./account-data.ts";
 import type { LibraryContext } from "./context.ts";
 import type { IdUpdate, UpdateResult } from "./contract.ts";
-import { toDatabaseError } from "./database-error.ts";
+import { toDatabaseError, toDatabaseReason } from "./database-error.ts";
 import { failedUpdatesOf, receivedOf } from "./failed-updates.ts";
 import { makeReady } from "./make-ready.ts";
 import {
@@ -82,10 +82,14 @@ export async function retryFailedUpdates(
   userId: string | null,
 ): Promise<ProcessingResult> {
   const failed = failedUpdatesOf(processingResult);
+  if (failed.length === 0 && !processingResult.success)
+    return nothingWritten("No id came that could be written: sync the account again");
   const received = receivedOf(failed);
-  const { db } = context.wiring;
+  const { wiring } = context;
+  const { db } = wiring;
   try {
-    const [loaded] = await loadAccounts(db, [await canonicalId(db, String(id))]);
+    const accountId = await canonicalId(db, String(id));
+    const [loaded] = await loadAccounts(db, [accountId]);
     const account = loaded?.account ?? null;
     if (account === null) return nothingWritten("There is no such account");
 
@@ -103,7 +107,7 @@ export async function retryFailedUpdates(
     };
     return await write(context, sent, received, userId);
   } catch (error) {
-    return nothingWritten(toDatabaseError(error), failed);
+    return nothingWritten(toDatabaseReason(error), failed);
   }
 }
 

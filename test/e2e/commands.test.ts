@@ -199,6 +199,39 @@ describe("sync", () => {
     expect(stdout).not.toContain("wrong-secret");
   });
 
+  test("says what the API said, whichever process sent", async () => {
+    const product = await createProduct();
+    await insertSampleAccounts(product.database.pool);
+    const fault = { status: 422, body: { error: { message: "Invalid data format", code: "E1" } } };
+    product.sandbox.setFaults({ always: fault });
+    const environment = {
+      DATABASE_URL: product.database.url,
+      ...apiEnvironment(product.sandbox),
+    };
+    await run(["migrate"], environment);
+
+    const own = await run(["sync", SHOP], environment);
+    await product.start();
+    const ofDaemon = await run(["sync", HEAD_OFFICE], environment);
+
+    for (const { code, stdout } of [own, ofDaemon]) {
+      expect(code).toBe(1);
+      expect(JSON.parse(stdout)).toMatchObject({
+        success: false,
+        outcome: "parked",
+        httpStatus: 422,
+        errorClass: "rejected",
+        error: "External API Error: Invalid data format",
+        processingResult: {
+          success: false,
+          error: "External API Error: Invalid data format",
+          updatedRecords: [],
+          errors: [expect.stringMatching(/^Failed to update account UUID: External API Error/)],
+        },
+      });
+    }
+  });
+
   test("with daemons at work, it waits for whoever does it", async () => {
     const product = await createProduct();
     await insertSampleAccounts(product.database.pool);

@@ -326,7 +326,7 @@ describe("a call that does not succeed", () => {
 
     expect(result).toMatchObject({
       success: false,
-      error: expect.stringMatching(/^External API Error: .*name is taken/),
+      error: expect.stringMatching(/^External API Error: name is taken/),
       details: {
         httpStatus: 422,
         errorClass: "rejected",
@@ -502,20 +502,11 @@ describe("ids that could not be written", () => {
         success: false,
         updatedRecords: [
           { type: "customer", success: true },
-          {
-            type: "tier",
-            success: false,
-            updatedCount: 0,
-            failedCount: 2,
-            details: [
-              { success: false, error: expect.stringContaining("P0001") },
-              { success: false, error: expect.stringContaining("P0001") },
-            ],
-          },
           { type: "crew", success: true },
         ],
-        errors: [expect.stringMatching(/^tier /), expect.stringMatching(/^tier /)],
-        summary: { totalUpdated: 2, totalErrors: 2 },
+        errors: [expect.stringMatching(/^Failed to update tier UUID: .*P0001/)],
+        summary: { totalUpdated: 2, totalErrors: 1 },
+        failedUpdates: [{ type: "tier" }, { type: "tier" }],
       },
     });
     expect(half.tiers).toEqual([null, null]);
@@ -562,8 +553,12 @@ describe("ids that could not be written", () => {
         success: false,
         error: expect.stringMatching(/^Database Error: /),
         updatedRecords: [],
-        errors: [expect.any(String)],
-        summary: { totalUpdated: 0, totalErrors: 1 },
+        errors: [
+          expect.stringMatching(/^Failed to update account UUID: /),
+          expect.stringMatching(/^Failed to update tier UUID: /),
+          expect.stringMatching(/^Failed to update crew UUID: /),
+        ],
+        summary: { totalUpdated: 0, totalErrors: 3 },
       },
     });
     expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3, totalErrors: 0 } });
@@ -597,7 +592,9 @@ describe("ids that could not be written", () => {
 
     expect(retried).toMatchObject({
       success: false,
-      errors: [`tier ${tierId}: it has a different external id already, which was kept`],
+      errors: [
+        `Failed to update tier UUID: it has a different external id already, which was kept (${tierId})`,
+      ],
       failedUpdates: [{ type: "tier", id: tierId, uuidBe: "of-the-api" }],
     });
     expect((await externalIds(product.database, id)).tiers).toEqual(["by-hand"]);
@@ -617,7 +614,10 @@ describe("ids that could not be written", () => {
       success: true,
       processingResult: {
         success: false,
-        errors: [`customer ${id}: it has a different external id already, which was kept`],
+        updatedRecords: [],
+        errors: [
+          "Failed to update account UUID: it has a different external id already, which was kept",
+        ],
         failedUpdates: [{ type: "customer", id, uuidBe: "another" }],
       },
     });
@@ -651,7 +651,7 @@ describe("ids that could not be written", () => {
       pics: ["ext-p"],
       updatedBy: "siti",
     });
-    expect(refused).toMatchObject({ success: false, errors: ["The API refused: no"] });
+    expect(refused).toMatchObject({ success: false, error: "The API refused: no" });
     expect(product.requests()).toEqual([]);
   });
 });
