@@ -37,6 +37,8 @@ export interface Wiring {
   readonly mapping: TransformOptions;
   readonly api: CustomerApiClient;
   readonly sync: Sync;
+  /** Milliseconds after so many failed attempts. */
+  readonly delayAfter: (attempts: number) => number;
   close(): Promise<void>;
 }
 
@@ -103,6 +105,8 @@ export async function openWiring(
     referenceField: config.api.referenceField,
   };
   const tokenTimeoutMs = Math.min(config.api.timeoutMs, TOKEN_TIMEOUT_MAX_MS);
+  const delayAfter = (attempts: number) =>
+    backoffMs(attempts, config.sync.backoff, systemClock.random);
   const sync = createSync({
     clock: systemClock,
     db,
@@ -120,7 +124,7 @@ export async function openWiring(
       onAccountDelete: config.sync.onAccountDelete,
       defaultUserId: config.sync.userId,
       language: config.language,
-      delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),
+      delayAfter,
       blockedRecheckMs: Math.min(config.sync.backoff.maxMs, 300_000),
     },
   });
@@ -135,6 +139,7 @@ export async function openWiring(
     mapping,
     api,
     sync,
+    delayAfter,
     async close() {
       await api.close();
       await relaxedDb.close();

@@ -10,6 +10,7 @@
  * What was pending is not this call's to end: a daemon looks at the rows afterwards, and finds them sent, or sends them.
  */
 import type { Account } from "../account/account.ts";
+import { loadAccounts } from "../account/load.ts";
 import type { Observe } from "../ops/observe.ts";
 import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
 import type { Lease } from "../queue/lease.ts";
@@ -186,10 +187,21 @@ export class Calls {
     this.#running.delete(claim.accountId);
     if (running === undefined) return null;
 
-    const { wiring, writeWithinMs } = this.#options;
+    const { wiring, writeWithinMs, observe } = this.#options;
     const { clock, mapping } = wiring;
     const { call, taken } = running;
-    const sync = new CallSync({ clock, mapping, writeWithinMs, lease, given: call.account, taken });
+    const sync = new CallSync({
+      clock,
+      mapping,
+      writeWithinMs,
+      lease,
+      given: call.account,
+      taken,
+      foldNow: (accountId) => this.#foldNow(accountId),
+      readRow: async (accountId) =>
+        (await loadAccounts(wiring.db, [accountId]))[0]?.account ?? null,
+      observe,
+    });
     try {
       const outcome = await wiring.sync(claim, lease, sync);
       // An earlier send was finished instead.
@@ -210,6 +222,13 @@ export class Calls {
     }
   }
 
+  async #foldNow(accountId: string): Promise<string | null> {
+    const { db, queue } = this.#options.wiring;
+    await queue.fold();
+    const [row] = await db.run<{ generation: string }>("read_generation", [accountId]);
+    return row?.generation ?? null;
+  }
+
   /** @param runningBesides runs that have ended and that the dispatcher still counts: 1 at the end of a run */
   #stopWhenDone({ runningBesides }: { readonly runningBesides: number }): void {
     if (this.#waiting.size > 0 || this.#running.size > 0 || this.#isClosed) return;
@@ -220,7 +239,10 @@ export class Calls {
   }
 }
 
-function toClaim(taken: Taken, { userId, configId }: Call): Claim {
+export function toClaim(
+  taken: Taken,
+  { userId, configId }: Pick<Call, "userId" | "configId">,
+): Claim {
   return {
     ...taken,
     trigger: "manual",

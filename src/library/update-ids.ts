@@ -10,6 +10,7 @@ import type { LibraryContext } from "./context.ts";
 import type { IdUpdate, UpdateResult } from "./contract.ts";
 import { toDatabaseError, toDatabaseReason } from "./database-error.ts";
 import { failedUpdatesOf, receivedOf } from "./failed-updates.ts";
+import { finishSend } from "./finish-send.ts";
 import { makeReady } from "./make-ready.ts";
 import {
   errorOf,
@@ -74,7 +75,7 @@ export async function processResponse(
   return await write(context, sent, received, userId);
 }
 
-/** Writes the ids that `processingResult` says came and do not stand. */
+/** Writes the ids that `processingResult` says came and do not stand, and settles the send that they came for. */
 export async function retryFailedUpdates(
   context: LibraryContext,
   processingResult: ProcessingResult,
@@ -85,7 +86,7 @@ export async function retryFailedUpdates(
   if (failed.length === 0 && !processingResult.success)
     return nothingWritten("No id came that could be written: sync the account again");
   const received = receivedOf(failed);
-  const { wiring } = context;
+  const { wiring, userOf } = context;
   const { db } = wiring;
   try {
     const accountId = await canonicalId(db, String(id));
@@ -105,6 +106,10 @@ export async function retryFailedUpdates(
       tiers: asTheyStand(received.tiers, account.tiers),
       pics: asTheyStand(received.pics, account.pics),
     };
+    const idempotencyKey = failed.find((update) => update.idempotencyKey)?.idempotencyKey ?? null;
+    if (failed.length > 0)
+      await finishSend(wiring, { accountId, received, idempotencyKey, userId: userOf(userId) });
+    // Those that stand by now are found to stand; the others are written without the send.
     return await write(context, sent, received, userId);
   } catch (error) {
     return nothingWritten(toDatabaseReason(error), failed);

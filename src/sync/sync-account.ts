@@ -142,7 +142,7 @@ function skipIfUnchanged(
 }
 
 function toSend(
-  { wiring, claim }: SyncContext,
+  { wiring, claim, caller }: SyncContext,
   draft: ValidDraft,
   connection: ApiConnection,
 ): SendStep | EndStep {
@@ -156,7 +156,7 @@ function toSend(
     isRepeat: false,
     send: {
       claim,
-      generation: claim.generation,
+      generation: caller.generationOf?.(fingerprint) ?? claim.generation,
       operation: account.externalId === null ? "create" : "update",
       idempotencyKey: crypto.randomUUID(),
       userId: claim.userId ?? wiring.policy.defaultUserId,

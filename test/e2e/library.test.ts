@@ -315,33 +315,6 @@ describe("a call that does not succeed", () => {
     expect(await product.database.query("select from account_sync.account")).toEqual([]);
   });
 
-  test("because the API refuses says how, and does not set the account aside for the caller's data", async () => {
-    const { syncCustomerToExternalApi } = await openLibrary(product);
-    const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
-    const data = await accountDataOf(product.database, id);
-    await syncCustomerToExternalApi(data);
-    product.sandbox.setFaults({ next: [{ status: 422, body: { error: ["name is taken"] } }] });
-
-    const result = await syncCustomerToExternalApi({ ...data, name: "Diambil" });
-
-    expect(result).toMatchObject({
-      success: false,
-      error: expect.stringMatching(/^External API Error: name is taken/),
-      details: {
-        httpStatus: 422,
-        errorClass: "rejected",
-        delivery: "not_applied",
-        retryAfterMs: null,
-      },
-      customerData: { customer: { name: "Diambil" } },
-    });
-    const daemon = await product.start();
-    await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
-    expect(await stateOf(id)).toBe("clean");
-    expect(await daemon.metric("runs_total", { outcome: "unchanged" })).toBe(1);
-    expect(product.requests()).toHaveLength(2);
-  });
-
   test("because its create was not answered is told so, and nobody sends it again", async () => {
     const { syncCustomerToExternalApi } = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
@@ -522,11 +495,7 @@ describe("ids that could not be written", () => {
       expect.any(String),
     ]);
     expect(product.requests()).toHaveLength(1);
-    const because = "no daemon runs that would settle it";
-    const found = await audit(product.database, product.sandbox, [
-      { accounts: ["A-1"], are: "retrying", errorClass: "database", because },
-    ]);
-    expect(found).toEqual({ ...FLAWLESS, explained: { [`retrying: ${because}`]: 1 } });
+    expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
   });
 
   test("none of them, where the database goes away after the API has answered", async () => {
