@@ -103,6 +103,7 @@ async function openContext(
   return {
     wiring,
     prepare: createPrepare(wiring),
+    observe,
     calls: new Calls({
       wiring,
       observe,

@@ -1,5 +1,7 @@
 /** After a call, queue and history say the same, and what a daemon does about it is what is left to be done. */
+import { Writable } from "node:stream";
 import { beforeEach, expect, test } from "vitest";
+import { createLog } from "../../src/ops/log.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
@@ -106,6 +108,47 @@ test("a call that could not reach the API is retrying in both, and a daemon repe
 
   expect(result).toMatchObject({ success: false, details: { errorClass: "throttled" } });
   expect(await queueAndHistory(id)).toEqual({ state: "retrying", outcome: "retry" });
+});
+
+test("the steps of a call stand in the log, in their order and without a personal value", async () => {
+  const lines: { msg: string; [field: string]: unknown }[] = [];
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(
+        ...String(chunk)
+          .trim()
+          .split("\n")
+          .map((line) => JSON.parse(line)),
+      );
+      done();
+    },
+  });
+  const log = createLog({ level: "info", format: "json", destination });
+  const { syncCustomerToExternalApi } = await openLibrary(product, { log });
+  const id = await insertAccount(product.database, { tiers: 2, pics: 1 });
+
+  await syncCustomerToExternalApi(await accountDataOf(product.database, id));
+
+  const steps = lines.filter((line) => line["account_id"] === id && line.msg !== "account synced");
+  expect(steps.map(({ msg }) => msg)).toEqual([
+    "starting the sync of an account",
+    "sending to the customer API",
+    "synced with the customer API",
+    "processing the answer for the database",
+    "customer id received",
+    "customer updated",
+    "tiers received",
+    "tiers updated",
+    "crew received",
+    "crew updated",
+    "database updates completed",
+  ]);
+  expect(steps.find(({ msg }) => msg === "tiers updated")).toMatchObject({
+    total: 2,
+    successful: 2,
+    failed: 0,
+  });
+  expect(JSON.stringify(lines)).not.toMatch(/Toko Uji|Budi/);
 });
 
 const refusal = { status: 422, body: { error: "name is taken" } };
