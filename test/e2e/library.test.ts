@@ -728,6 +728,27 @@ test("to close it finishes what is under way, gives up what waits, and may be sa
   expect(product.requests()).toHaveLength(1);
 });
 
+test("a call that is still being prepared when the library is closed is told so, and sends nothing", async () => {
+  const library = await openLibrary(product);
+  const id = await insertAccount(product.database);
+  const data = await accountDataOf(product.database, id);
+
+  const preparing = [
+    library.syncCustomerToExternalApi(data),
+    library.syncCustomerToExternalApi({ ...data, uuid_be: "adopted" }),
+  ];
+  await library.close();
+  const afterwards = library.updateAccount(id, { uuid_be: "late" });
+
+  for (const result of await Promise.all(preparing))
+    expect(result).toMatchObject({
+      success: false,
+      error: "Database Error: account-sync was closed",
+    });
+  expect(await afterwards).toMatchObject({ error: "Database Error: account-sync was closed" });
+  expect(product.requests()).toEqual([]);
+});
+
 test("calls for one account go one after the other, and each is answered", async () => {
   const { syncCustomerToExternalApi } = await openLibrary(product);
   const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
