@@ -116,6 +116,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   ["details hold the API's own error", "test/e2e/predecessor.test.ts", "a code, field errors and"],
   ["the queue tells the same truth", "test/e2e/predecessor.test.ts", "parkedAndNotSentAgain"],
   ["the types narrow", "test/e2e/library-types.test.ts", "without a cast"],
+  ["imported as they are", "test/e2e/imported.test.ts", "an application that calls once"],
   ["API fine, database not", "test/e2e/library.test.ts", "goes away after the API has answered"],
   [
     "partly written, and retryFailedUpdates",
