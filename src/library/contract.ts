@@ -124,8 +124,8 @@ export interface BackendConfig {
 
 /** `mode: "debug"`; or why there is nothing to show. Holds personal data: `previewData` alone has its numbers masked. */
 export type DebugResult =
-  | (Preview & Without<"error" | "response" | "customerData" | "details" | "processingResult">)
-  | (NotValidResult & Without<"mode" | "response" | "details" | "processingResult">);
+  | (Preview & Without<"error" | "processingResult">)
+  | (NotValidResult & Without<"mode" | "processingResult">);
 
 /** What a single write of an id resolves with. */
 export interface UpdateResult {

@@ -17,13 +17,15 @@ export interface ValidationResult {
   readonly summary: { readonly totalErrors: number; readonly totalWarnings: number };
 }
 
-/** One of these, by `success` and what stands beside it. Keys that only another one has can be read, and are undefined. */
+/**
+ * One of these, by `success` and what stands beside it. `error`, `validationResult` and `processingResult` can be read of any of them, and
+ * are undefined where they are not there; whether there are `details` is asked by `"details" in result`.
+ */
 export type SyncResult =
-  | (SyncedResult & Without<"mode" | "error" | "details" | "validationResult">)
-  | (NotValidResult & Without<"mode" | "response" | "details" | "processingResult">)
-  | (RefusedResult & Without<"mode" | "response" | "validationResult" | "processingResult">)
-  | (DatabaseResult &
-      Without<"mode" | "response" | "details" | "validationResult" | "processingResult">);
+  | (SyncedResult & Without<"mode" | "error" | "validationResult">)
+  | (NotValidResult & Without<"mode" | "processingResult">)
+  | (RefusedResult & Without<"mode" | "validationResult" | "processingResult">)
+  | (DatabaseResult & Without<"mode" | "validationResult" | "processingResult">);
 
 /** Keys that are never there. */
 export type Without<Key extends string> = { readonly [Name in Key]?: undefined };

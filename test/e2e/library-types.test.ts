@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import type { SyncResult } from "../../src/index.ts";
-import { narrow, read } from "../support/typed-caller.ts";
+import { call, narrow, read } from "../support/typed-caller.ts";
 
 const checkout = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -37,7 +37,7 @@ test("results are read and narrowed without a cast: it compiles in strict mode",
   }
 });
 
-test("keys of other results are undefined", () => {
+test("keys of other results are undefined", async () => {
   const refused: SyncResult = {
     success: false,
     error: "External API Error: Invalid data format",
@@ -54,4 +54,6 @@ test("keys of other results are undefined", () => {
 
   expect(read(refused)).toMatchObject({ isWritten: undefined, code: "E1", httpStatus: 422 });
   expect(narrow(refused)).toBe("rejected");
+  const library = { syncCustomerToExternalApi: async () => refused } as never;
+  expect(await call(library, false)).toEqual([refused, refused, refused]);
 });

@@ -22,8 +22,8 @@ export function read(result: Any) {
     errors,
     updatedCount: tiers?.updatedCount,
     totalErrors: result.processingResult?.summary.totalErrors,
-    code: result.details?.["code"],
-    httpStatus: result.details?.httpStatus,
+    code: "details" in result ? result.details["code"] : undefined,
+    httpStatus: "details" in result ? result.details.httpStatus : undefined,
   };
 }
 
@@ -33,7 +33,7 @@ export function narrow(result: Any): string {
   if (result.success)
     return result.customerData.customer.name + result.processingResult.errors.length;
   if (result.validationResult !== undefined) return result.validationResult.errors[0]?.field ?? "";
-  if (result.details !== undefined) return result.details.errorClass;
+  if ("details" in result) return result.details.errorClass;
   return result.error;
 }
 
