@@ -3,10 +3,13 @@
  * transaction, as a daemon would do it. So queue and history know at once that there is nothing left to do, and no daemon sends again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { loadAccounts } from "../account/load.ts";
 import type { SentRow } from "../customer-command/command.ts";
+import { fingerprintOf } from "../customer-command/fingerprint.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { type MatchProblem, toProblem } from "../customer-command/match-problem.ts";
 import type { ReceivedId } from "../customer-command/match-rows.ts";
+import { toCommand } from "../customer-command/transform.ts";
 import type { Taken } from "../queue/queue.ts";
 import { journalAnswers, loadUnsettledAttempts, type UnsettledAttempt } from "../sync/journal.ts";
 import type { RowResult } from "../sync/outcome.ts";
@@ -62,7 +65,8 @@ async function finishOnce(
   if (!isAnswered) await journalAnswers(db, [{ attemptId, received, httpStatus: null }]);
 
   const claim = { ...toClaim(taken, { userId: writes.userId, configId: null }), force: false };
-  const attempt = { ...send, userId: writes.userId };
+  const generation = await generationOf(wiring, taken, send);
+  const attempt = { ...send, generation, userId: writes.userId };
   const [settled = null] = await settleAll(
     {
       clock: wiring.clock,
@@ -75,6 +79,19 @@ async function finishOnce(
     [{ kind: "accepted", claim, attempt, received, httpStatus: null }],
   );
   return settled === null || settled instanceof Error ? null : (settled.rows ?? []);
+}
+
+/** What was folded since is delivered, too, where the rows say what was sent. */
+async function generationOf(
+  { db, mapping }: Pick<Wiring, "db" | "mapping">,
+  { accountId, generation }: Taken,
+  send: UnsettledAttempt,
+): Promise<string> {
+  const [loaded] = await loadAccounts(db, [accountId]);
+  const account = loaded?.account ?? null;
+  const isSame =
+    account !== null && fingerprintOf(toCommand(account, mapping).command) === send.fingerprint;
+  return isSame ? generation : send.generation;
 }
 
 async function findSend(

@@ -1,6 +1,7 @@
 /** The result of a call, from what it came to. Pure, apart from the time of the write-back, which is now. */
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { Language } from "../customer-command/messages.ts";
+import type { Outcome } from "../sync/outcome.ts";
 import { toApiError } from "./api-error.ts";
 import type { CallResult } from "./call-sync.ts";
 import { toDatabaseError, toDatabaseReason } from "./database-error.ts";
@@ -22,10 +23,7 @@ export function toSyncResult(
   const customerData = command ?? prepared;
 
   if (result?.kind === "accepted" && sent !== null && received !== null) {
-    const why =
-      error === null
-        ? "Database Error: the lease was lost before the ids were written; a daemon writes them"
-        : toDatabaseReason(error);
+    const why = error === null ? whyNotSettled(outcome) : toDatabaseReason(error);
     const rows = outcome?.rows;
     return {
       success: true,
@@ -67,4 +65,11 @@ export function toSyncResult(
     },
     customerData,
   };
+}
+
+/** Accepted, and nothing of it written, without an error that got through. */
+function whyNotSettled(outcome: Outcome | null): string {
+  return outcome?.error == null
+    ? "Database Error: the lease was lost before the ids were written; a daemon writes them"
+    : `Database Error: ${outcome.error}`;
 }

@@ -232,6 +232,29 @@ describe("sync", () => {
     }
   });
 
+  test("has one sentence for a section that the database refused, and no record of it", async () => {
+    await database.query(
+      `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`,
+    );
+    await database.query(
+      "create trigger refuse before update of uuid_be on m_account_package_tier for each row execute function refuse()",
+    );
+
+    const { code, stdout } = await run(["sync", HEAD_OFFICE]);
+
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      success: true,
+      outcome: "partial",
+      processingResult: {
+        success: false,
+        updatedRecords: [{ type: "customer" }, { type: "crew", success: true }],
+        errors: [expect.stringMatching(/^Failed to update tier UUID: tier .*P0001/)],
+        summary: { totalUpdated: 2, totalErrors: 1 },
+      },
+    });
+  });
+
   test("with daemons at work, it waits for whoever does it", async () => {
     const product = await createProduct();
     await insertSampleAccounts(product.database.pool);

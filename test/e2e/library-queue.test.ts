@@ -1,6 +1,7 @@
 /** After a call, queue and history say the same, and what a daemon does about it is what is left to be done. */
 import { Writable } from "node:stream";
-import { beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { ProcessingResult } from "../../src/index.ts";
 import { createLog } from "../../src/ops/log.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { isAtRest } from "../support/audit.ts";
@@ -12,6 +13,10 @@ let product: Product;
 
 beforeEach(async () => {
   product = await createProduct({ database: { migrated: true } });
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
 });
 
 test("a call whose data are older than the rows, which the API had, is followed by the rows", async () => {
@@ -110,6 +115,63 @@ test("a call that could not reach the API is retrying in both, and a daemon repe
   expect(await queueAndHistory(id)).toEqual({ state: "retrying", outcome: "retry" });
 });
 
+test("a create that a daemon took for unanswered is clean once its caller has written the ids", async () => {
+  vi.stubEnv("SYNC_LEASE_MS", "1000");
+  const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+  const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+  const data = await accountDataOf(product.database, id);
+  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+  const calling = syncCustomerToExternalApi(data);
+  await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
+  // The answer cannot be journaled.
+  await product.database.query(
+    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`,
+  );
+  await product.database.query(
+    "create trigger refuse before update on account_sync.attempt for each row execute function refuse()",
+  );
+  const { processingResult } = await calling;
+  await product.database.query("drop trigger refuse on account_sync.attempt");
+  await settleByDaemon();
+  const before = await stateOf(id);
+
+  const retried = await retryFailedUpdates(
+    JSON.parse(JSON.stringify(processingResult)) as ProcessingResult,
+    { id },
+  );
+
+  expect(processingResult).toMatchObject({
+    error: expect.stringMatching(/^Database Error: .*P0001/),
+    updatedRecords: [],
+  });
+  expect(before).toEqual({ state: "parked", error_class: "unknown_outcome" });
+  expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3 } });
+  expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
+  await settleByDaemon();
+  expect(product.requests()).toHaveLength(1);
+}, 60_000);
+
+test("the ids of one send do not settle a later one", async () => {
+  const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+  const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
+  const data = await accountDataOf(product.database, id);
+  product.sandbox.setFaults({ next: [{ dropConnection: "after" }] });
+  await syncCustomerToExternalApi(data);
+
+  await retryFailedUpdates(
+    {
+      success: false,
+      updatedRecords: [],
+      errors: ["x"],
+      summary: { totalUpdated: 0, totalErrors: 1 },
+      failedUpdates: [{ type: "customer", id, uuidBe: "c", idempotencyKey: crypto.randomUUID() }],
+    },
+    { id },
+  );
+
+  expect(await stateOf(id)).toEqual({ state: "parked", error_class: "unknown_outcome" });
+});
+
 test("the steps of a call stand in the log, in their order and without a personal value", async () => {
   const lines: { msg: string; [field: string]: unknown }[] = [];
   const destination = new Writable({
@@ -169,6 +231,14 @@ async function queueAndHistory(id: string): Promise<unknown> {
   const [row] = await product.database.query(
     `select s.state, (select outcome from account_sync.history h where h.account_id = s.account_id order by started_at desc limit 1)
      from account_sync.status s where s.account_id = $1`,
+    [id],
+  );
+  return row;
+}
+
+async function stateOf(id: string): Promise<unknown> {
+  const [row] = await product.database.query(
+    "select state, error_class from account_sync.status where account_id = $1",
     [id],
   );
   return row;

@@ -352,6 +352,41 @@ describe("the result, key by key, where", () => {
   });
 });
 
+const SECTIONS = [
+  ["m_account", "customer", "account"],
+  ["m_account_package_tier", "tier", "tier"],
+  ["m_account_pic", "crew", "crew"],
+] as const;
+const SOME_SECTIONS = [1, 2, 3, 4, 5, 6, 7].map((bits) =>
+  SECTIONS.filter((_, position) => (bits & (1 << position)) !== 0),
+);
+
+test.each(SOME_SECTIONS.map((refused) => [refused.map(([, type]) => type).join(", "), refused]))(
+  "of %s refused by the database each has one sentence and no record, and a retry makes queue and history clean",
+  async (_, refused) => {
+    const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+    const { id, accountData } = await prepare();
+    for (const [table] of refused) await refuse(table);
+
+    const { processingResult } = await syncCustomerToExternalApi(accountData);
+
+    const isRefused = (type: string) => refused.some(([, one]) => one === type);
+    const written = SECTIONS.map(([, type]) => type).filter((type) => !isRefused(type));
+    expect(processingResult?.updatedRecords.map(({ type }) => type)).toEqual(written);
+    expect(processingResult?.errors).toEqual(
+      refused.map(([, , name]) => expect.stringMatching(`^Failed to update ${name} UUID: .+`)),
+    );
+    expect(processingResult?.summary).toEqual({
+      totalUpdated: written.length,
+      totalErrors: refused.length,
+    });
+    expect(processingResult?.error === undefined).toBe(written.length > 0);
+
+    for (const [table] of refused) await allow(table);
+    await retryAndStayClean(retryFailedUpdates, processingResult, id);
+  },
+);
+
 const TABLES = ["m_account", "m_account_package_tier", "m_account_pic"] as const;
 
 function customerRecord(accountId: string, uuidBe: string | null) {
