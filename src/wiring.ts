@@ -38,6 +38,8 @@ export interface Wiring {
   readonly mapping: TransformOptions;
   readonly api: CustomerApiClient;
   readonly sync: Sync;
+  /** Milliseconds after so many failed attempts. */
+  readonly delayAfter: (attempts: number) => number;
   close(): Promise<void>;
 }
 
@@ -109,6 +111,8 @@ export async function openWiring(
     referenceField: config.api.referenceField,
   };
   const tokenTimeoutMs = Math.min(config.api.timeoutMs, TOKEN_TIMEOUT_MAX_MS);
+  const delayAfter = (attempts: number) =>
+    backoffMs(attempts, config.sync.backoff, systemClock.random);
   const sync = createSync({
     clock: systemClock,
     db,
@@ -127,7 +131,7 @@ export async function openWiring(
       onAccountDelete: config.sync.onAccountDelete,
       defaultUserId: config.sync.userId,
       language: config.language,
-      delayAfter: (attempts) => backoffMs(attempts, config.sync.backoff, systemClock.random),
+      delayAfter,
       blockedRecheckMs: Math.min(config.sync.backoff.maxMs, 300_000),
     },
   });
@@ -142,6 +146,7 @@ export async function openWiring(
     mapping,
     api,
     sync,
+    delayAfter,
     async close() {
       await api.close();
       await relaxedDb.close();

@@ -3,6 +3,7 @@ import type { AccountState } from "../console/api.ts";
 import type { SentRow, SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { ReceivedId } from "../customer-command/match-rows.ts";
+import { isOfApi, toApiError } from "../library/api-error.ts";
 import { type IdReport, toProcessingResult, toRowsRecord } from "../library/processing-result.ts";
 import type { CustomerRecord, ProcessingResult } from "../library/results.ts";
 import type { CountByEntity, ErrorClass, Operation, OutcomeName } from "../sync/outcome.ts";
@@ -60,8 +61,12 @@ export function reportOf(
 ): SyncReport {
   const outcome = attempt?.outcome ?? (account.state === "parked" ? "parked" : "retry");
   const isAccepted = outcome === "synced" || outcome === "partial" || outcome === "unchanged";
-  const error = attempt?.error ?? account.error ?? FALLBACK_ERRORS[outcome];
   const errorClass = attempt?.errorClass ?? account.errorClass;
+  const explanation = attempt?.error ?? account.error ?? FALLBACK_ERRORS[outcome];
+  const error =
+    explanation !== null && !isAccepted && isOfApi(errorClass)
+      ? toApiError(explanation, errorClass)
+      : explanation;
 
   return {
     success: isAccepted,
@@ -106,12 +111,16 @@ const FALLBACK_ERRORS: Readonly<Record<OutcomeName, string | null>> = {
 
 /** The journal knows which ids came and how many rows failed, not which of them: details name the ids. */
 function toIdReport(attempt: FinishedAttempt | undefined, error: string | null): IdReport {
-  const errors = error === null ? [] : [error];
-  if (attempt === undefined) return { errors, records: [], failedUpdates: [] };
-  const { sent, received, updated, failed } = attempt;
-  if (sent === null || received === null || updated === null)
-    return { errors, records: [], failedUpdates: [] };
+  const nothing = { records: [], failedUpdates: [] };
+  const why = error ?? "no id came";
+  const { sent = null, received = null, updated = null } = attempt ?? {};
+  if (attempt === undefined || sent === null || received === null || updated === null)
+    return {
+      ...nothing,
+      failures: error === null ? [] : [{ section: "account", reason: error }],
+    };
 
+  const failed = attempt.failed ?? { account: 0, tier: 0, pic: 0 };
   const section = (
     entity: "tier" | "pic",
     rows: readonly SentRow[],
@@ -124,23 +133,36 @@ function toIdReport(attempt: FinishedAttempt | undefined, error: string | null):
         const uuidBe = idOf.get(row.id) ?? row.externalId;
         return { id: row.id, uuidBe, success: uuidBe !== null };
       }),
-      { updated: updated[entity], failed: failed?.[entity] ?? 0 },
+      { updated: updated[entity], failed: failed[entity] },
     );
   };
   const customer: CustomerRecord = {
-    success: updated.account > 0 && (failed?.account ?? 0) === 0,
+    success: true,
     type: "customer",
     accountId: attempt.accountId,
     uuidBe: received.customer ?? received.branch ?? sent.externalId,
     updatedAt: attempt.finishedAt,
   };
+  const isCustomerWritten = updated.account > 0 && failed.account === 0;
   return {
-    errors,
     records: [
-      customer,
+      ...(isCustomerWritten ? [customer] : []),
       ...section("tier", sent.tiers, received.tiers),
       ...section("pic", sent.pics, received.pics),
     ],
+    failures: [
+      ...(isCustomerWritten
+        ? []
+        : [{ section: "account" as const, reason: reasonOf("account", why) }]),
+      ...(failed.tier === 0 ? [] : [{ section: "tier" as const, reason: reasonOf("tier", why) }]),
+      ...(failed.pic === 0 ? [] : [{ section: "crew" as const, reason: reasonOf("pic", why) }]),
+    ],
     failedUpdates: [],
   };
+}
+
+/** The part of the journal's line that names rows of this kind; all of it where no part does. */
+function reasonOf(entity: "account" | "tier" | "pic", error: string): string {
+  const parts = error.split("; ").filter((part) => part.startsWith(`${entity} `));
+  return parts.length === 0 ? error : parts.join("; ");
 }

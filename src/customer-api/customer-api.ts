@@ -127,6 +127,8 @@ export interface ApiFailure {
   readonly message: string;
   /** The same without any text of the API, which may be shown outside this account; absent where that is not known. */
   readonly ownWords?: string;
+  /** The API's error as it answered it, masked and bounded, for a caller that waits; absent where it answered none. */
+  readonly answered?: Readonly<Record<string, unknown>>;
   /** From Retry-After or the circuit: not before this many milliseconds. */
   readonly retryAfterMs: number | null;
 }

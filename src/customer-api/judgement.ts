@@ -30,7 +30,8 @@ import {
 } from "./failure.ts";
 import { parseJson } from "./json.ts";
 import { readLookup } from "./lookup.ts";
-import { maskPersonal, toOneLine } from "./mask.ts";
+import { createMask, maskPersonal, toOneLine } from "./mask.ts";
+import { toMaskedError } from "./masked-error.ts";
 import type { ApiCall } from "./request.ts";
 
 /** What a judgement has to know of the request that was made. */
@@ -108,6 +109,7 @@ function judgeSuccess(answer: HttpAnswer, request: JudgedRequest): ApiResult {
     countsAsAttempt: true,
     httpStatus: answer.status,
     message: toOneLine(`${request.what} answered ${answer.status} but refused: ${masked.refusal}`),
+    ...asAnswered(json, request),
     retryAfterMs: null,
   });
 }
@@ -135,12 +137,14 @@ function judgeUnrecognised(
     httpStatus: answer.status,
     message: toOneLine(`${ownWords}: ${said || describeBody(answer)}`),
     ownWords,
+    ...asAnswered(json, request),
     retryAfterMs: null,
   });
 }
 
 function judgeRefusal(answer: HttpAnswer, request: JudgedRequest): FailedResult {
-  const messages = errorMessages(parseJson(answer.text));
+  const json = parseJson(answer.text);
+  const messages = errorMessages(json);
   const isTokenRefused = answer.status === 403 && isAboutToken(answer, messages);
   const status = isTokenRefused ? 401 : answer.status;
   const verdict = statusVerdict(status, request.promisedNotApplied);
@@ -151,8 +155,17 @@ function judgeRefusal(answer: HttpAnswer, request: JudgedRequest): FailedResult 
     ...toFailure(verdict, answer.status),
     message: withHint(`${ownWords}: ${said}`, verdict),
     ownWords: withHint(ownWords, verdict),
+    ...asAnswered(json, request),
     retryAfterMs: retryAfterMs(answer.header("retry-after"), serverNow(answer)),
   });
+}
+
+function asAnswered(
+  json: unknown,
+  { command, secrets }: JudgedRequest,
+): Pick<ApiFailure, "answered"> {
+  const answered = toMaskedError(json, createMask(command, secrets));
+  return answered === null ? {} : { answered };
 }
 
 function judgeBreak(broken: HttpBreak, request: JudgedRequest): FailedResult {

@@ -16,18 +16,33 @@ export function maskPersonal(
   body: string | null,
   secrets: readonly string[],
 ): string {
-  let masked = text.slice(0, TEXT_LENGTH_MAX).normalize("NFC");
+  return createMask(body, secrets).text(text);
+}
 
-  masked = masked.replaceAll(AUTHORIZATION, `$1 ${MASK}`);
-  masked = masked.replaceAll(JSON_WEB_TOKEN, MASK);
-  masked = replaceEach(masked, secrets.filter((secret) => secret.length >= 4).map(anywhere));
-  masked = masked.replaceAll(EMAIL, MASK);
+export interface Mask {
+  text(text: string): string;
+  /** For what is no sentence but a name of the API's own, such as a trace id: long numbers stay. Values that we sent do not. */
+  name(text: string): string;
+}
+
+/** For many texts about one command. */
+export function createMask(body: string | null, secrets: readonly string[]): Mask {
+  const secretPatterns = secrets.filter((secret) => secret.length >= 4).map(anywhere);
   const values = body === null ? [] : personalValues(body);
-  if (values.length > VALUES_MAX) return MASK;
-  masked = replaceEach(masked, personalPatterns(values));
-  masked = masked.replaceAll(DIGITS, MASK);
+  const valuePatterns = values.length > VALUES_MAX ? null : personalPatterns(values);
 
-  return toOneLine(masked);
+  function mask(text: string, keepsDigits: boolean): string {
+    let masked = text.slice(0, TEXT_LENGTH_MAX).normalize("NFC");
+    masked = masked.replaceAll(AUTHORIZATION, `$1 ${MASK}`);
+    masked = masked.replaceAll(JSON_WEB_TOKEN, MASK);
+    masked = replaceEach(masked, secretPatterns);
+    masked = masked.replaceAll(EMAIL, MASK);
+    if (valuePatterns === null) return MASK;
+    masked = replaceEach(masked, valuePatterns);
+    if (!keepsDigits) masked = masked.replaceAll(DIGITS, MASK);
+    return toOneLine(masked);
+  }
+  return { text: (text) => mask(text, false), name: (text) => mask(text, true) };
 }
 
 /** One line, no control characters, at most 500 characters. */

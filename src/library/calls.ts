@@ -10,6 +10,7 @@
  * What was pending is not this call's to end: a daemon looks at the rows afterwards, and finds them sent, or sends them.
  */
 import type { Account } from "../account/account.ts";
+import { loadAccounts } from "../account/load.ts";
 import type { Observe } from "../ops/observe.ts";
 import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
 import type { Lease } from "../queue/lease.ts";
@@ -17,6 +18,7 @@ import type { Claim, Taken } from "../queue/queue.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import type { Wiring } from "../wiring.ts";
 import { type CallResult, CallSync, NOTHING_DONE } from "./call-sync.ts";
+import { CLOSED } from "./database-error.ts";
 
 export interface Call {
   readonly account: Account;
@@ -72,7 +74,7 @@ export class Calls {
 
   /** Never rejects. */
   async sync(call: Call): Promise<CallResult> {
-    if (this.#isClosed) return { ...NOTHING_DONE, error: new Error("account-sync was closed") };
+    if (this.#isClosed) return { ...NOTHING_DONE, error: new Error(CLOSED) };
 
     const { promise, resolve } = Promise.withResolvers<CallResult>();
     this.#wait({ call, until: null, end: resolve, earlierSendsFinished: 0 });
@@ -83,7 +85,7 @@ export class Calls {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const waiting of [...this.#waiting.values()].flat())
-      waiting.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });
+      waiting.end({ ...NOTHING_DONE, error: new Error(CLOSED) });
     this.#waiting.clear();
     await this.#dispatcher?.stop(CLOSE_WITHIN_MS);
   }
@@ -154,8 +156,7 @@ export class Calls {
       // Given back again, as the database did not answer: the account may have been taken for another call meanwhile.
       if (running?.taken.leaseToken !== leaseToken) continue;
       this.#running.delete(accountId);
-      if (this.#isClosed)
-        running.end({ ...NOTHING_DONE, error: new Error("account-sync was closed") });
+      if (this.#isClosed) running.end({ ...NOTHING_DONE, error: new Error(CLOSED) });
       else this.#wait({ ...running, until: null });
     }
     await this.#options.wiring.queue.release(claims);
@@ -187,10 +188,21 @@ export class Calls {
     this.#running.delete(claim.accountId);
     if (running === undefined) return null;
 
-    const { wiring, writeWithinMs } = this.#options;
+    const { wiring, writeWithinMs, observe } = this.#options;
     const { clock, mapping } = wiring;
     const { call, taken } = running;
-    const sync = new CallSync({ clock, mapping, writeWithinMs, lease, given: call.account, taken });
+    const sync = new CallSync({
+      clock,
+      mapping,
+      writeWithinMs,
+      lease,
+      given: call.account,
+      taken,
+      foldNow: (accountId) => this.#foldNow(accountId),
+      readRow: async (accountId) =>
+        (await loadAccounts(wiring.db, [accountId]))[0]?.account ?? null,
+      observe,
+    });
     try {
       const outcome = await wiring.sync(claim, lease, sync);
       // An earlier send was finished instead.
@@ -211,6 +223,13 @@ export class Calls {
     }
   }
 
+  async #foldNow(accountId: string): Promise<string | null> {
+    const { db, queue } = this.#options.wiring;
+    await queue.fold();
+    const [row] = await db.run<{ generation: string }>("read_generation", [accountId]);
+    return row?.generation ?? null;
+  }
+
   /** @param runningBesides runs that have ended and that the dispatcher still counts: 1 at the end of a run */
   #stopWhenDone({ runningBesides }: { readonly runningBesides: number }): void {
     if (this.#waiting.size > 0 || this.#running.size > 0 || this.#isClosed) return;
@@ -221,7 +240,10 @@ export class Calls {
   }
 }
 
-function toClaim(taken: Taken, { userId, configId }: Call): Claim {
+export function toClaim(
+  taken: Taken,
+  { userId, configId }: Pick<Call, "userId" | "configId">,
+): Claim {
   return {
     ...taken,
     trigger: "manual",

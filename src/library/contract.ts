@@ -2,7 +2,13 @@
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { Preview } from "../customer-command/preview.ts";
 import type { AccountData } from "./account-data.ts";
-import type { NotValidResult, ProcessingResult, SyncResult, ValidationResult } from "./results.ts";
+import type {
+  NotValidResult,
+  ProcessingResult,
+  SyncResult,
+  ValidationResult,
+  Without,
+} from "./results.ts";
 
 /** Destructure them: they need no `this`. */
 export interface AccountSync {
@@ -25,6 +31,13 @@ export interface AccountSync {
     accountId?: string | number | null,
     debugMode?: false,
   ): Promise<SyncResult>;
+  syncCustomerToExternalApi(
+    accountData: AccountData,
+    configId: string | null,
+    userId: string | null,
+    accountId: string | number | null,
+    debugMode: true,
+  ): Promise<DebugResult>;
   syncCustomerToExternalApi(
     accountData: AccountData,
     configId: string | null,
@@ -73,7 +86,8 @@ export interface AccountSync {
   ): Promise<ProcessingResult>;
 
   /**
-   * Writes the ids that a sync received and could not write. Sends nothing; ids that stand are left alone.
+   * Writes the ids that a sync received and could not write, and settles that sync: a daemon sends nothing again. Sends nothing; ids that
+   * stand are left alone.
    *
    * @param processingResult of `syncCustomerToExternalApi`; may have been through JSON
    * @returns what became of those ids, in the same shape: it can be retried again
@@ -109,7 +123,9 @@ export interface BackendConfig {
 }
 
 /** `mode: "debug"`; or why there is nothing to show. Holds personal data: `previewData` alone has its numbers masked. */
-export type DebugResult = Preview | NotValidResult;
+export type DebugResult =
+  | (Preview & Without<"error" | "processingResult">)
+  | (NotValidResult & Without<"mode" | "processingResult">);
 
 /** What a single write of an id resolves with. */
 export interface UpdateResult {

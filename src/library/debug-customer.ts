@@ -1,8 +1,9 @@
 /** Looks at what is handed in without sending anything: the preview, the command alone, its validation. */
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { LastAccepted } from "../customer-command/difference.ts";
+import type { Language } from "../customer-command/messages.ts";
 import { previewCommand } from "../customer-command/preview.ts";
-import { toCommand } from "../customer-command/transform.ts";
+import { type TransformOptions, toCommand } from "../customer-command/transform.ts";
 import { toValidationContext, validateCommand } from "../customer-command/validate.ts";
 import type { AccountData } from "./account-data.ts";
 import type { LibraryContext } from "./context.ts";
@@ -28,22 +29,28 @@ export async function debugCustomer(
   return previewCommand({ originalData: accountData, account, mapping, language, lastAccepted });
 }
 
+/** What the input alone is made into a command with. */
+export interface Reading {
+  readonly mapping: TransformOptions;
+  readonly language: Language;
+}
+
 /** @throws TypeError naming each field that has no shape to make a command of */
 export function transformCustomer(
-  { wiring }: LibraryContext,
+  { mapping }: Pick<Reading, "mapping">,
   accountData: AccountData,
 ): CustomerCommand {
   const parsed = parseAccountData(accountData);
   if (!parsed.isShaped) throw new TypeError(toSentence(parsed.errors));
-  return toCommand(parsed.account, wiring.mapping).command;
+  return toCommand(parsed.account, mapping).command;
 }
 
 export function validateCustomer(
-  { wiring, language }: LibraryContext,
+  { mapping, language }: Reading,
   accountData: AccountData,
 ): ValidationResult {
   const parsed = parseAccountData(accountData);
   if (!parsed.isShaped) return toValidation(parsed.errors);
-  const { command } = toCommand(parsed.account, wiring.mapping);
+  const { command } = toCommand(parsed.account, mapping);
   return validateCommand(command, toValidationContext(parsed.account, language));
 }

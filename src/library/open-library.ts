@@ -2,6 +2,7 @@
  * The library: syncs accounts from code, beside daemons, through their pipeline. Each function resolves with a value for everything
  * that can be foreseen; what is wrong with the installation itself is thrown by `createAccountSync`.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectionPool } from "../db/database.ts";
 import { explained } from "../db/explained.ts";
 import type { Environment } from "../environment.ts";
@@ -25,6 +26,8 @@ import { processResponse, retryFailedUpdates, updateId } from "./update-ids.ts";
 const USER_CHARACTERS_MAX = 50;
 /** How long, once the API has answered, the database is waited for before the caller is told. */
 const WRITE_WITHIN_MS = 10_000;
+/** Work beside the calls, such as preparing one, is waited for so long when the library is closed. */
+const CLOSE_WITHIN_MS = 10_000;
 
 /** @throws OperatorError with what to do: bad options, no database, not migrated */
 export async function openAccountSync(
@@ -32,7 +35,9 @@ export async function openAccountSync(
   environment: Environment,
 ): Promise<AccountSync> {
   const context = await openContext(options, environment);
-  const { wiring, calls } = context;
+  const { wiring, calls, language } = context;
+  const reading = { mapping: wiring.mapping, language };
+  const underWay = new Set<Promise<unknown>>();
   let closed: Promise<void> | null = null;
 
   async function syncCustomerToExternalApi(
@@ -47,23 +52,51 @@ export async function openAccountSync(
       : await syncCustomer(context, accountData, { configId, userId, accountId });
   }
 
+  /** The database stays open until it has ended. */
+  function whole<Parameters extends unknown[], Result>(
+    work: (...parameters: Parameters) => Promise<Result>,
+  ): (...parameters: Parameters) => Promise<Result> {
+    return async (...parameters) => {
+      const one = work(...parameters);
+      underWay.add(one);
+      try {
+        return await one;
+      } finally {
+        underWay.delete(one);
+      }
+    };
+  }
+
+  async function close(): Promise<void> {
+    await calls.close();
+    // Calls that were still being prepared find that it is closed.
+    await Promise.race([
+      Promise.allSettled(underWay),
+      sleep(CLOSE_WITHIN_MS, undefined, { ref: false }),
+    ]);
+    await wiring.close();
+  }
+
   return {
-    syncCustomerToExternalApi:
-      syncCustomerToExternalApi as AccountSync["syncCustomerToExternalApi"],
-    debugCustomerData: (accountData) => debugCustomer(context, accountData),
-    previewCustomerData: (accountData) => debugCustomer(context, accountData),
-    updateAccount: (accountId, changes) => updateId(context, "customer", accountId, changes),
-    updatePackageTier: (tierId, changes) => updateId(context, "tier", tierId, changes),
-    updateAccountPIC: (picId, changes) => updateId(context, "crew", picId, changes),
-    transformCustomerData: (accountData) => transformCustomer(context, accountData),
-    validateCustomerData: (accountData) => validateCustomer(context, accountData),
-    processExternalApiResponse: (response, accountData, userId = null) =>
+    syncCustomerToExternalApi: whole(
+      syncCustomerToExternalApi,
+    ) as AccountSync["syncCustomerToExternalApi"],
+    debugCustomerData: whole((accountData) => debugCustomer(context, accountData)),
+    previewCustomerData: whole((accountData) => debugCustomer(context, accountData)),
+    updateAccount: whole((accountId, changes) => updateId(context, "customer", accountId, changes)),
+    updatePackageTier: whole((tierId, changes) => updateId(context, "tier", tierId, changes)),
+    updateAccountPIC: whole((picId, changes) => updateId(context, "crew", picId, changes)),
+    transformCustomerData: (accountData) => transformCustomer(reading, accountData),
+    validateCustomerData: (accountData) => validateCustomer(reading, accountData),
+    processExternalApiResponse: whole((response, accountData, userId = null) =>
       processResponse(context, response, accountData, userId),
-    retryFailedUpdates: (processingResult, accountData, userId = null) =>
+    ),
+    retryFailedUpdates: whole((processingResult, accountData, userId = null) =>
       retryFailedUpdates(context, processingResult, accountData, userId),
-    getAvailableBackendConfigs: () => wiring.connections.list(),
+    ),
+    getAvailableBackendConfigs: whole(() => wiring.connections.list()),
     close(): Promise<void> {
-      closed ??= calls.close().then(() => wiring.close());
+      closed ??= close();
       return closed;
     },
   };
@@ -103,6 +136,7 @@ async function openContext(
   return {
     wiring,
     prepare: createPrepare(wiring),
+    observe,
     calls: new Calls({
       wiring,
       observe,

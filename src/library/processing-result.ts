@@ -10,38 +10,64 @@ import type {
   UpdatedRecord,
 } from "./results.ts";
 
+/** A section of which at least one id does not stand, and why. */
+export interface SectionFailure {
+  readonly section: Section;
+  readonly reason: string;
+}
+
+export type Section = "account" | "tier" | "crew";
+
 /** What is known of the ids of one answer. */
 export interface IdReport {
+  /** Of sections of which something was written. */
   readonly records: readonly UpdatedRecord[];
-  readonly errors: readonly string[];
+  /** At most one per section. */
+  readonly failures: readonly SectionFailure[];
   readonly failedUpdates: readonly FailedUpdate[];
 }
 
-/** @param reason why nothing was written at all; null otherwise */
+/** @param reason why nothing was written at all, where that has one cause; else it is told by section */
 export function toProcessingResult(
-  { records, errors, failedUpdates }: IdReport,
+  { records, failures, failedUpdates }: IdReport,
   reason: string | null = null,
 ): ProcessingResult {
+  const isNothingWritten = records.length === 0 && failures.length > 0;
+  const reasons = new Set(failures.map((failure) => failure.reason));
   return {
-    success: errors.length === 0,
-    ...(reason === null ? {} : { error: reason }),
+    success: failures.length === 0,
+    ...(isNothingWritten && { error: reason ?? [...reasons].join("; ") }),
     updatedRecords: records,
-    errors,
+    errors: failures.map(
+      (failure) => `Failed to update ${failure.section} UUID: ${failure.reason}`,
+    ),
     summary: {
       totalUpdated: records.filter(({ success }) => success).length,
-      totalErrors: errors.length,
+      totalErrors: failures.length,
     },
-    ...(failedUpdates.length === 0 ? {} : { failedUpdates }),
+    ...(failedUpdates.length > 0 && { failedUpdates }),
   };
 }
 
-/** Nothing was written, for this reason. */
+/** Nothing was written, for this reason: neither the account's id nor those that came for other sections. */
 export function nothingWritten(
   reason: string,
   failedUpdates: readonly FailedUpdate[] = [],
 ): ProcessingResult {
-  return toProcessingResult({ records: [], errors: [reason], failedUpdates }, reason);
+  const came = new Set(failedUpdates.map(({ type }) => SECTION_OF[type]));
+  const sections =
+    came.size === 0 ? (["account"] as const) : SECTIONS.filter((one) => came.has(one));
+  const failures = sections.map((section) => ({ section, reason }));
+  return toProcessingResult({ records: [], failures, failedUpdates }, reason);
 }
+
+const SECTIONS = ["account", "tier", "crew"] as const;
+const SECTION_OF: Readonly<Record<FailedUpdate["type"], Section>> = {
+  customer: "account",
+  branch: "account",
+  tier: "tier",
+  crew: "crew",
+};
 
 export interface ReportedRow {
   readonly id: string;
@@ -50,27 +76,37 @@ export interface ReportedRow {
   readonly error?: string;
 }
 
-/** The record of one section; empty where it has no rows. */
+/** The record of one section; empty where nothing of it was written. */
 export function toRowsRecord(
   entity: "tier" | "pic",
   rows: readonly ReportedRow[],
   counts: { readonly updated: number; readonly failed: number },
 ): RowsRecord[] {
-  if (rows.length === 0) return [];
-  return [
-    {
-      success: counts.failed === 0,
-      type: TYPES[entity],
-      updatedCount: counts.updated,
-      failedCount: counts.failed,
-      details: rows.map(({ id, success, uuidBe, error }) => ({
-        success,
-        ...(entity === "tier" ? { tierId: id } : { picId: id }),
-        uuidBe,
-        ...(error === undefined ? {} : { error }),
-      })),
-    },
-  ];
+  if (counts.updated === 0) return [];
+  const record = {
+    success: counts.failed === 0,
+    updatedCount: counts.updated,
+    failedCount: counts.failed,
+  };
+  const rest = ({ uuidBe, error }: ReportedRow) => ({
+    uuidBe,
+    ...(error !== undefined && { error }),
+  });
+  return entity === "tier"
+    ? [
+        {
+          ...record,
+          type: "tier",
+          details: rows.map((row) => ({ success: row.success, tierId: row.id, ...rest(row) })),
+        },
+      ]
+    : [
+        {
+          ...record,
+          type: "crew",
+          details: rows.map((row) => ({ success: row.success, picId: row.id, ...rest(row) })),
+        },
+      ];
 }
 
 const TYPES = { tier: "tier", pic: "crew" } as const;
@@ -90,29 +126,30 @@ export function reportWritten(
 ): IdReport {
   const resultOf = new Map(rows.map((row) => [`${row.entity} ${row.id}`, row]));
   const account = resultOf.get(`account ${sent.accountId}`);
-  const accountError = account === undefined ? null : errorOf(account);
+  const writeError = account === undefined ? null : errorOf(account);
+  const accountError = writeError ?? problemOf(received, "account");
   const customer: CustomerRecord = {
-    success: accountError === null,
+    success: true,
     type: "customer",
     accountId: sent.accountId,
     uuidBe: received.customer ?? received.branch ?? sent.externalId,
     updatedAt,
-    ...(accountError === null ? {} : { error: accountError }),
   };
-  const tiers = reportSection("tier", sent, resultOf);
-  const pics = reportSection("pic", sent, resultOf);
+  const tiers = reportSection("tier", sent, received, resultOf);
+  const pics = reportSection("pic", sent, received, resultOf);
   return {
-    records: [...(isAboutCustomer ? [customer] : []), ...tiers.records, ...pics.records],
-    errors: [
-      ...(accountError === null ? [] : [`customer ${sent.accountId}: ${accountError}`]),
-      ...tiers.errors,
-      ...pics.errors,
-      ...received.problems
-        .filter(({ entity }) => entity === "account")
-        .map(({ message }) => message),
+    records: [
+      ...(isAboutCustomer && accountError === null ? [customer] : []),
+      ...tiers.records,
+      ...pics.records,
+    ],
+    failures: [
+      ...(accountError === null ? [] : [{ section: "account" as const, reason: accountError }]),
+      ...tiers.failures,
+      ...pics.failures,
     ],
     failedUpdates: [
-      ...(accountError === null ? [] : updatesOfAccount(sent, received)),
+      ...(writeError === null ? [] : updatesOfAccount(sent, received)),
       ...tiers.failedUpdates,
       ...pics.failedUpdates,
     ],
@@ -122,20 +159,21 @@ export function reportWritten(
 function reportSection(
   entity: "tier" | "pic",
   sent: SentRows,
+  received: ReceivedIds,
   resultOf: ReadonlyMap<string, RowResult>,
 ): IdReport {
   const type = TYPES[entity];
+  const problem = problemOf(received, entity);
+  const noId = problem ?? "the API gave no id that is certainly this row's";
   const rows = (entity === "tier" ? sent.tiers : sent.pics).map(({ id, externalId }) => {
     const row = resultOf.get(`${entity} ${id}`);
-    const error =
-      row !== undefined
-        ? errorOf(row)
-        : externalId === null
-          ? "the API gave no id that is certainly this row's"
-          : null;
+    const error = row !== undefined ? errorOf(row) : externalId === null ? noId : null;
     return { id, uuidBe: row?.externalId ?? externalId, error, hasCome: row !== undefined };
   });
   const failed = rows.filter(({ error }) => error !== null);
+  // The API took the section in part, and all ids stand: it is not known which rows it refused.
+  const refused = failed.length > 0 ? 0 : countOf(received, entity);
+  const reason = failed.length > 0 ? toReason(failed) : problem;
   return {
     records: toRowsRecord(
       entity,
@@ -145,27 +183,67 @@ function reportSection(
         success: error === null,
         ...(error === null ? {} : { error }),
       })),
-      { updated: rows.length - failed.length, failed: failed.length },
+      {
+        updated: Math.max(rows.length - failed.length - refused, 0),
+        failed: failed.length + refused,
+      },
     ),
-    errors: failed.map(({ id, error }) => `${type} ${id}: ${error}`),
+    failures: reason === null ? [] : [{ section: type, reason }],
     failedUpdates: failed.flatMap(({ id, uuidBe, hasCome }) =>
       hasCome && uuidBe !== null ? [{ type, id, uuidBe }] : [],
     ),
   };
 }
 
-/** Everything that came, as still to be written. */
-export function toFailedUpdates({ accountId }: SentRows, received: ReceivedIds): FailedUpdate[] {
+/** Rows named in the sentence of a section; `failedUpdates` and the record name all. */
+const NAMED_ROWS_MAX = 5;
+
+/** Each reason with the rows it is about. */
+function toReason(
+  failed: readonly { readonly id: string; readonly error: string | null }[],
+): string {
+  return [...Map.groupBy(failed, ({ error }) => error)]
+    .map(([error, rows]) => {
+      const named = rows.slice(0, NAMED_ROWS_MAX).map(({ id }) => id);
+      const others = rows.length - named.length;
+      return `${error} (${named.join(", ")}${others > 0 ? ` and ${others} more` : ""})`;
+    })
+    .join("; ");
+}
+
+function problemOf({ problems }: ReceivedIds, wanted: "account" | "tier" | "pic"): string | null {
+  const messages = problems.filter(({ entity }) => entity === wanted).map(({ message }) => message);
+  return messages.length === 0 ? null : messages.join("; ");
+}
+
+function countOf({ problems }: ReceivedIds, wanted: "tier" | "pic"): number {
+  const counts = problems.filter(({ entity }) => entity === wanted).map(({ count }) => count);
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/**
+ * Everything that came, as still to be written.
+ *
+ * @param idempotencyKey of the send, where the journal may not have its answer
+ */
+export function toFailedUpdates(
+  { accountId }: SentRows,
+  received: ReceivedIds,
+  idempotencyKey: string | null = null,
+): FailedUpdate[] {
   const toUpdate = (type: "tier" | "crew") => (row: ReceivedIds["tiers"][number]) => ({
     type,
     id: row.id,
     uuidBe: row.externalId,
   });
-  return [
+  const updates: FailedUpdate[] = [
     ...updatesOfAccount({ accountId }, received),
     ...received.tiers.map(toUpdate("tier")),
     ...received.pics.map(toUpdate("crew")),
   ];
+  return idempotencyKey === null
+    ? updates
+    : updates.map((update) => ({ ...update, idempotencyKey }));
 }
 
 function updatesOfAccount(

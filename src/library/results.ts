@@ -17,8 +17,18 @@ export interface ValidationResult {
   readonly summary: { readonly totalErrors: number; readonly totalWarnings: number };
 }
 
-/** One of these, by `success` and what stands beside it. */
-export type SyncResult = SyncedResult | NotValidResult | RefusedResult | DatabaseResult;
+/**
+ * One of these, by `success` and what stands beside it. `error`, `validationResult` and `processingResult` can be read of any of them, and
+ * are undefined where they are not there; whether there are `details` is asked by `"details" in result`.
+ */
+export type SyncResult =
+  | (SyncedResult & Without<"mode" | "error" | "validationResult">)
+  | (NotValidResult & Without<"mode" | "processingResult">)
+  | (RefusedResult & Without<"mode" | "validationResult" | "processingResult">)
+  | (DatabaseResult & Without<"mode" | "validationResult" | "processingResult">);
+
+/** Keys that are never there. */
+export type Without<Key extends string> = { readonly [Name in Key]?: undefined };
 
 /** The API took the command. Whether all ids stand, `processingResult` tells. */
 export interface SyncedResult {
@@ -42,9 +52,10 @@ export interface NotValidResult {
 
 export interface RefusedResult {
   readonly success: false;
-  /** Begins with `External API Error: `. */
+  /** Begins with `External API Error: `, and goes on with what the API said. */
   readonly error: string;
-  readonly details: RefusalDetails;
+  /** The API's own error (its code, field errors, trace id, …), masked and bounded, with what we know of the request. */
+  readonly details: RefusalDetails & Readonly<Record<string, unknown>>;
   readonly customerData: CustomerCommand;
 }
 
@@ -55,14 +66,17 @@ export interface RefusalDetails {
   readonly delivery: "not_sent" | "not_applied" | "unknown" | null;
   /** The API asked to be left alone for so long. */
   readonly retryAfterMs: number | null;
+  /** As the history has it: which request, its status, what the API said, and what to do. */
+  readonly explanation: string;
 }
 
 /** The database failed before anything was sent, or another process had the account for all the time that was waited. */
 export interface DatabaseResult {
   readonly success: false;
-  /** Begins with `Database Error: `. */
+  /** Begins with `Database Error: `; of a function that was imported as it is, also with `Configuration Error: `. */
   readonly error: string;
-  readonly customerData: CustomerCommand;
+  /** null where the environment is wrong, so that no command can be made. */
+  readonly customerData: CustomerCommand | null;
 }
 
 /** What became of the ids that the API gave out. All that `retryFailedUpdates` needs. */
@@ -71,8 +85,9 @@ export interface ProcessingResult {
   readonly success: boolean;
   /** Why nothing at all was written; absent otherwise. */
   readonly error?: string;
+  /** Of each section of which something was written. */
   readonly updatedRecords: readonly UpdatedRecord[];
-  /** One text per failure. */
+  /** One sentence per section that failed: `Failed to update tier UUID: …`. */
   readonly errors: readonly string[];
   readonly summary: {
     /** Sections written whole: customer, tier, crew. */
@@ -92,16 +107,17 @@ export interface CustomerRecord {
   readonly uuidBe: string | null;
   /** ISO 8601. */
   readonly updatedAt: string;
-  readonly error?: string;
 }
 
-export interface RowsRecord {
+export type RowsRecord = SectionRecord<"tier", TierDetail> | SectionRecord<"crew", PicDetail>;
+
+interface SectionRecord<Type, Detail> {
   /** False for a section that is half written. */
   readonly success: boolean;
-  readonly type: "tier" | "crew";
+  readonly type: Type;
   readonly updatedCount: number;
   readonly failedCount: number;
-  readonly details: readonly (TierDetail | PicDetail)[];
+  readonly details: readonly Detail[];
 }
 
 export interface TierDetail extends RowDetail {
@@ -124,4 +140,6 @@ export interface FailedUpdate {
   /** The row's primary key. */
   readonly id: string;
   readonly uuidBe: string;
+  /** Of the send that the id came for, where the database could not be told. */
+  readonly idempotencyKey?: string;
 }

@@ -6,6 +6,7 @@ import { boundedText } from "../sync/outcome.ts";
 import type { AccountData } from "./account-data.ts";
 import type { CallResult } from "./call-sync.ts";
 import type { LibraryContext } from "./context.ts";
+import { logAnswer } from "./log-steps.ts";
 import { makeReady } from "./make-ready.ts";
 import { notValid, toValidation } from "./not-valid.ts";
 import type { SyncResult } from "./results.ts";
@@ -25,7 +26,8 @@ export async function syncCustomer(
     readonly accountId: string | number | null;
   },
 ): Promise<SyncResult> {
-  const { calls, language, userOf } = context;
+  const { calls, language, userOf, observe } = context;
+  observe.info("starting the sync of an account", { account_id: idOf(accountData) });
   const ready = await makeReady(context, accountData, userId);
   if (ready.kind === "not ready") return ready.result;
   const { given, command, validation } = ready;
@@ -40,10 +42,19 @@ export async function syncCustomer(
 
   const called = await calls.sync({ account: given, userId: userOf(userId), configId });
   const result = toSyncResult(called, command, language);
+  if (result.success) logAnswer(observe, given.id, called, result.processingResult);
   if (accountId !== null && !isSameId(String(accountId), given.id))
     await noteInHistory(context, String(accountId), called, result);
   return result;
 }
+
+/** Of whatever was handed in. */
+function idOf(accountData: Partial<AccountData> | null | undefined): string | null {
+  const id = accountData?.id;
+  return typeof id === "object" || id === undefined ? null : String(id).slice(0, ID_LOGGED_MAX);
+}
+
+const ID_LOGGED_MAX = 100;
 
 /** Why nothing can be sent to this configuration; null when it can, and where only the sync will tell. */
 async function reasonAgainst({ wiring }: LibraryContext, configId: string): Promise<string | null> {

@@ -1,8 +1,10 @@
 /** The result of a call, from what it came to. Pure, apart from the time of the write-back, which is now. */
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { Language } from "../customer-command/messages.ts";
+import type { Outcome } from "../sync/outcome.ts";
+import { toApiError } from "./api-error.ts";
 import type { CallResult } from "./call-sync.ts";
-import { toDatabaseError } from "./database-error.ts";
+import { toDatabaseError, toDatabaseReason } from "./database-error.ts";
 import { notValid, toValidation } from "./not-valid.ts";
 import {
   nothingWritten,
@@ -14,17 +16,14 @@ import type { SyncResult } from "./results.ts";
 
 /** @param prepared the command as it would have been sent, for a call that did not get so far */
 export function toSyncResult(
-  { command, result, sent, received, outcome, error }: CallResult,
+  { command, result, sent, received, idempotencyKey, outcome, error }: CallResult,
   prepared: CustomerCommand,
   language: Language,
 ): SyncResult {
   const customerData = command ?? prepared;
 
   if (result?.kind === "accepted" && sent !== null && received !== null) {
-    const why =
-      error === null
-        ? "Database Error: the lease was lost before the ids were written; a daemon writes them"
-        : toDatabaseError(error);
+    const why = error === null ? whyNotSettled(outcome) : toDatabaseReason(error);
     const rows = outcome?.rows;
     return {
       success: true,
@@ -32,7 +31,7 @@ export function toSyncResult(
       customerData,
       processingResult:
         rows === undefined
-          ? nothingWritten(why, toFailedUpdates(sent, received))
+          ? nothingWritten(why, toFailedUpdates(sent, received, idempotencyKey))
           : toProcessingResult(reportWritten({ sent, received, rows }, new Date().toISOString())),
     };
   }
@@ -52,15 +51,25 @@ export function toSyncResult(
     return notValid(language, toValidation([{ field, rule: outcome.name, message }]), customerData);
   }
   const isUnknown = outcome?.errorClass === "unknown_outcome";
+  const errorClass = outcome?.errorClass ?? failure?.errorClass ?? "network";
   return {
     success: false,
-    error: `External API Error: ${message}`,
+    error: toApiError(message, errorClass),
     details: {
+      ...failure?.answered,
       httpStatus: outcome?.httpStatus ?? failure?.httpStatus ?? null,
-      errorClass: outcome?.errorClass ?? failure?.errorClass ?? "network",
+      errorClass,
       delivery: isUnknown ? "unknown" : (failure?.delivery ?? "not_sent"),
       retryAfterMs: failure?.retryAfterMs ?? null,
+      explanation: message,
     },
     customerData,
   };
+}
+
+/** Accepted, and nothing of it written, without an error that got through. */
+function whyNotSettled(outcome: Outcome | null): string {
+  return outcome?.error == null
+    ? "Database Error: the lease was lost before the ids were written; a daemon writes them"
+    : `Database Error: ${outcome.error}`;
 }

@@ -9,8 +9,9 @@ import { toIdText } from "../exact-json.ts";
 import type { AccountData } from "./account-data.ts";
 import type { LibraryContext } from "./context.ts";
 import type { IdUpdate, UpdateResult } from "./contract.ts";
-import { toDatabaseError } from "./database-error.ts";
+import { toDatabaseError, toDatabaseReason } from "./database-error.ts";
 import { failedUpdatesOf, receivedOf } from "./failed-updates.ts";
+import { finishSend } from "./finish-send.ts";
 import { makeReady } from "./make-ready.ts";
 import {
   errorOf,
@@ -80,7 +81,7 @@ export async function processResponse(
   return await write(context, sent, received, userId);
 }
 
-/** Writes the ids that `processingResult` says came and do not stand. */
+/** Writes the ids that `processingResult` says came and do not stand, and settles the send that they came for. */
 export async function retryFailedUpdates(
   context: LibraryContext,
   processingResult: ProcessingResult,
@@ -88,10 +89,14 @@ export async function retryFailedUpdates(
   userId: string | null,
 ): Promise<ProcessingResult> {
   const failed = failedUpdatesOf(processingResult);
+  if (failed.length === 0 && !processingResult.success)
+    return nothingWritten("No id came that could be written: sync the account again");
   const received = receivedOf(failed);
-  const { db } = context.wiring;
+  const { wiring, userOf } = context;
+  const { db } = wiring;
   try {
-    const [loaded] = await loadAccounts(db, [await canonicalId(db, String(id))]);
+    const accountId = await canonicalId(db, String(id));
+    const [loaded] = await loadAccounts(db, [accountId]);
     const account = loaded?.account ?? null;
     if (account === null) return nothingWritten("There is no such account");
 
@@ -107,9 +112,13 @@ export async function retryFailedUpdates(
       tiers: asTheyStand(received.tiers, account.tiers),
       pics: asTheyStand(received.pics, account.pics),
     };
+    const idempotencyKey = failed.find((update) => update.idempotencyKey)?.idempotencyKey ?? null;
+    if (failed.length > 0)
+      await finishSend(wiring, { accountId, received, idempotencyKey, userId: userOf(userId) });
+    // Those that stand by now are found to stand; the others are written without the send.
     return await write(context, sent, received, userId);
   } catch (error) {
-    return nothingWritten(toDatabaseError(error), failed);
+    return nothingWritten(toDatabaseReason(error), failed);
   }
 }
 

@@ -10,7 +10,7 @@ import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { Database } from "../db/database.ts";
 import type { RowResult } from "../sync/outcome.ts";
 import { writeBack } from "../sync/write-back.ts";
-import { toDatabaseError } from "./database-error.ts";
+import { toDatabaseReason } from "./database-error.ts";
 
 export interface IdWrites {
   readonly sent: SentRows;
@@ -40,7 +40,7 @@ export async function writeIds(
       await sleep(LOCKED_WAIT_MS);
     }
   } catch (error) {
-    return { error: toDatabaseError(error) };
+    return { error: toDatabaseReason(error) };
   }
 }
 

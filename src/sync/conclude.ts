@@ -10,7 +10,7 @@ export async function settleEnded(
   { ending }: EndStep,
 ): Promise<Outcome | null> {
   const ended = toEnded(claim, ending, wiring.clock.now() - startedAt);
-  return await wiring.settle(caller.toConclusion?.(ended) ?? ended, dbSignal);
+  return await wiring.settle((await caller.toConclusion?.(ended)) ?? ended, dbSignal);
 }
 
 /** Writes the ids of an answer back and settles. Resolves null when the lease was lost. */
@@ -19,5 +19,5 @@ export async function settleAccepted(
   { attempt, received, httpStatus }: WriteBackStep,
 ): Promise<Outcome | null> {
   const accepted = { kind: "accepted", claim, attempt, received, httpStatus } as const;
-  return await wiring.settle(caller.toConclusion?.(accepted) ?? accepted, dbSignal);
+  return await wiring.settle((await caller.toConclusion?.(accepted)) ?? accepted, dbSignal);
 }

@@ -148,7 +148,7 @@ function skipIfUnchanged(
 }
 
 async function toSend(
-  { wiring, claim }: SyncContext,
+  { wiring, claim, caller }: SyncContext,
   draft: ValidDraft,
   connection: ApiConnection,
 ): Promise<SendStep | EndStep> {
@@ -163,7 +163,7 @@ async function toSend(
     isRepeat: false,
     send: {
       claim,
-      generation: claim.generation,
+      generation: caller.generationOf?.(fingerprint) ?? claim.generation,
       operation,
       idempotencyKey:
         operation === "create"

@@ -9,6 +9,8 @@ import type { Send } from "./journal.ts";
 export interface SyncCaller {
   /** The account to send, from the one in the tables. */
   toAccount?(stored: Account): Account;
+  /** The generation that a command of this fingerprint speaks for: an older one than the claim's where the rows hold other data. */
+  generationOf?(fingerprint: string): string;
   /** Ends the waiting for a database that is away, for this sync alone. */
   readonly givenUp?: AbortSignal;
   /** A journaled send goes out now. `isRepeat`: it is an earlier one, under its own key. */
@@ -17,5 +19,5 @@ export interface SyncCaller {
   /** The ids of the answer, before they are journaled. */
   onReceived?(received: ReceivedIds): void;
   /** The conclusion to settle, of the one that the sync came to. */
-  toConclusion?(conclusion: Conclusion): Conclusion;
+  toConclusion?(conclusion: Conclusion): Promise<Conclusion>;
 }

@@ -201,6 +201,62 @@ describe("sync", () => {
     expect(stdout).not.toContain("wrong-secret");
   });
 
+  test("says what the API said, whichever process sent", async () => {
+    const product = await createProduct();
+    await insertSampleAccounts(product.database.pool);
+    const fault = { status: 422, body: { error: { message: "Invalid data format", code: "E1" } } };
+    product.sandbox.setFaults({ always: fault });
+    const environment = {
+      DATABASE_URL: product.database.url,
+      ...apiEnvironment(product.sandbox),
+    };
+    await run(["migrate"], environment);
+
+    const own = await run(["sync", SHOP], environment);
+    await product.start();
+    const ofDaemon = await run(["sync", HEAD_OFFICE], environment);
+
+    for (const { code, stdout } of [own, ofDaemon]) {
+      expect(code).toBe(1);
+      expect(JSON.parse(stdout)).toMatchObject({
+        success: false,
+        outcome: "parked",
+        httpStatus: 422,
+        errorClass: "rejected",
+        error: "External API Error: Invalid data format",
+        processingResult: {
+          success: false,
+          error: "External API Error: Invalid data format",
+          updatedRecords: [],
+          errors: [expect.stringMatching(/^Failed to update account UUID: External API Error/)],
+        },
+      });
+    }
+  });
+
+  test("has one sentence for a section that the database refused, and no record of it", async () => {
+    await database.query(
+      `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`,
+    );
+    await database.query(
+      "create trigger refuse before update of uuid_be on m_account_package_tier for each row execute function refuse()",
+    );
+
+    const { code, stdout } = await run(["sync", HEAD_OFFICE]);
+
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      success: true,
+      outcome: "partial",
+      processingResult: {
+        success: false,
+        updatedRecords: [{ type: "customer" }, { type: "crew", success: true }],
+        errors: [expect.stringMatching(/^Failed to update tier UUID: tier .*P0001/)],
+        summary: { totalUpdated: 2, totalErrors: 1 },
+      },
+    });
+  });
+
   test("with daemons at work, it waits for whoever does it", async () => {
     const product = await createProduct();
     await insertSampleAccounts(product.database.pool);

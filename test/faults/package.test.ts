@@ -114,17 +114,23 @@ await close();
   SLOW_MS,
 );
 
-test(
-  "it syncs an account from a script of four lines, which ends by itself",
-  async () => {
+test.each([
+  [
+    "four",
+    `import { createAccountSync } from "account-sync";
+const { syncCustomerToExternalApi } = await createAccountSync();`,
+  ],
+  ["three", `import { syncCustomerToExternalApi } from "account-sync";`],
+])(
+  "it syncs an account from a script of %s lines, which ends by itself",
+  async (_, head) => {
     const database = await createDatabase();
     await migrate({ url: database.url, info: () => {} });
     const sandbox = await startSandbox();
     const id = await insertAccount(database, { tiers: 1, pics: 1 });
     await writeFile(
       join(project, "script.js"),
-      `import { createAccountSync } from "account-sync";
-const { syncCustomerToExternalApi } = await createAccountSync();
+      `${head}
 const result = await syncCustomerToExternalApi({ id: process.argv[2], name: "Toko", pics: [] });
 console.log(JSON.stringify(result));
 `,

@@ -112,7 +112,11 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   ["success", "test/e2e/library.test.ts", "brings the account to the API and its ids to the rows"],
   ["the smallest useful call", "test/e2e/library.test.ts", "of the smallest useful kind works"],
   ["not valid", "test/e2e/library.test.ts", "because it is not valid leaves the account as it was"],
-  ["the API refused", "test/e2e/library.test.ts", "because the API refuses says how"],
+  ["the API refused", "test/e2e/predecessor.test.ts", "the API refuses"],
+  ["details hold the API's own error", "test/e2e/predecessor.test.ts", "a code, field errors and"],
+  ["the queue tells the same truth", "test/e2e/predecessor.test.ts", "parkedAndNotSentAgain"],
+  ["the types narrow", "test/e2e/library-types.test.ts", "without a cast"],
+  ["imported as they are", "test/e2e/imported.test.ts", "an application that calls once"],
   ["API fine, database not", "test/e2e/library.test.ts", "goes away after the API has answered"],
   [
     "partly written, and retryFailedUpdates",

@@ -195,6 +195,7 @@ const refusal = {
   errorClass: true,
   delivery: true,
   retryAfterMs: true,
+  explanation: true,
 } as const satisfies Keys<RefusalDetails>;
 
 const validation = {
@@ -226,7 +227,6 @@ const customerRecord = {
   accountId: true,
   uuidBe: true,
   updatedAt: true,
-  error: true,
 } as const satisfies Keys<CustomerRecord>;
 
 const rowsRecord = {
@@ -251,7 +251,12 @@ const picDetail = {
   error: true,
 } as const satisfies Keys<PicDetail>;
 
-const failedUpdate = { type: true, id: true, uuidBe: true } as const satisfies Keys<FailedUpdate>;
+const failedUpdate = {
+  type: true,
+  id: true,
+  uuidBe: true,
+  idempotencyKey: true,
+} as const satisfies Keys<FailedUpdate>;
 
 const update = {
   success: true,

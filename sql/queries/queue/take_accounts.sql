@@ -15,7 +15,8 @@ with free as (
 before as (
   select
     account_id,
-    changed_at is not null as was_pending
+    -- A parked account waits for nothing but a person.
+    changed_at is not null and parked_at is null as was_pending
   from account_sync.account
   where account_id in (select account_id from free)
   order by account_id
