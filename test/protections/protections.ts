@@ -118,8 +118,8 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "compare and set: an operator's id is not overwritten",
     file: "src/sync/write-back.ts",
-    text: `if (ids.current === null) return ids.read === null ? "write" : "conflict";`,
-    without: `if (ids.current === null || ids.current !== ids.received) return "write";`,
+    text: `return ids.current === ids.read && ids.replace ? "write" : "conflict";`,
+    without: `return "write";`,
     foundBy: { file: "test/db/sync/returned-ids.test.ts", test: "keeps the id of the row" },
   },
   {
@@ -174,7 +174,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lookup: only who holds the lease asks",
-    file: "src/sync/in-doubt.ts",
+    file: "src/sync/look-up-customer.ts",
     text: "if (!(await wiring.isStillOurs(claim, sync.dbSignal))) return LEASE_LOST;",
     without: "",
     foundBy: {
@@ -195,7 +195,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lookup: accounts that found one customer take turns",
     file: "src/sync/adopt.ts",
-    text: `await tx.run("lock_external_id", [customer]);`,
+    text: `await tx.run("lock_external_id", [externalId]);`,
     without: "",
     foundBy: {
       file: "test/db/sync/lookup.test.ts",
@@ -204,12 +204,123 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lookup: what was found is brought up to date",
-    file: "src/sync/in-doubt.ts",
-    text: "adopted: true,",
-    without: "adopted: false,",
+    file: "src/sync/look-up-customer.ts",
+    text: "await wiring.adopt({ sent: create.sent, received, home }, sync.dbSignal);",
+    without: "({ takenBy: null });",
     foundBy: {
       file: "test/db/sync/lookup.test.ts",
       test: "that was adopted is updated also when nothing changed",
+    },
+  },
+  {
+    name: "the lookup: an account that was never sent is looked for before it is created",
+    file: "src/sync/sync-account.ts",
+    text: "(await lookForCustomer(sync, connection, draft)) ??",
+    without: "",
+    foundBy: {
+      file: "test/db/sync/ways-out.test.ts",
+      test: "a customer of an earlier system is taken over, not made twice",
+    },
+  },
+  {
+    name: "the mapping: a row that has lost its id has the one that is mapped",
+    file: "src/account/mapped-ids.ts",
+    text: "return kept;",
+    without: "return null;",
+    foundBy: {
+      file: "test/db/sync/id-mapping.test.ts",
+      test: "a whole row saved as loaded before the write-back",
+    },
+  },
+  {
+    name: "the mapping: what the API gave out is kept on our side",
+    file: "src/sync/settle.ts",
+    text: "await mapIds(tx, decided);",
+    without: "",
+    foundBy: {
+      file: "test/db/sync/id-mapping.test.ts",
+      test: "an import that deletes and inserts the account in one transaction",
+    },
+  },
+  {
+    name: "the mapping: ids of removed rows are known, too",
+    file: "src/sync/deletion.ts",
+    text: "unsettled?.received?.customer ?? mapping.externalId ?? filled(claim.removedExternalId);",
+    without: "unsettled?.received?.customer ?? filled(claim.removedExternalId);",
+    foundBy: { file: "test/db/sync/id-mapping.test.ts", test: "F47" },
+  },
+  {
+    name: "the home configuration: an account stays with the API that gave it its id",
+    file: "src/sync/home.ts",
+    text: ": await connectHome(sync, home ?? UNKNOWN_HOME);",
+    without: ": await wiring.connection(claim.configId);",
+    foundBy: {
+      file: "test/db/sync/home.test.ts",
+      test: "is not sent to the default one, where its id is another account's",
+    },
+  },
+  {
+    name: "the key of a create: derived, so that it survives a restore",
+    file: "src/sync/sync-account.ts",
+    text: "? createKeyOf(await wiring.installationId(), account.id, claim.createsEnded)",
+    without: "? crypto.randomUUID()",
+    foundBy: { file: "test/db/sync/id-mapping.test.ts", test: "F48" },
+  },
+  {
+    name: "the key of a create: another one after a refusal",
+    file: "src/sync/endings.ts",
+    text: 'endsCreate: attempt.operation === "create" && delivery === "not_applied",',
+    without: "endsCreate: false,",
+    foundBy: {
+      file: "test/db/sync/id-mapping.test.ts",
+      test: "a create that was refused is another create after the correction",
+    },
+  },
+  {
+    name: "a 503: may have been applied, unless the operator says otherwise",
+    file: "src/customer-api/failure.ts",
+    text: `503: { errorClass: "server", delivery: "unknown"`,
+    without: `503: { errorClass: "server", delivery: "not_applied"`,
+    foundBy: { file: "test/faults/mesh.test.ts", test: "F44" },
+  },
+  {
+    name: "the discard: good for one send",
+    file: "sql/queries/queue/begin_sends.sql",
+    text: "a.request - 'retry' - 'discard'",
+    without: "a.request - 'retry'",
+    foundBy: {
+      file: "test/db/sync/ways-out.test.ts",
+      test: "giving up is good for one send",
+    },
+  },
+  {
+    name: "the discard: not while the send may be under way",
+    file: "src/sync/in-doubt.ts",
+    text: "waitMs <= 0\n      ? discardUnsettled",
+    without: "waitMs <= 1e9\n      ? discardUnsettled",
+    foundBy: {
+      file: "test/db/sync/ways-out.test.ts",
+      test: "giving up waits while the API may still be working on the send",
+    },
+  },
+  {
+    name: "an end: the same 5xx is not repeated for ever",
+    file: "src/sync/endings.ts",
+    text: "if (failureKind !== null && isLastAlike(claim, failureKind)) {",
+    without: "if (failureKind === '') {",
+    foundBy: {
+      file: "test/db/sync/ways-out.test.ts",
+      test: "parks with the choice after five times, instead of going round for ever",
+    },
+  },
+  {
+    name: "an end: failures of another kind do not count",
+    file: "sql/queries/queue/settle_accounts.sql",
+    text: `when d."failureKind" is null then a.failures_alike`,
+    without: `when d."failureKind" is null then a.failures_alike + 1`,
+    foundBy: {
+      file: "test/db/sync/ways-out.test.ts",
+      test: "four 503s and one incomplete answer do not park",
     },
   },
 ];
