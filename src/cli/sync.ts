@@ -7,6 +7,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalIds } from "../account/canonical-ids.ts";
 import type { Config } from "../config.ts";
+import type { ApiFailure } from "../customer-api/customer-api.ts";
+import { toDetails } from "../library/api-error.ts";
+import type { RefusedResult } from "../library/results.ts";
 import { onShutdownSignals } from "../ops/signals.ts";
 import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
 import { FoldLoop } from "../queue/fold-loop.ts";
@@ -101,6 +104,8 @@ async function syncAll(
 interface Exchanged {
   readonly customerData: unknown;
   readonly response: unknown;
+  /** Where the API refused, or did not answer. */
+  readonly details?: RefusedResult["details"];
 }
 
 /** Its source of due accounts are these accounts only; everything else is left to the daemon. */
@@ -126,6 +131,7 @@ function createDispatcher(
           exchanges.set(claim.accountId, {
             customerData: send.operation === "delete" ? null : JSON.parse(send.body),
             response: result.kind === "accepted" ? (result.body ?? null) : null,
+            ...(result.kind === "failed" && { details: detailsOf(result.failure) }),
           }),
       }),
     capacity: UNLIMITED,
@@ -134,4 +140,9 @@ function createDispatcher(
     concurrency: config.sync.concurrency,
     sweepIntervalMs: LOOK_EVERY_MS,
   });
+}
+
+function detailsOf(failure: ApiFailure): RefusedResult["details"] {
+  const { httpStatus, errorClass, delivery, message } = failure;
+  return toDetails(failure, { httpStatus, errorClass, delivery, explanation: message });
 }

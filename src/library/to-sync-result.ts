@@ -2,7 +2,7 @@
 import type { CustomerCommand } from "../customer-command/command.ts";
 import type { Language } from "../customer-command/messages.ts";
 import type { Outcome } from "../sync/outcome.ts";
-import { toApiError } from "./api-error.ts";
+import { toApiError, toDetails } from "./api-error.ts";
 import type { CallResult } from "./call-sync.ts";
 import { toDatabaseError, toDatabaseReason } from "./database-error.ts";
 import { notValid, toValidation } from "./not-valid.ts";
@@ -55,14 +55,12 @@ export function toSyncResult(
   return {
     success: false,
     error: toApiError(message, errorClass),
-    details: {
-      ...failure?.answered,
+    details: toDetails(failure, {
       httpStatus: outcome?.httpStatus ?? failure?.httpStatus ?? null,
       errorClass,
       delivery: isUnknown ? "unknown" : (failure?.delivery ?? "not_sent"),
-      retryAfterMs: failure?.retryAfterMs ?? null,
       explanation: message,
-    },
+    }),
     customerData,
   };
 }

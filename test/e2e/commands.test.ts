@@ -216,6 +216,11 @@ describe("sync", () => {
     await product.start();
     const ofDaemon = await run(["sync", HEAD_OFFICE], environment);
 
+    expect(JSON.parse(own.stdout).details).toMatchObject({
+      code: "E1",
+      httpStatus: 422,
+      delivery: "not_applied",
+    });
     for (const { code, stdout } of [own, ofDaemon]) {
       expect(code).toBe(1);
       expect(JSON.parse(stdout)).toMatchObject({
