@@ -480,50 +480,54 @@ test("F26 ids set by hand while a create is under way stay, and each conflict is
   expect(await conflictsInHistory(product)).toBe(accounts);
   expect(await countStates(product.database)).toEqual({ clean: accounts });
   expect(product.requests()).toHaveLength(accounts);
-  await recordByHand(product, accounts, "other ids");
+  await recordByHand(product, accounts);
 });
 
-test.each([
-  ["cleared", null],
-  ["replaced", "by-hand"],
-] as const)(
-  "F26 ids %s by hand while an update is under way stay as the person left them, and each conflict is counted",
-  async (_, value) => {
-    const product = await createProduct();
-    const daemon = await product.start(FLIGHT);
-    const accounts = 12;
-    const ids: string[] = [];
-    for (let n = 0; n < accounts; n += 1)
-      ids.push(await insertAccount(product.database, { accountNo: `A-${n}`, tiers: 1, pics: 1 }));
-    await untilAtRest(product.database);
+test("F26 ids replaced by hand while an update is under way stay as the person left them, and each conflict is counted", async () => {
+  const { product, daemon, ids } = await duringAnUpdate(setByHand);
 
-    await duringFlight(
-      product,
-      accounts,
-      () => product.database.query("update m_account set name = name || ' Baru'"),
-      () => (value === null ? clearByHand(product.database) : setByHand(product.database)),
-    );
-    await untilAtRest(product.database);
+  for (const [n, id] of ids.entries()) {
+    const { account, tiers, pics } = await externalIds(product.database, id);
+    expect({ account, tiers, pics }).toEqual({
+      account: `by-hand-A-${n}`,
+      tiers: [`by-hand-tier-A-${n}`],
+      pics: [`by-hand-pic-A-${n}`],
+    });
+  }
+  expect(await daemon.metric("id_conflicts_total")).toBe(3 * ids.length);
+  expect(await conflictsInHistory(product)).toBe(ids.length);
+  // An edit of ids causes no further request.
+  expect(product.requests()).toHaveLength(2 * ids.length);
+  await recordByHand(product, ids.length);
+});
 
-    for (const [n, id] of ids.entries()) {
-      const { account, tiers, pics } = await externalIds(product.database, id);
-      expect({ account, tiers, pics }).toEqual(
-        value === null
-          ? { account: null, tiers: [null], pics: [null] }
-          : {
-              account: `by-hand-A-${n}`,
-              tiers: [`by-hand-tier-A-${n}`],
-              pics: [`by-hand-pic-A-${n}`],
-            },
-      );
-    }
-    expect(await daemon.metric("id_conflicts_total")).toBe(3 * accounts);
-    expect(await conflictsInHistory(product)).toBe(accounts);
-    // An edit of ids causes no further request.
-    expect(product.requests()).toHaveLength(2 * accounts);
-    await recordByHand(product, accounts, value === null ? "cleared ids" : "other ids");
-  },
-);
+test("F41 ids that an application puts null over while an update is under way are put back, and no request is added", async () => {
+  const { product, daemon, ids } = await duringAnUpdate(clearIds);
+
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  expect(await daemon.metric("id_conflicts_total")).toBe(0);
+  expect(product.requests()).toHaveLength(2 * ids.length);
+  recordFault("F41", found, { tries: 3 * ids.length, recoveryMs: null });
+});
+
+async function duringAnUpdate(act: (database: TestDatabase) => Promise<void>) {
+  const product = await createProduct();
+  const daemon = await product.start(FLIGHT);
+  const ids: string[] = [];
+  for (let n = 0; n < 12; n += 1)
+    ids.push(await insertAccount(product.database, { accountNo: `A-${n}`, tiers: 1, pics: 1 }));
+  await untilAtRest(product.database);
+
+  await duringFlight(
+    product,
+    ids.length,
+    () => product.database.query("update m_account set name = name || ' Baru'"),
+    () => act(product.database),
+  );
+  await untilAtRest(product.database);
+  return { product, daemon, ids };
+}
 
 async function setByHand(database: TestDatabase): Promise<void> {
   await database.query("update m_account set uuid_be = 'by-hand-' || account_no");
@@ -536,17 +540,14 @@ async function setByHand(database: TestDatabase): Promise<void> {
     );
 }
 
-async function clearByHand(database: TestDatabase): Promise<void> {
+async function clearIds(database: TestDatabase): Promise<void> {
   for (const table of ["m_account", "m_account_package_tier", "m_account_pic"])
     await database.query(`update ${table} set uuid_be = null`);
 }
 
 /** The commands have arrived once, at the customer with the account's number. */
-async function recordByHand(
-  product: Product,
-  accounts: number,
-  are: "other ids" | "cleared ids",
-): Promise<void> {
+async function recordByHand(product: Product, accounts: number): Promise<void> {
+  const are = "other ids";
   const because = "a person's edit of ids while the request was under way is kept";
   const found = await audit(product.database, product.sandbox, [
     { accounts: Array.from({ length: accounts }, (_, n) => `A-${n}`), are, because },
