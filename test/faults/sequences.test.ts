@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
+import { recordFault } from "../support/evidence.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { createProduct, type Product, type RunningDaemon } from "../support/product.ts";
 import { untilAtRest } from "../support/queue-state.ts";
@@ -31,7 +32,9 @@ test("F50 the journal's sequence set back under a running daemon: the next chang
   ).toEqual(["create", "create", "create", "update"]);
   expect((await fetch(`${daemon.url}/readyz`)).status).toBe(200);
   expect(repairsOf(daemon, ATTEMPT)).toHaveLength(1);
-  expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  recordFault("F50", found, { tries: 1, recoveryMs: null });
 });
 
 test("F50 set back before the start: the start sets it and says so", async () => {
@@ -48,7 +51,9 @@ test("F50 set back before the start: the start sets it and says so", async () =>
   expect(daemon.log.join("\n")).toContain(`Sequence ${ATTEMPT} was behind its table`);
   expect(await daemon.metric("check_ok", { check: "sequences" })).toBe(1);
   expect(product.requests().map(({ operation }) => operation)).toEqual(["create", "update"]);
-  expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  recordFault("F50", found, { tries: 1, recoveryMs: null });
 });
 
 test("F50 with two daemons, again and again, while they send", async () => {
@@ -67,7 +72,9 @@ test("F50 with two daemons, again and again, while they send", async () => {
 
   expect(product.sandbox.customers()).toHaveLength(40);
   expect(product.requests()).toHaveLength(40);
-  expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
+  const found = await audit(product.database, product.sandbox);
+  expect(found).toEqual(FLAWLESS);
+  recordFault("F50", found, { tries: 5, recoveryMs: null });
 });
 
 test("F50 the sequence of markers set back: request_all reaches every account, and other changes are folded", async () => {
