@@ -37,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "checks/": ["db/", "operator-error.ts", "version.ts"],
   // The words of log and metrics: the names of checks are among them.
   "ops/": ["loopback.ts", "operator-error.ts", "checks/names.ts", "sync/outcome.ts"],
-  "console/": ["ops/", "queue/sending-words.ts", "sync/outcome.ts"],
+  "console/": ["db/raised.ts", "ops/", "queue/sending-words.ts", "sync/outcome.ts"],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": [
     "db/",
@@ -78,7 +78,9 @@ const PURE = [
   "customer-api/token-failure.ts",
   "customer-api/answer.ts",
   "backoff.ts",
+  "db/raised.ts",
   "queue/sending-words.ts",
+  "sync/choice.ts",
   "sync/outcome.ts",
 ];
 
