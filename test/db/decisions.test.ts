@@ -1,11 +1,13 @@
 /** retry, discard, adopt and forget in every state that an account can be in: what the call says, and what is sent then. */
 import { randomUUID } from "node:crypto";
+import type pg from "pg";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { describeChoice } from "../../src/sync/choice.ts";
+import { openQueue } from "../support/captured-tables.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { createFakeApi, type FakeApi, failed, noAnswer, rejected } from "../support/fake-api.ts";
 import { crashBeforeWriteBack, crashDuringSend } from "../support/interruptions.ts";
-import { withClient } from "../support/postgres.ts";
+import { createDatabase, withClient } from "../support/postgres.ts";
 
 let engine: Engine;
 let api: FakeApi;
@@ -635,3 +637,76 @@ describe("request with replace", () => {
     ]);
   });
 });
+
+describe.each(["bigint", "text", "uuid"] as const)("keys of type %s", (keyType) => {
+  const ID = { bigint: "7", text: "a'b \u0007%s", uuid: "aaaaaaaa-0000-4000-8000-000000000001" }[
+    keyType
+  ];
+  const FORM = { bigint: "007", text: ID, uuid: "{AAAAAAAA-0000-4000-8000-000000000001}" }[keyType];
+  const ROW = { bigint: "70", text: "t'1", uuid: "bbbbbbbb-0000-4000-8000-000000000001" }[keyType];
+  const OTHER_FORM = { bigint: "0070", text: ROW, uuid: ROW.toUpperCase() }[keyType];
+
+  test("and tables as they were before: each decision finds the account and its rows", async () => {
+    const database = await createDatabase({
+      keyType,
+      withoutNewerColumns: true,
+      leaveOut: ["m_account_type", "m_bank"],
+      migrated: true,
+    });
+    await database.query("insert into m_account (id, name) values ($1, 'Toko')", [ID]);
+    await database.query(
+      "insert into m_account_package_tier (id, account_id, uuid_be, min_value, max_value, amount, start_date, end_date) values ($1, $2, 'ext-t', 0, 1, 1, '2026-01-01', '2026-02-01')",
+      [ROW, ID],
+    );
+    const queue = openQueue(database);
+    await queue.fold();
+
+    await database.query("select account_sync.adopt($1, 'ext-1')", [FORM]);
+    await queue.fold();
+    await database.query(
+      "update account_sync.account set parked_at = now(), due_at = null, error_class = 'rejected'",
+    );
+    expect(await database.query("select account_sync.retry($1) as r", [FORM])).toEqual([
+      { r: true },
+    ]);
+    expect(
+      await database.query("select account_sync.forget($1, tier_id => $2) as f", [
+        FORM,
+        OTHER_FORM,
+      ]),
+    ).toEqual([{ f: 1 }]);
+    expect(await database.query("select account_sync.forget($1) as f", [FORM])).toEqual([{ f: 1 }]);
+    await database.query("select account_sync.request($1, replace => true)", [FORM]);
+
+    expect(await database.query("select account_id from account_sync.account")).toEqual([
+      { account_id: ID },
+    ]);
+    expect(await database.query("select account_id from account_sync.change")).toEqual([
+      { account_id: ID },
+    ]);
+    expect(await database.query("select uuid_be from m_account")).toEqual([{ uuid_be: null }]);
+  });
+
+  test("are looked up by their index, not by reading the whole table", async () => {
+    const database = await createDatabase({ keyType, migrated: true });
+    await database.query("insert into m_account (id, name) values ($1, 'Toko')", [ID]);
+    await withClient(database.url, async (client) => {
+      await client.query("set enable_seqscan = off; set plan_cache_mode = force_custom_plan");
+      const before = await scansOf(client);
+      await client.query("select account_sync.forget($1)", [ID]);
+      const after = await scansOf(client);
+
+      expect(after.indexed).toBeGreaterThan(before.indexed);
+      expect(after.sequential).toBe(before.sequential);
+    });
+  });
+});
+
+/** Of m_account, in this session, including what is not reported yet. */
+async function scansOf(client: pg.Client): Promise<{ sequential: number; indexed: number }> {
+  const { rows } = await client.query(
+    `select pg_stat_get_xact_numscans('m_account'::regclass)::int as sequential,
+            (select sum(pg_stat_get_xact_numscans(indexrelid))::int from pg_index where indrelid = 'm_account'::regclass) as indexed`,
+  );
+  return rows[0];
+}
