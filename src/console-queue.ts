@@ -22,8 +22,11 @@ export function consoleQueueOn(
       const { length } = await opened().queue.retry({
         ids: "ids" in which ? which.ids : null,
         errorClass: "errorClass" in which ? which.errorClass : null,
+        discard: which.discard === true,
       });
       return length;
     },
+    adopt: async (id, externalId) => await opened().queue.adopt(id, externalId),
+    forget: async (id, rows) => await opened().queue.forgetIds(id, rows),
   };
 }

@@ -46,7 +46,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "checks/names.ts",
     "sync/outcome.ts",
   ],
-  "console/": ["exact-json.ts", "ops/", "queue/sending-words.ts", "sync/outcome.ts"],
+  "console/": [
+    "db/raised.ts",
+    "exact-json.ts",
+    "ops/",
+    "queue/sending-words.ts",
+    "sync/outcome.ts",
+  ],
   // The playground decides whether the sandbox is needed, by the same reading of settings and rows as the daemon.
   "local/": [
     "db/",
@@ -91,7 +97,9 @@ const PURE = [
   "customer-api/token-failure.ts",
   "customer-api/answer.ts",
   "backoff.ts",
+  "db/raised.ts",
   "queue/sending-words.ts",
+  "sync/choice.ts",
   "sync/outcome.ts",
 ];
 

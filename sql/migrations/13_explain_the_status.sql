@@ -1,4 +1,5 @@
--- status.explanation: one sentence that says what is going on and what to do.
+-- status.explanation: one sentence or some that say what is going on and what to do, with commands that can be pasted into a shell. What
+-- is said of an unfinished send is said by src/sync/choice.ts in the same words.
 create or replace view account_sync.status as
 select
   account_id,
@@ -9,29 +10,34 @@ select
   error_class,
   error,
   last_synced_at,
-  case state
-    when 'clean' then
-      case
-        when last_synced_at is null then 'Nothing is to be delivered.'
-        else 'Delivered; nothing has changed since.'
+  case
+    when state = 'clean' and last_synced_at is null then 'Nothing is to be delivered.'
+    when state = 'clean' then 'Delivered; nothing has changed since.'
+    when state = 'waiting' then 'Changed; it is sent when it has been left alone for the quiet period.'
+    when state = 'due' then 'Due; a daemon that is free sends it.'
+    when state = 'running' then 'It is being synced right now.'
+    when state = 'blocked' then coalesce(error, 'It waits for its parent.')
+    when unfinished is not null then concat_ws(
+      ' ',
+      case state when 'parked' then 'Nothing is sent until a person decides.' else 'It is tried again by itself.' end,
+      case unfinished
+        when 'create' then 'A create was sent and its outcome is not known: the customer may exist. Look it up at the API.'
+        else 'The outcome of an update is not known: what it adds may exist.'
+      end,
+      case when unfinished = 'create' then format('It was applied: `account-sync adopt %s <external id>`, which updates it from there.', word) end,
+      format('It was not applied: `account-sync retry --discard %s`, which sends current data.', word),
+      case state
+        when 'parked' then format('The same once more: `account-sync retry %s`. Newer data wait until then.', word)
+        else 'Otherwise it is finished first, and newer data wait until then.'
       end
-    when 'waiting' then 'Changed; it is sent when it has been left alone for the quiet period.'
-    when 'due' then 'Due; a daemon that is free sends it.'
-    when 'running' then 'It is being synced right now.'
-    when 'blocked' then coalesce(error, 'It waits for its parent.')
-    else
-      case when state = 'parked' then 'Nothing is sent until someone decides. ' else 'It is tried again by itself. ' end
-      || case
-        when unfinished is not null and (state = 'parked' or error_class = 'unknown_outcome') then format(
-          'The outcome of %s is not known: account-sync retry %s sends the same once more; retry %s --discard gives it up and sends current data (it was not applied); adopt %s <external id> takes the customer that it made (it was applied).%s',
-          case unfinished when 'create' then 'a create' when 'update' then 'an update' else 'a delete' end,
-          account_id, account_id, account_id,
-          case when has_newer_data then ' Data that have changed since wait for that.' else '' end
-        )
-        when state = 'retrying' then 'If it goes on, account-sync status ' || account_id || ' shows what came back.'
-        when error_class in ('validation', 'rejected') then 'Correct the data, which sends it by itself; or account-sync retry ' || account_id || '.'
-        else 'When the cause is gone: account-sync retry ' || account_id || '.'
-      end
+    )
+    -- The error says what to do.
+    when error like '%`account-sync %'
+      then case state when 'parked' then 'Nothing is sent until a person decides. ' else 'It is tried again by itself. ' end || error
+    when state = 'retrying' then format('It is tried again by itself. If that goes on: `account-sync status %s` shows what came back.', word)
+    when error_class in ('validation', 'rejected')
+      then format('Nothing is sent until its data are corrected, which sends it by itself; or: `account-sync retry %s`.', word)
+    else format('Nothing is sent until a person decides. When the cause is gone: `account-sync retry %s`.', word)
   end as explanation
 from (
   select
@@ -45,15 +51,29 @@ from (
       when due_at > now() then 'waiting'
       else 'due'
     end as state,
+    -- A send that is repeated as it was before anything newer goes out (src/sync/unsettled.ts).
     case when a.error_class is not null then (
       select t.operation
       from account_sync.attempt t
-      where t.account_id = a.account_id and t.settled_at is null and t.delivery in ('sending', 'unknown')
+      where t.account_id = a.account_id
+        and t.settled_at is null
+        and t.delivery in ('sending', 'unknown')
+        and (
+          t.operation = 'create'
+          or (
+            t.operation = 'update'
+            and (
+              jsonb_path_exists(t.sent, '$.tiers[*] ? (@.externalId == null)')
+              or jsonb_path_exists(t.sent, '$.pics[*] ? (@.externalId == null)')
+            )
+          )
+        )
     ) end as unfinished,
-    case when a.error_class is not null then (
-      select t.generation < a.generation
-      from account_sync.attempt t
-      where t.account_id = a.account_id and t.settled_at is null
-    ) end as has_newer_data
+    -- As src/call-on.ts writes it.
+    case when a.account_id like '-%' then '-- ' else '' end
+      || case
+        when a.account_id ~ '^[A-Za-z0-9_@%+=:,./-]+$' then a.account_id
+        else '''' || replace(a.account_id, '''', '''\''''') || ''''
+      end as word
   from account_sync.account a
 ) as account;

@@ -3,7 +3,8 @@ import { callOn } from "../call-on.ts";
 import type { AccountState } from "../console/api.ts";
 import type { Sending } from "../queue/sending.ts";
 import { describeSending, isStopped, WAITS_FOR } from "../queue/sending-words.ts";
-import type { ErrorClass } from "../sync/outcome.ts";
+import { describeChoice, describeChoiceWithoutRepeat } from "../sync/choice.ts";
+import type { ErrorClass, Operation } from "../sync/outcome.ts";
 import { capitalized } from "./wording.ts";
 
 export interface AccountFacts {
@@ -12,11 +13,14 @@ export interface AccountFacts {
   /** null: the account is not in the queue. */
   readonly state: AccountState | null;
   readonly errorClass: ErrorClass | null;
+  readonly error: string | null;
   /** m_account has a row of it. */
   readonly isThere: boolean;
   /** Changes that are captured and not folded yet. */
   readonly hasChanges: boolean;
   readonly wasSynced: boolean;
+  /** What was sent last, where it is not known whether it was applied and newer data wait for that; null: nothing. */
+  readonly undecided: Operation | null;
   /** The account whose external id it waits for. */
   readonly parent: ParentFacts | null;
 }
@@ -48,7 +52,7 @@ export function adviseOn(facts: AccountFacts, sending: Sending): Advice {
     case "running":
       return whenSent(facts, sending, "It is being sent.");
     case "retrying":
-      return whenSent(facts, sending, "It is tried again by itself when it is due.");
+      return adviseOnRetrying(facts, sending);
     case "parked":
       return adviseOnParked(facts, sending);
     case "blocked":
@@ -101,7 +105,17 @@ function needsDaemon(sending: Sending): boolean {
   return by === "no_daemon" || by === "draining" || by === "no_answer";
 }
 
-function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Sending): Advice {
+function adviseOnRetrying(facts: AccountFacts, sending: Sending): Advice {
+  const advice = whenSent(facts, sending, "It is tried again by itself when it is due.");
+  if (facts.undecided === null) return advice;
+  const choice = describeChoice(facts.id, facts.undecided, "retrying");
+  // The commands come last.
+  const says = advice.commands.length > 0 ? `${choice} ${advice.says}` : `${advice.says} ${choice}`;
+  return { ...advice, says };
+}
+
+function adviseOnParked(facts: AccountFacts, sending: Sending): Advice {
+  const { id, errorClass, error, isThere, undecided } = facts;
   const retry = callOn("retry", id);
   const thenStart = needsDaemon(sending) ? ["account-sync start"] : [];
   if (!isThere) {
@@ -110,8 +124,17 @@ function adviseOnParked({ id, errorClass, isThere }: AccountFacts, sending: Send
       commands: [retry, ...thenStart],
     };
   }
+  if (undecided !== null) {
+    // The caution comes first: the same once more can make a second customer.
+    return {
+      says: `${describeChoiceWithoutRepeat(id, undecided)} The same once more; newer data wait until then:`,
+      commands: [retry, ...thenStart],
+    };
+  }
   return {
-    says: PARKED[errorClass ?? "validation"],
+    says: error?.includes("`account-sync ")
+      ? "Do what its error says; or, where the cause is gone, put it back:"
+      : PARKED[errorClass ?? "validation"],
     commands: [
       ...(errorClass === "validation" ? [callOn("preview", id)] : []),
       retry,
@@ -131,11 +154,11 @@ const PARKED: Readonly<Record<ErrorClass, string>> = {
   network: "It used up its tries. When the API can be reached again, put it back:",
   timeout: "It used up its tries. When the API answers in time again, put it back:",
   incomplete: "The API did not give all ids. When it does, put it back:",
-  // The caution comes first: a retry without a lookup can create a second customer.
-  unknown_outcome:
-    "A create may have happened: look it up at the API first. If the customer is there, set uuid_be of the account to its id. Then put it back:",
+  // Its outcome has become known since.
+  unknown_outcome: "Put it back:",
   database: "Correct what the database refused, then put it back:",
-  id_conflict: "Correct uuid_be of the row that has another id, then put it back:",
+  id_conflict:
+    "Find out which id is right, and correct uuid_be of the row that has another one; then put it back:",
 };
 
 function adviseOnBlocked(facts: AccountFacts, sending: Sending): Advice {

@@ -4,6 +4,8 @@ import { callOn } from "../call-on.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { callForPerson, forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
+import { isUndecided } from "../sync/choice.ts";
+import { loadUnsettledAttempts } from "../sync/journal.ts";
 import { findSending, type Wiring } from "../wiring.ts";
 import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
 import { printJson, toTable } from "./output.ts";
@@ -46,14 +48,17 @@ async function readFacts(
   const { db } = wiring;
   const accountId = await canonicalId(db, id);
   const [followed] = await db.run<FollowedAccount>("follow_accounts", [[accountId]]);
+  const unsettled = (await loadUnsettledAttempts(db, [accountId], 0)).get(accountId);
   const [waiting] = await db.run<{ parentId: string | null }>("waits_for", [accountId]);
   return {
     id: accountId,
     state: account?.state ?? null,
     errorClass: account?.error_class ?? null,
+    error: account?.error ?? null,
     isThere: (await readSource(wiring, accountId)) !== null,
     hasChanges: followed?.hasChanges ?? false,
     wasSynced: account !== null && account.last_synced_at !== null,
+    undecided: unsettled !== undefined && isUndecided(unsettled) ? unsettled.operation : null,
     parent: waiting?.parentId ? await readParent(wiring, waiting.parentId) : null,
   };
 }
@@ -70,7 +75,7 @@ async function readParent(wiring: Wiring, id: string): Promise<ParentFacts> {
 }
 
 /** The account's row in the source table; null when there is none, or the id cannot be a key of that table. */
-async function readSource(
+export async function readSource(
   { db, source }: Wiring,
   id: string,
 ): Promise<{ readonly externalId: string | null } | null> {

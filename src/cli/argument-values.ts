@@ -9,6 +9,15 @@ export function accountId(text: string): string {
   return text.trim();
 }
 
+/** Of a tier or a contact person. */
+export function rowId(text: string): string {
+  return withinCharacters(255)(text).trim();
+}
+
+export function externalId(text: string): string {
+  return withinCharacters(255)(text).trim();
+}
+
 export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;

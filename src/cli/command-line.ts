@@ -8,7 +8,13 @@ import type { Environment } from "../environment.ts";
 import { callForPerson } from "../invocation.ts";
 import { ERROR_CLASSES, type ErrorClass } from "../sync/outcome.ts";
 import { describeUnknownSetting } from "../unknown-settings.ts";
-import { accountId, wholeNumber, withinCharacters } from "./argument-values.ts";
+import {
+  accountId,
+  externalId as anExternalId,
+  rowId,
+  wholeNumber,
+  withinCharacters,
+} from "./argument-values.ts";
 import { isForJson, toCommanderArguments } from "./given-arguments.ts";
 import { printWarning } from "./output.ts";
 import { addCommand, createProgram } from "./program.ts";
@@ -196,6 +202,38 @@ function createCommandLine(
     );
 
   command(
+    "adopt <id> <external-id>",
+    "take the id of a customer that exists at the API for an account, and update it from there",
+    "account-sync adopt 11111111-1111-4111-8111-111111111111 22222222-2222-4222-8222-222222222222",
+  ).action(
+    run(async (id: string, externalId: string) =>
+      (await import("./adopt.ts")).adopt(config(), accountId(id), anExternalId(externalId), {
+        json,
+      }),
+    ),
+  );
+
+  command(
+    "forget <id>",
+    "forget what is known of an account's ids at the API, so that the next sync creates",
+    "account-sync forget 11111111-1111-4111-8111-111111111111 --yes",
+  )
+    .option("--tier <id>", "only the id of this tier", rowId)
+    .option("--pic <id>", "only the id of this contact person", rowId)
+    .option("--yes", "do not ask")
+    .action(
+      run(async (id: string, { tier, pic, yes = false }: ForgetCommandOptions) => {
+        const { forget } = await import("./forget.ts");
+        return await forget(config(), accountId(id), {
+          tierId: tier ?? null,
+          picId: pic ?? null,
+          isSure: yes,
+          json,
+        });
+      }),
+    );
+
+  command(
     "doctor",
     "check database, rights, triggers, LISTEN and API, and say what to do",
     "account-sync doctor",
@@ -239,6 +277,12 @@ interface RetryCommandOptions {
   readonly all?: boolean;
   readonly class?: ErrorClass;
   readonly discard?: boolean;
+}
+
+interface ForgetCommandOptions {
+  readonly tier?: string;
+  readonly pic?: string;
+  readonly yes?: boolean;
 }
 
 interface SyncCommandOptions {

@@ -1,5 +1,6 @@
 /** `preview`: the command that would be sent for an account, and what keeps it from being sent. Sends and writes nothing. */
 import { canonicalId } from "../account/canonical-ids.ts";
+import type { MappedId } from "../account/mapped-ids.ts";
 import type { Config } from "../config.ts";
 import type { Difference, LastAccepted } from "../customer-command/difference.ts";
 import { fieldsOf } from "../customer-command/field-paths.ts";
@@ -7,7 +8,9 @@ import type { Language } from "../customer-command/messages.ts";
 import { type Preview, previewCommand } from "../customer-command/preview.ts";
 import type { Recommendation } from "../customer-command/recommendations.ts";
 import type { ValidationFinding } from "../customer-command/validate.ts";
+import { forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
+import { describeChoice, isUndecided } from "../sync/choice.ts";
 import { type Loaded, loadForSync } from "../sync/load-for-sync.ts";
 import type { Wiring } from "../wiring.ts";
 import { withWiring } from "./connect.ts";
@@ -15,8 +18,10 @@ import { printJson, printLine, toTable } from "./output.ts";
 
 interface AccountPreview extends Preview {
   readonly accountId: string;
-  /** An earlier send that is finished first, unchanged; null when there is none. */
+  /** An earlier send that is finished first, unchanged, or that this one replaces; null when there is none. */
   readonly unfinished: string | null;
+  /** Ids that their rows have lost: they are sent, and put back. */
+  readonly restored: readonly MappedId[];
 }
 
 export async function preview(
@@ -54,20 +59,25 @@ async function previewAccount(
   const [lastAccepted = null] = await db.run<LastAccepted>("last_accepted", [id]);
   return {
     accountId,
-    unfinished: describeUnfinished(loaded?.unsettled ?? null),
+    unfinished: describeUnfinished(accountId, loaded?.unsettled ?? null),
+    restored: loaded?.mapping.restored ?? [],
     ...previewCommand({ originalData: account, account, mapping, language, lastAccepted }),
   };
 }
 
-function describeUnfinished(unsettled: Loaded["unsettled"]): string | null {
+function describeUnfinished(id: string, unsettled: Loaded["unsettled"]): string | null {
   if (unsettled === null) return null;
-  return unsettled.delivery === "answered"
-    ? `The ids of a ${unsettled.operation} that the API has answered are written first.`
-    : `An earlier ${unsettled.operation} is not finished (${unsettled.delivery}): it is finished first.`;
+  const { operation, delivery } = unsettled;
+  if (delivery === "answered")
+    return `The ids of a ${operation} that the API has answered are written first.`;
+  if (isUndecided(unsettled)) return describeChoice(id, operation, "retrying");
+  return operation === "create"
+    ? "An earlier create was not applied: it is sent again first, under the same key."
+    : `An earlier ${operation} is not finished: this one replaces it.`;
 }
 
 function describe(previewed: AccountPreview): string[] {
-  const { accountId, debugReport, summary, unfinished, validationResult } = previewed;
+  const { accountId, debugReport, summary, unfinished, restored, validationResult } = previewed;
   const { operation, obstacle, difference, recommendations, integrityFindings } = debugReport;
   const { errors, warnings } = validationResult;
 
@@ -76,8 +86,8 @@ function describe(previewed: AccountPreview): string[] {
       ? `Account ${accountId}: this would be sent, to ${operation} the customer.`
       : `Account ${accountId}: nothing would be sent. With the problems below corrected, this would ${operation} the customer:`,
     ...(obstacle === null ? [] : [obstacle]),
-    ...describeDifference(difference),
-    ...(unfinished === null ? [] : [unfinished]),
+    ...describeDifference(difference, restored),
+    ...(unfinished === null ? [] : [forPerson(unfinished)]),
     `Data integrity: ${summary.dataIntegrity}`,
     "",
     ...section([
@@ -90,7 +100,20 @@ function describe(previewed: AccountPreview): string[] {
   ];
 }
 
-function describeDifference({ status, isCurrent, paths }: Difference): string[] {
+function describeDifference(
+  { status, isCurrent, paths }: Difference,
+  restored: readonly MappedId[],
+): string[] {
+  if (restored.length > 0) {
+    const lost = restored.map(({ entity, id }) =>
+      entity === "tier" || entity === "pic" ? `${entity} ${id}` : entity,
+    );
+    const rest = status === "same" ? [] : describeDifference({ status, isCurrent, paths }, []);
+    return [
+      `It is sent, as rows have lost their external ids, which are put back from the id mapping: ${lost.join(", ")}. To have the customer made anew instead: forget its ids.`,
+      ...rest,
+    ];
+  }
   const sentence = {
     none_accepted: "No command of this account was accepted yet.",
     unknown:

@@ -1,13 +1,12 @@
 /** `uninstall`: removes triggers and schema, after a confirmation. */
-import { createInterface } from "node:readline/promises";
 import { type Config, directDatabase } from "../config.ts";
 import { explained } from "../db/explained.ts";
 import { uninstall } from "../db/migrate.ts";
 import { isPooled } from "../db/pooling.ts";
 import { requireSameDatabase } from "../db/same-database.ts";
 import { withDatabase } from "../db/with-database.ts";
-import { OperatorError } from "../operator-error.ts";
 import { version } from "../version.ts";
+import { isConfirmed } from "./confirm.ts";
 import { locateDatabase } from "./connect.ts";
 import { printJson, printLine, printWarning } from "./output.ts";
 
@@ -21,7 +20,14 @@ export async function uninstallFromDatabase(
   const found = await findInstalled(url).catch((error: unknown) => {
     throw explained(error, url, setting);
   });
-  if (found.hasSchema && !isSure && !(await isConfirmed(json))) {
+  const asked = {
+    question:
+      "This removes the queue, the history and every change not delivered yet. Stop the daemons first.",
+    does: "uninstall removes the queue and the history",
+    call: "account-sync uninstall --yes",
+    json,
+  };
+  if (found.hasSchema && !isSure && !(await isConfirmed(asked))) {
     printLine("Nothing was removed.");
     return 1;
   }
@@ -61,22 +67,4 @@ async function findInstalled(url: string): Promise<Installed> {
     const [installed] = await db.run<Installed>("installed_capture");
     return installed ?? { hasSchema: false, tables: [] };
   });
-}
-
-async function isConfirmed(json: boolean): Promise<boolean> {
-  if (json || process.stdin.isTTY !== true || process.stdout.isTTY !== true) {
-    throw new OperatorError(
-      "uninstall removes the queue and the history, and there is no terminal to ask on.",
-      { hint: "If that is what you want: `account-sync uninstall --yes`", exitCode: 2 },
-    );
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    const answer = await terminal.question(
-      "This removes the queue, the history and every change not delivered yet. Stop the daemons first. Go on? (yes/no) ",
-    );
-    return answer.trim().toLowerCase() === "yes";
-  } finally {
-    terminal.close();
-  }
 }

@@ -1,5 +1,6 @@
 /** The console's JSON API: the queue as the SQL views show it, the request of a sync, and the retry of parked accounts. */
 import { z } from "zod";
+import { type Refusal, toRefusal } from "../db/raised.ts";
 import { toIdText } from "../exact-json.ts";
 import type { Obstacle } from "../obstacle.ts";
 import type { Route, RouteAnswer } from "../ops/http.ts";
@@ -31,6 +32,13 @@ export interface ConsoleQueue {
   ): Promise<void>;
   /** How many parked accounts were put back. */
   retry(which: RetrySelection): Promise<number>;
+  /** This one and the next reject with what the database refuses (src/db/raised.ts). */
+  adopt(id: string, externalId: string): Promise<void>;
+  /** How many ids were forgotten: all of the account, or those of the rows that are named. */
+  forget(
+    id: string,
+    rows: { readonly tierId: string | null; readonly picId: string | null },
+  ): Promise<number>;
 }
 
 export interface AccountsPage {
@@ -41,10 +49,11 @@ export interface AccountsPage {
   readonly limit: number;
 }
 
-export type RetrySelection =
+export type RetrySelection = (
   | { readonly ids: readonly string[] }
   | { readonly all: true }
-  | { readonly errorClass: ErrorClass };
+  | { readonly errorClass: ErrorClass }
+) & { /** Unfinished sends are given up as not applied. */ readonly discard?: true };
 
 export type AccountState = PendingState | "clean";
 
@@ -58,6 +67,8 @@ export interface AccountStatus {
   readonly error_class: ErrorClass | null;
   readonly error: string | null;
   readonly last_synced_at: string | null;
+  /** What is going on, and what to do. */
+  readonly explanation: string;
 }
 
 export interface AccountDetail extends AccountStatus {
@@ -131,11 +142,17 @@ const retryBody = z
     ids: z.array(accountId).min(1).max(1_000).optional(),
     all: z.literal(true).optional(),
     class: z.enum(ERROR_CLASSES).optional(),
+    discard: z.boolean().default(false),
   })
   .refine(
-    (body) => Object.values(body).filter((value) => value !== undefined).length === 1,
+    ({ ids, all, class: errorClass }) =>
+      [ids, all, errorClass].filter((value) => value !== undefined).length === 1,
     "needs exactly one of ids, all, class",
   );
+
+const adoptBody = z.strictObject({ external_id: text(255) });
+
+const forgetBody = z.strictObject({ tier_id: accountId.nullish(), pic_id: accountId.nullish() });
 
 export function apiRoutes({
   queue,
@@ -208,7 +225,7 @@ export function apiRoutes({
             });
             return json(202, {
               account_id: id,
-              status_url: `/api/accounts/${encodeURIComponent(id)}`,
+              status_url: toStatusUrl(id),
             });
           }),
         );
@@ -225,9 +242,35 @@ export function apiRoutes({
         });
       },
     },
+
+    {
+      method: "POST",
+      path: "/api/accounts/:id/adopt",
+      handle({ parameters, body }) {
+        return withInput(accountId, parameters["id"], (id) =>
+          withInput(adoptBody, body, async ({ external_id }) => {
+            await queue.adopt(id, external_id);
+            return json(200, { account_id: id, external_id, status_url: toStatusUrl(id) });
+          }),
+        );
+      },
+    },
+
+    {
+      method: "POST",
+      path: "/api/accounts/:id/forget",
+      handle({ parameters, body }) {
+        return withInput(accountId, parameters["id"], (id) =>
+          withInput(forgetBody, body, async ({ tier_id = null, pic_id = null }) => {
+            const forgotten = await queue.forget(id, { tierId: tier_id, picId: pic_id });
+            return json(200, { account_id: id, forgotten, status_url: toStatusUrl(id) });
+          }),
+        );
+      },
+    },
   ];
 
-  /** Parses the input and runs; an error of the queue becomes a 503, as the queue only uses the database. */
+  /** Parses the input and runs; an error of the queue that is no refusal becomes a 503, as the queue only uses the database. */
   async function withInput<Input>(
     schema: z.ZodType<Input>,
     input: unknown,
@@ -239,6 +282,8 @@ export function apiRoutes({
     try {
       return await run(parsed.data);
     } catch (error) {
+      const refusal = toRefusal(error);
+      if (refusal !== null) return { problem: toProblem(refusal) };
       onError(error);
       return {
         problem: {
@@ -255,10 +300,25 @@ function json(status: number, value: unknown): RouteAnswer {
   return { status, json: value };
 }
 
+function toStatusUrl(id: string): string {
+  return `/api/accounts/${encodeURIComponent(id)}`;
+}
+
 function toSelection(body: z.output<typeof retryBody>): RetrySelection {
-  if (body.ids !== undefined) return { ids: body.ids };
-  if (body.class !== undefined) return { errorClass: body.class };
-  return { all: true };
+  const how = body.discard ? { discard: true as const } : {};
+  if (body.ids !== undefined) return { ids: body.ids, ...how };
+  if (body.class !== undefined) return { errorClass: body.class, ...how };
+  return { all: true, ...how };
+}
+
+const PROBLEMS = {
+  not_found: { status: 404, title: "Not Found" },
+  not_valid: { status: 400, title: "Bad Request" },
+  conflict: { status: 409, title: "Conflict" },
+} as const satisfies Record<Refusal["kind"], Pick<HttpProblem, "status" | "title">>;
+
+function toProblem({ kind, problem, remedy }: Refusal): HttpProblem {
+  return { ...PROBLEMS[kind], detail: `${problem} ${remedy}`.trim() };
 }
 
 function unknownAccount(): RouteAnswer {

@@ -2,6 +2,7 @@
 import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { readConnectionUrl, type UrlSetting } from "./connection-url.ts";
 import { errorCode, isOutage } from "./database.ts";
+import { toRefusal } from "./raised.ts";
 import { type ConnectionFailure, explainTls } from "./tls-failure.ts";
 
 /**
@@ -15,6 +16,8 @@ export function explained(
   setting: UrlSetting = "DATABASE_URL",
 ): unknown {
   if (error instanceof OperatorError) return error;
+  const refusal = toRefusal(error);
+  if (refusal !== null) return OperatorError.of(refusal, { cause: error });
   const cause =
     error instanceof Error && error.cause instanceof Error && errorCode(error) === null
       ? error.cause

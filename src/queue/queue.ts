@@ -14,6 +14,7 @@
 import { createHash } from "node:crypto";
 import { type Database, isOutage, type Queryable } from "../db/database.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
+import { createDecisions } from "./decisions.ts";
 import { expandMarker } from "./expansion.ts";
 import { SILENCE_MAX_MS } from "./liveness.ts";
 
@@ -285,33 +286,12 @@ export function createQueue({
       ]);
     },
 
-    /**
-     * Puts parked accounts back. With `discard` their unfinished sends are given up, also those of accounts that retry. Resolves with the ids.
-     */
-    async retry(which: {
-      readonly ids: readonly string[] | null;
-      readonly errorClass: ErrorClass | null;
-      readonly discard?: boolean;
-    }): Promise<readonly string[]> {
-      const ids =
-        which.ids === null
-          ? null
-          : (await db.run<{ accountId: string }>("canonical_ids", [which.ids])).map(
-              (row) => row.accountId,
-            );
-      const retried = await db.run<{ accountId: string }>("retry_accounts", [
-        ids,
-        which.errorClass,
-        which.discard ?? false,
-      ]);
-      if (retried.length > 0) await db.run("ring");
-      return retried.map(({ accountId }) => accountId);
-    },
-
     /** Wakes the resting replicas. */
     async ring(): Promise<void> {
       await relaxedDb.run("ring");
     },
+
+    ...createDecisions(db),
 
     /** Housekeeping, in bounded steps. */
     async forget(retentionDays: number): Promise<void> {

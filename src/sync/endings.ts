@@ -5,6 +5,7 @@ import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
 import type { Claim } from "../queue/queue.ts";
+import { describeChoice } from "./choice.ts";
 import type { Ending, SettlingAttempt } from "./conclusion.ts";
 import type { Attempt, UnsettledAttempt } from "./journal.ts";
 import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
@@ -79,7 +80,7 @@ export function parkUnclearLookup(accountId: string, sent: SentRows, reason: str
     name: "parked",
     errorClass: "rejected",
     error: boundedText(
-      `Before its first create the customer was looked for, and nothing was sent: ${reason}. If it is there: \`${callOn("adopt", accountId)} <external id>\`. If it is not: \`${callOn("retry", accountId)} --discard\` creates it.`,
+      `Before its first create the customer was looked for, and nothing was sent: ${reason}. If it is there: \`${callOn("adopt", accountId)} <external id>\`. If it is not: \`${callOn("retry", accountId, ["--discard"])}\` creates it.`,
     ),
     failed: failedRowsOfSent(sent, "rejected"),
   };
@@ -181,32 +182,16 @@ export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | nu
     name: "parked",
     attempt,
     errorClass: "unknown_outcome",
-    error: describeChoice(attempt, reason),
+    error: boundedText(choiceOver(attempt, reason)),
     failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
     delivery: "unknown",
     settlesAttempt: false,
   };
 }
 
-/** What a person decides about a send whose outcome is not known, and how. */
-export function describeChoice(
-  attempt: Pick<SettlingAttempt, "operation" | "sent">,
-  reason: string | null,
-): string {
-  const id = attempt.sent.accountId;
-  const isCreate = attempt.operation === "create";
-  const sentences = [
-    ...(reason === null ? [] : [`${reason}.`]),
-    isCreate
-      ? "A create was sent and its outcome is not known: the customer may exist. Look it up at the API."
-      : `The outcome of ${nameOf(attempt)} is not known: what it adds may exist.`,
-    ...(isCreate
-      ? [`It was applied: \`${callOn("adopt", id)} <external id>\`, which updates it from there.`]
-      : []),
-    `It was not applied: \`${callOn("retry", id)} --discard\`, which sends current data.`,
-    `The same once more: \`${callOn("retry", id)}\`. Newer data wait until then.`,
-  ];
-  return boundedText(sentences.join(" "));
+function choiceOver({ operation, sent }: SettlingAttempt, reason: string | null): string {
+  const choice = describeChoice(sent.accountId, operation, "parked");
+  return reason === null ? choice : `${reason}. ${choice}`;
 }
 
 function nameOf({ operation }: Pick<SettlingAttempt, "operation">): string {
@@ -266,7 +251,7 @@ export function afterFailure(
       ...ending,
       name: "parked",
       failureKind,
-      error: describeChoice(attempt, `${failure.message}, ${ALIKE_TRIES} times in a row`),
+      error: boundedText(choiceOver(attempt, `${failure.message}, ${ALIKE_TRIES} times in a row`)),
       settlesAttempt: false,
     };
   }

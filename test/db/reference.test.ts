@@ -11,6 +11,12 @@ const page = readFileSync(`${root}docs/reference/sql.md`, "utf8");
 /** Parts of the triggers, the installation and the daemon. */
 const INTERNAL_FUNCTIONS = [
   "canonical_id",
+  "canonical_row_id",
+  "clear_id",
+  "column_type",
+  "decided_id",
+  "has_account",
+  "hold_account",
   "revive",
   "capture_plan",
   "capture_query",

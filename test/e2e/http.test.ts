@@ -26,6 +26,7 @@ const parked: AccountDetail = {
   error_class: "rejected",
   error: 'the API refused <script>alert("x")</script>',
   last_synced_at: null,
+  explanation: "Nothing is sent until its data are corrected.",
   history: [],
 };
 
@@ -33,6 +34,8 @@ interface QueueCalls {
   readonly pages: AccountsPage[];
   readonly requests: { readonly id: string; readonly how: unknown }[];
   readonly retries: RetrySelection[];
+  readonly adopted: string[][];
+  readonly forgotten: unknown[][];
 }
 
 const open: HttpServer[] = [];
@@ -223,10 +226,79 @@ test("retry takes ids, a class or all, and says how many", async () => {
     await post(server, "/api/accounts/retry", { ids: ["1", "2"] }),
     await post(server, "/api/accounts/retry", { class: "rejected" }),
     await post(server, "/api/accounts/retry", { all: true }),
+    await post(server, "/api/accounts/retry", { ids: ["1"], discard: true }),
+    await post(server, "/api/accounts/retry", { ids: ["1"], discard: false }),
   ];
 
-  expect(answers.map(({ json }) => json)).toEqual([{ retried: 7 }, { retried: 7 }, { retried: 7 }]);
-  expect(calls.retries).toEqual([{ ids: ["1", "2"] }, { errorClass: "rejected" }, { all: true }]);
+  expect(answers.map(({ json }) => json)).toEqual(answers.map(() => ({ retried: 7 })));
+  expect(calls.retries).toEqual([
+    { ids: ["1", "2"] },
+    { errorClass: "rejected" },
+    { all: true },
+    { ids: ["1"], discard: true },
+    { ids: ["1"] },
+  ]);
+});
+
+test("a customer is adopted, and ids are forgotten, of one account", async () => {
+  const { server, calls } = await start({});
+
+  const adopted = await post(server, "/api/accounts/a%2F1/adopt", { external_id: "cus-1" });
+  const forgotten = await post(server, "/api/accounts/a%2F1/forget", {});
+  await post(server, "/api/accounts/1/forget", { tier_id: "t", pic_id: null });
+
+  const answer = { account_id: "a/1", status_url: "/api/accounts/a%2F1" };
+  expect([adopted.status, adopted.json]).toEqual([200, { ...answer, external_id: "cus-1" }]);
+  expect([forgotten.status, forgotten.json]).toEqual([200, { ...answer, forgotten: 3 }]);
+  expect(calls.adopted).toEqual([["a/1", "cus-1"]]);
+  expect(calls.forgotten).toEqual([
+    ["a/1", { tierId: null, picId: null }],
+    ["1", { tierId: "t", picId: null }],
+  ]);
+});
+
+test.each([
+  ["P0002", 404],
+  ["22023", 400],
+  ["23505", 409],
+  ["55006", 409],
+])("what the database refuses with a sentence of ours (%s) is a %s", async (code, status) => {
+  const refuses = async () => {
+    throw Object.assign(new Error("Account 2 has the external id x already"), {
+      code,
+      schema: "account_sync",
+      hint: "Look.",
+    });
+  };
+  const { server, errors } = await start({ queue: { adopt: refuses, forget: refuses } });
+
+  const answers = [
+    await post(server, "/api/accounts/1/adopt", { external_id: "x" }),
+    await post(server, "/api/accounts/1/forget", {}),
+  ];
+
+  for (const answer of answers) {
+    expect(answer.status).toBe(status);
+    expect(answer.headers["content-type"]).toBe("application/problem+json");
+    expect(answer.json["detail"]).toBe("Account 2 has the external id x already. Look.");
+  }
+  expect(errors).toEqual([]);
+});
+
+test.each([
+  { schema: "public", table: "m_account" },
+  { schema: "account_sync", table: "mapped_id" },
+  {},
+])("an error of a table (%j) is not shown", async (at) => {
+  const refuses = async () => {
+    throw Object.assign(new Error("Key (email)=(budi@example.com)"), { code: "23505", ...at });
+  };
+  const { server } = await start({ queue: { adopt: refuses } });
+
+  const answer = await post(server, "/api/accounts/1/adopt", { external_id: "x" });
+
+  expect(answer.status).toBe(503);
+  expect(answer.body).not.toContain("budi");
 });
 
 test("ids that are numbers keep every digit, and what is no whole number is refused", async () => {
@@ -250,6 +322,10 @@ test.each([
   ["two selections", "/api/accounts/retry", { all: true, class: "rejected" }],
   ["an unknown class", "/api/accounts/retry", { class: "rude" }],
   ["no ids", "/api/accounts/retry", { ids: [] }],
+  ["no external id", "/api/accounts/1/adopt", {}],
+  ["an empty external id", "/api/accounts/1/adopt", { external_id: "" }],
+  ["an external id that is too long", "/api/accounts/1/adopt", { external_id: "x".repeat(256) }],
+  ["an unknown row", "/api/accounts/1/forget", { tier: "1" }],
   ["an unknown key", "/api/accounts/1/sync", { user: "rina" }],
   ["a user longer than updated_by", "/api/accounts/1/sync", { user_id: "x".repeat(51) }],
   ["a zero byte", "/api/accounts/a%00b/sync", {}],
@@ -262,7 +338,7 @@ test.each([
   expect(answer.status).toBe(400);
   expect(answer.headers["content-type"]).toBe("application/problem+json");
   expect(answer.json["errors"]).not.toEqual([]);
-  expect([...calls.requests, ...calls.retries]).toEqual([]);
+  expect([...calls.requests, ...calls.retries, ...calls.adopted, ...calls.forgotten]).toEqual([]);
 });
 
 test("accounts come in pages of one state", async () => {
@@ -292,7 +368,15 @@ test("while the database is away the page and the status still answer, the rest 
   const secret = "detail: Key (email)=(budi@example.com)";
   const away = () => Promise.reject(new Error(secret));
   const { server, errors } = await start({
-    queue: { status: away, accounts: away, account: away, request: away, retry: away },
+    queue: {
+      status: away,
+      accounts: away,
+      account: away,
+      request: away,
+      retry: away,
+      adopt: away,
+      forget: away,
+    },
   });
 
   const page = await ask(server, { path: "/" });
@@ -302,13 +386,15 @@ test("while the database is away the page and the status still answer, the rest 
     await ask(server, { path: "/api/accounts/1" }),
     await post(server, "/api/accounts/1/sync", {}),
     await post(server, "/api/accounts/retry", { all: true }),
+    await post(server, "/api/accounts/1/adopt", { external_id: "x" }),
+    await post(server, "/api/accounts/1/forget", {}),
   ];
 
   expect(page.status).toBe(200);
   expect(page.body).toContain("The database did not answer");
   expect(status.json).toMatchObject({ pending_accounts: null, listener: "up", circuit: "open" });
-  expect(rest.map((answer) => answer.status)).toEqual([503, 503, 503, 503]);
-  expect(errors).toHaveLength(6);
+  expect(rest.map((answer) => answer.status)).toEqual([503, 503, 503, 503, 503, 503]);
+  expect(errors).toHaveLength(8);
   expect([page, status, ...rest].map(({ body }) => body).join()).not.toContain("budi");
 });
 
@@ -430,7 +516,7 @@ async function start(options: {
   readonly metrics?: () => Promise<{ contentType: string; body: string }>;
 }) {
   const errors: unknown[] = [];
-  const calls: QueueCalls = { pages: [], requests: [], retries: [] };
+  const calls: QueueCalls = { pages: [], requests: [], retries: [], adopted: [], forgotten: [] };
   const onError = (error: unknown) => void errors.push(error);
   const readiness = () => options.reasons ?? [];
   const process: ConsoleProcess = {
@@ -459,7 +545,7 @@ async function start(options: {
   return { server, errors, calls };
 }
 
-function createQueue({ pages, requests, retries }: QueueCalls): ConsoleQueue {
+function createQueue({ pages, requests, retries, adopted, forgotten }: QueueCalls): ConsoleQueue {
   return {
     status: async () => ({
       byState: { waiting: 1, due: 2, running: 3, retrying: 4, parked: 5, blocked: 6 },
@@ -485,6 +571,11 @@ function createQueue({ pages, requests, retries }: QueueCalls): ConsoleQueue {
     retry: async (which) => {
       retries.push(which);
       return 7;
+    },
+    adopt: async (...asked) => void adopted.push(asked),
+    forget: async (...asked) => {
+      forgotten.push(asked);
+      return 3;
     },
   };
 }

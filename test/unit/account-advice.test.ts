@@ -51,6 +51,26 @@ const TABLE: readonly Row[] = [
     ],
   ),
   ...parked,
+  ...(["create", "update"] as const).flatMap((undecided): Row[] => [
+    [
+      `parked, ${undecided} undecided`,
+      { state: "parked", errorClass: "unknown_outcome", undecided },
+      [RETRY],
+      [RETRY, START],
+    ],
+    [
+      `retrying, ${undecided} undecided`,
+      { state: "retrying", errorClass: "server", undecided },
+      [],
+      [START, SYNC],
+    ],
+  ]),
+  [
+    "parked, and its error says what to do",
+    { state: "parked", errorClass: "rejected", error: "answered 404: `account-sync forget 7`" },
+    [RETRY],
+    [RETRY, START],
+  ],
   [
     "parked, gone",
     { state: "parked", errorClass: "validation", isThere: false },
@@ -125,6 +145,21 @@ test.each(STOPPED_BY)("what is due is not called next while %s stops the sending
   }
 });
 
+test.each(["parked", "retrying"] as const)(
+  "a create whose outcome is not known, %s: every decision is named, and one that does not work there is not",
+  (state) => {
+    const facts = { ...CLEAN, state, errorClass: "unknown_outcome", undecided: "create" } as const;
+
+    for (const sending of [SENDS, NO_DAEMON]) {
+      const { says, commands } = adviseOn(facts, sending);
+      expect(says).toContain("`account-sync adopt 7 <external id>`");
+      expect(says).toContain("`account-sync retry --discard 7`");
+      expect(says).not.toContain("uuid_be");
+      expect([says, ...commands].join().includes(RETRY)).toBe(state === "parked");
+    }
+  },
+);
+
 const CLEAN: AccountFacts = {
   id: "7",
   state: "clean",
@@ -132,6 +167,8 @@ const CLEAN: AccountFacts = {
   isThere: true,
   hasChanges: false,
   wasSynced: true,
+  error: null,
+  undecided: null,
   parent: null,
 };
 

@@ -23,6 +23,11 @@ test.each([
   expect(callOn("sync", id)).toBe(call);
 });
 
+test("options go before the id, which may look like one", () => {
+  expect(callOn("retry", "7", ["--discard"])).toBe("account-sync retry --discard 7");
+  expect(callOn("forget", "-5", ["--tier", "a b"])).toBe("account-sync forget --tier 'a b' -- -5");
+});
+
 test("a shell gives every id back", () => {
   const characters = fc.oneof(
     fc.constantFrom(..." '\"`$(){}[]*?!#~;&|<>\\\n\t-="),
@@ -54,6 +59,8 @@ test("what is advised for an account is quoted", () => {
       isThere: true,
       hasChanges: false,
       wasSynced: false,
+      error: null,
+      undecided: null,
       parent: null,
     },
     { at: "", daemons: 1, daemonsStopped: 0, obstacle: null },

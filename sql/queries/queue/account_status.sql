@@ -8,6 +8,7 @@ select
   attempts as "attempts",
   error_class as "error_class",
   error as "error",
-  to_json(last_synced_at) #>> '{}' as "last_synced_at"
+  to_json(last_synced_at) #>> '{}' as "last_synced_at",
+  explanation as "explanation"
 from account_sync.status
 where account_id = account_sync.canonical_id($1)

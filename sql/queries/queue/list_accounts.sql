@@ -20,7 +20,8 @@ select
   page.attempts as "attempts",
   page.error_class as "error_class",
   page.error as "error",
-  to_json(page.last_synced_at) #>> '{}' as "last_synced_at"
+  to_json(page.last_synced_at) #>> '{}' as "last_synced_at",
+  page.explanation as "explanation"
 from (
   select
     max(account_id) as last_id,
