@@ -2,9 +2,11 @@
 -- grants it. search_path as in 4_ask_for_a_sync_in_sql.sql. What they raise themselves is marked with the name of our schema, so that
 -- commands and console can tell it from an error of the server (src/db/raised.ts).
 
+-- Parts of the functions below. Not SECURITY DEFINER: within those they have the rights of the owner, by themselves only the caller's.
+
 -- The id as the source table writes it. Without one, or with one that no row can have, there is nothing to decide.
 create function account_sync.decided_id(account_id text, act text) returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   if coalesce(btrim(decided_id.account_id), '') = '' or octet_length(decided_id.account_id) > 1000 then
@@ -17,7 +19,7 @@ $$;
 
 -- The same for a row of a table that belongs to the account.
 create function account_sync.canonical_row_id(source_table text, row_id text) returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   canonical text;
@@ -41,7 +43,7 @@ $$;
 
 -- Without its length, as in canonical_id. null for a table or a column that is not there.
 create function account_sync.column_type(source_table text, column_name text) returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select format_type(a.atttypid, -1)
   from pg_attribute a
@@ -50,7 +52,7 @@ $$;
 
 -- Whether m_account has the account.
 create function account_sync.has_account(account_id text) returns boolean
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   is_there boolean;
@@ -71,7 +73,7 @@ $$;
 -- Keeps workers away from the account until this transaction ends, and refuses while one has it. A lease that ran out is taken from
 -- its worker, which can then write nothing any more.
 create function account_sync.hold_account(account_id text) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   leased_until timestamptz;
@@ -414,7 +416,7 @@ begin
 end
 $$;
 
--- Takes the id off a row, or off all rows of the account. Resolves with what they are to the mapping: 'tier 7'.
+-- Takes the id off a row, or off all rows of the account. Returns what they are to the mapping: 'tier 7'. A part, as the ones above.
 create function account_sync.clear_id(
   source_table text,
   account_column text,
@@ -423,7 +425,7 @@ create function account_sync.clear_id(
   id_column text,
   entity text
 ) returns text[]
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   cleared text[];

@@ -4,7 +4,7 @@ import { callOn } from "../call-on.ts";
 import type { AccountDetail, AccountStatus, HistoryRow } from "../console/api.ts";
 import { callForPerson, forPerson } from "../invocation.ts";
 import { OperatorError } from "../operator-error.ts";
-import { isUndecided } from "../sync/choice.ts";
+import { describeChoiceWithoutRepeat, isUndecided } from "../sync/choice.ts";
 import { loadUnsettledAttempts } from "../sync/journal.ts";
 import { findSending, type Wiring } from "../wiring.ts";
 import { type AccountFacts, adviseOn, type ParentFacts } from "./account-advice.ts";
@@ -84,10 +84,11 @@ export async function readSource(
   return row ?? null;
 }
 
-function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[][] {
+function factsOf(account: AccountDetail, { id, isThere, undecided }: AccountFacts): string[][] {
   const facts = [["state", account.state]];
-  if (account.error !== null)
-    facts.push(["why", [account.error_class, forPerson(account.error)].filter(Boolean).join(": ")]);
+  const why = withoutChoice(account.error, { id, undecided });
+  if (account.error_class !== null || why !== "")
+    facts.push(["why", [account.error_class, forPerson(why)].filter(Boolean).join(": ")]);
   const warnings = account.history[0]?.warnings ?? 0;
   if (warnings > 0) {
     const howToSee = isThere ? `: ${callForPerson(callOn("preview", id))} lists them` : "";
@@ -103,6 +104,16 @@ function factsOf(account: AccountDetail, { id, isThere }: AccountFacts): string[
     account.last_synced_at === null ? "never" : toTime(account.last_synced_at),
   ]);
   return facts;
+}
+
+/** The advice below names the decisions. */
+function withoutChoice(
+  error: string | null,
+  { id, undecided }: Pick<AccountFacts, "id" | "undecided">,
+): string {
+  if (error === null || undecided === null) return error ?? "";
+  const [reason = ""] = error.split(describeChoiceWithoutRepeat(id, undecided));
+  return reason.trim();
 }
 
 function historyOf(history: readonly HistoryRow[]): string[] {

@@ -38,8 +38,11 @@ export async function forget(config: Config, id: string, how: ForgetHow): Promis
     },
   );
 
+  const isWhole = how.tierId === null && how.picId === null;
   if (json) printJson({ accountId, forgotten });
-  else {
+  else if (forgotten === 0 && !isWhole) {
+    printLine(`No id of ${whose(accountId, how)} was known: nothing was forgotten.`);
+  } else {
     const does = toDoes(how);
     printLine(
       forgotten === 0

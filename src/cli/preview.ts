@@ -15,6 +15,7 @@ import { type Loaded, loadForSync } from "../sync/load-for-sync.ts";
 import type { Wiring } from "../wiring.ts";
 import { withWiring } from "./connect.ts";
 import { printJson, printLine, toTable } from "./output.ts";
+import type { FollowedAccount } from "./sync-report.ts";
 
 interface AccountPreview extends Preview {
   readonly accountId: string;
@@ -56,21 +57,28 @@ async function previewAccount(
     });
   }
 
+  const [followed] = await db.run<FollowedAccount>("follow_accounts", [[accountId]]);
   const [lastAccepted = null] = await db.run<LastAccepted>("last_accepted", [id]);
   return {
     accountId,
-    unfinished: describeUnfinished(accountId, loaded?.unsettled ?? null),
+    unfinished: describeUnfinished(loaded?.unsettled ?? null, followed),
     restored: loaded?.mapping.restored ?? [],
     ...previewCommand({ originalData: account, account, mapping, language, lastAccepted }),
   };
 }
 
-function describeUnfinished(id: string, unsettled: Loaded["unsettled"]): string | null {
+function describeUnfinished(
+  unsettled: Loaded["unsettled"],
+  followed: FollowedAccount | undefined,
+): string | null {
   if (unsettled === null) return null;
   const { operation, delivery } = unsettled;
   if (delivery === "answered")
     return `The ids of a ${operation} that the API has answered are written first.`;
-  if (isUndecided(unsettled)) return describeChoice(id, operation, "retrying");
+  if (isUndecided(unsettled)) {
+    const state = followed?.state === "parked" ? "parked" : "retrying";
+    return describeChoice(unsettled.sent.accountId, operation, state);
+  }
   return operation === "create"
     ? "An earlier create was not applied: it is sent again first, under the same key."
     : `An earlier ${operation} is not finished: this one replaces it.`;

@@ -695,7 +695,18 @@ test("every command explains itself, with an example", async () => {
 
   expect(commands).toEqual([
     ...["start", "migrate", "uninstall", "sync", "preview"],
-    ...["backfill", "reconcile", "status", "retry", "doctor", "sandbox", "sql", "help"],
+    ...[
+      "backfill",
+      "reconcile",
+      "status",
+      "retry",
+      "adopt",
+      "forget",
+      "doctor",
+      "sandbox",
+      "sql",
+      "help",
+    ],
   ]);
   for (const name of commands.slice(0, -1)) {
     const { code, stdout: help } = await run([name, "--help"]);

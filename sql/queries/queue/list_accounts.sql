@@ -4,7 +4,9 @@
 -- A state that few are in is looked for in bounded steps: the page may be short, or empty, and yet not the last one. There is always
 -- a row, which says how far this step has looked.
 with examined as (
-  select *
+  select
+    account_id,
+    state
   from account_sync.status
   where account_id > $2 or $2 is null
   order by account_id
@@ -29,10 +31,15 @@ from (
   from examined
 ) as step
 left join lateral (
-  select *
-  from examined
-  where state = $1 or $1 is null
-  order by account_id
-  limit $3
+  -- The explanation is worked out for the rows of the page only.
+  select s.*
+  from (
+    select account_id
+    from examined
+    where state = $1 or $1 is null
+    order by account_id
+    limit $3
+  ) as found
+  join account_sync.status s on s.account_id = found.account_id
 ) as page on true
 order by page.account_id
