@@ -249,6 +249,8 @@ export function afterFailure(
   if (failureKind !== null && isLastAlike(claim, failureKind)) {
     return {
       ...ending,
+      // As below: what is newer than the unfinished send opens no new round.
+      generation: claim.generation,
       name: "parked",
       failureKind,
       error: boundedText(choiceOver(attempt, `${failure.message}, ${ALIKE_TRIES} times in a row`)),
@@ -257,10 +259,13 @@ export function afterFailure(
   }
   const isLastTry =
     failure.countsAsAttempt && policy.maxAttempts > 0 && claim.attempts + 1 >= policy.maxAttempts;
+  const settlesAttempt = delivery === "not_sent";
   return {
     ...ending,
+    // Data that are newer than an unfinished send do not open a new round: it would begin with the same send, for ever.
+    generation: isLastTry && !settlesAttempt ? claim.generation : attempt.generation,
     name: isLastTry ? "parked" : "retry",
-    settlesAttempt: delivery === "not_sent",
+    settlesAttempt,
     countsAsAttempt: failure.countsAsAttempt,
     failureKind,
     delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),

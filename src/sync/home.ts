@@ -24,7 +24,7 @@ export async function connect(
   if ("error" in connection) {
     // A requested configuration that does not exist is the request's fault; a missing default one is no account's fault.
     return account.externalId === null && claim.configId !== null
-      ? end(parkInvalid(connection.error, account))
+      ? end({ ...parkInvalid(connection.error, account), dropsRequest: true })
       : end(withoutConnection(wiring.policy, claim, account, connection.error));
   }
 
@@ -38,7 +38,7 @@ export async function connect(
     const parents = await connectHome(sync, parentHome);
     if (!("error" in parents) && parents.configId !== connection.configId) {
       const problem = `Its parent ${account.parent.id} has its id from ${nameOf(parents)}, and this account is sent to ${nameOf(connection)}, which does not know that id. Sync the parent and this account with one configuration`;
-      return end(parkInvalid(problem, account));
+      return end({ ...parkInvalid(problem, account), dropsRequest: true });
     }
   }
   return connection;

@@ -33,7 +33,13 @@ decided as (
       else s.disposition
     end as becomes,
     coalesce(a.next_lane, a.lane) as round_lane,
-    coalesce(a.next_changed_at, a.last_changed_at) as round_changed_at
+    coalesce(a.next_changed_at, a.last_changed_at) as round_changed_at,
+    -- Where it was asked to go, as long as no API has given it an id: corrected data must not make its customer at another one.
+    case
+      when s.disposition in ('parked', 'blocked') and not coalesce(s."dropsRequest", false)
+        then jsonb_strip_nulls(jsonb_build_object('config_id', a.request -> 'config_id'))
+      else '{}'
+    end as destination
   from settled s
   join account_sync.account a on a.account_id = s."accountId"
 )
@@ -55,10 +61,11 @@ set
     else a.changed_at
   end,
   request = case
-    when d.becomes = 'new round' and a.next_changed_at is not null then a.next_request
+    when d.becomes = 'new round' and a.next_changed_at is not null
+      then nullif(d.destination || coalesce(a.next_request, '{}'), '{}')
     when d.becomes = 'new round' then a.request
-    -- What was asked for ends with the parking: a request that revives the account brings its own.
-    when d.becomes in ('clean', 'parked') then null
+    -- What else was asked for ends with the parking: a request that revives the account brings its own.
+    when d.becomes in ('clean', 'parked') then nullif(d.destination, '{}')
     when d."dropsRequest" then a.next_request
     when d."keepsRetry" then coalesce(a.request, '{}') || coalesce(a.next_request, '{}') || '{"retry": true}'
     when d.discarded then nullif(coalesce(a.request || a.next_request, a.request, a.next_request) - 'discard' - 'retry', '{}')

@@ -8,7 +8,14 @@ import {
   only,
   type SyncTestOptions,
 } from "../../support/engine.ts";
-import { accepted, createFakeApi, type FakeApi, noAnswer } from "../../support/fake-api.ts";
+import {
+  accepted,
+  createFakeApi,
+  type FakeApi,
+  failed,
+  noAnswer,
+  rejected,
+} from "../../support/fake-api.ts";
 
 let engine: Engine;
 /** Both give out ext-customer-1 first. */
@@ -175,6 +182,53 @@ describe("an account that another configuration gave its id", () => {
     await engine.query("select account_sync.forget($1)", [id]);
     await engine.change(id, { lane: "manual", request: { force: true, config_id: "row" } });
 
+    await engine.round(both, two);
+
+    expect(sentTo("default")).toEqual([["create", null]]);
+  });
+});
+
+describe("an account that was asked to go elsewhere and has no id yet", () => {
+  const refusal = () => rejected();
+  const serverError = () =>
+    failed({ errorClass: "server", delivery: "unknown", httpStatus: 500, isAboutSend: true });
+
+  test.each([
+    ["was refused", refusal, 1, {}],
+    ["was refused while newer data came", refusal, 1, { editsInFlight: true }],
+    ["was answered with the same 500 five times, and given up", serverError, 5, { discard: true }],
+    ["was left in doubt, and given up", noAnswer, 1, { discard: true }],
+  ] as const)("goes there also after it %s", async (_, answer, times, { ...what }) => {
+    const { discard = false, editsInFlight = false } = what as Readonly<Record<string, boolean>>;
+    const policy = { unknownOutcome: times === 1 ? "park" : "resend" } as const;
+    const { id } = await engine.insertAccount();
+    await engine.change(id, { lane: "manual", request: { config_id: "x" } });
+    const answers = Array.from({ length: times }, () => async () => {
+      if (editsInFlight) {
+        await engine.rename(id, "In flight");
+        await engine.queue.fold();
+      }
+      return answer();
+    });
+    apis.x.next(...answers);
+    for (let round = 0; round < times; round += 1) await engine.round(both, { ...two, policy });
+
+    await engine.rename(id, "Corrected");
+    if (discard) await engine.query("select account_sync.retry($1, discard => true)", [id]);
+    await engine.round(both, { ...two, policy });
+    await engine.round(both, { ...two, policy });
+
+    expect(sentTo("default")).toEqual([]);
+    expect(sentTo("x")).toHaveLength(times + 1);
+    expect(await engine.row(id)).toMatchObject({ state: "clean", request: null });
+  });
+
+  test("goes to the default one, asked for anew, where there is no such configuration", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.change(id, { lane: "manual", request: { config_id: "none" } });
+    await engine.round(both, two);
+
+    await engine.forceSync(id);
     await engine.round(both, two);
 
     expect(sentTo("default")).toEqual([["create", null]]);

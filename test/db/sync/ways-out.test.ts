@@ -1,4 +1,5 @@
 /** F43 and its kind: an unfinished send always comes to an end, and corrected data can always go out. */
+import fc from "fast-check";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createEngine, type Engine, only } from "../../support/engine.ts";
 import {
@@ -164,6 +165,45 @@ describe("an update that adds a tier and is answered with 500", () => {
     );
 
     expect(status?.["explanation"]).toContain("Data that have changed since wait for that.");
+  });
+});
+
+describe("a send that fails for ever comes to its end, whenever newer data come", () => {
+  const refused = () => failed({ errorClass: "server", delivery: "unknown", httpStatus: 500 });
+
+  test.each([
+    ["a create that is sent again", 0, serverError, { unknownOutcome: "resend" }],
+    ["a create under a lookup that finds nobody", 0, serverError, { unknownOutcome: "lookup" }],
+    ["an update that adds a tier", 1, serverError, {}],
+    ["one with a limit of attempts", 1, refused, { maxAttempts: 5 }],
+  ] as const)("%s", async (_, settled, answer, policy) => {
+    const edits = fc.array(fc.nat({ max: 12 }), { maxLength: 4 });
+
+    await fc.assert(
+      fc.asyncProperty(edits, async (editedIn) => {
+        await engine.reset();
+        api = createFakeApi();
+        const { id } = await engine.insertAccount();
+        if (settled === 1) await engine.round(api);
+        await engine.query(
+          `insert into m_account_package_tier (account_id, min_value, max_value, amount, start_date, end_date)
+           values ($1, 1, 2, 5, '2026-01-01', '2026-12-31')`,
+          [id],
+        );
+        const ends = 13 + 5 * (editedIn.length + 1);
+        api.next(...Array.from({ length: ends }, answer));
+
+        for (let round = 0; round < ends; round += 1) {
+          if (editedIn.includes(round)) await engine.rename(id, `Name ${round}`);
+          await engine.round(api, { policy });
+        }
+
+        expect(await engine.row(id)).toMatchObject({ state: "parked" });
+        // Each edit is a reason to try what is unfinished once more.
+        expect(api.requests.length - settled).toBeLessThanOrEqual(5 * (editedIn.length + 1));
+      }),
+      { numRuns: 4, seed: 1, examples: [[[1]]] },
+    );
   });
 });
 
