@@ -276,7 +276,7 @@ describe("a create without an answer, with lookup", () => {
 
     await engine.round(api, lookup);
 
-    expect((await engine.ids(id)).account).toBe("ext-theirs");
+    expect(await mappedTo(id)).toBe("ext-theirs");
   });
 
   test("takes turns with others that found the same customer, and looks whose it is only then", async () => {
