@@ -24,7 +24,7 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
-import { reportUnqueued, startHousekeeping } from "./housekeeping.ts";
+import { reportUnqueued, startHousekeeping, startIdTakeover } from "./housekeeping.ts";
 import { toKnownObstacle } from "./obstacle.ts";
 import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
@@ -160,6 +160,8 @@ export async function startDaemon(
       onRequests: (notifications) => queue.hear(notifications, replicaId),
     });
 
+    // Begun before anything is sent: the sooner an id is known, the less an application can lose.
+    started.defer(startIdTakeover(wiring, observe));
     // Connect, listen, and only then look: no notification came for what changed before.
     started.defer(() => liveness.close());
     await liveness.start();

@@ -1,5 +1,11 @@
-/** Once a minute: removes old history, revives parked accounts that were answered after all, wakes children whose waker died. */
+/**
+ * Once a minute: removes old history, revives parked accounts that were answered after all, wakes children whose waker died. And once at
+ * all: takes the ids over that stood in the tables before there was a mapping.
+ */
+import { sleep } from "./clock.ts";
 import type { Observe } from "./ops/observe.ts";
+import { toApiUrl } from "./sync/home.ts";
+import { takeOverIds } from "./sync/take-over-ids.ts";
 import { wakeForgottenChildren } from "./sync/wake-waiting.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -26,6 +32,42 @@ export function startHousekeeping(
   const timer = setInterval(() => void keepHouse(), EVERY_MS);
   return () => clearInterval(timer);
 }
+
+/** Rests as long as it has worked, so that a million accounts cost half of one connection for a while. */
+export function startIdTakeover(wiring: Wiring, observe: Observe): () => Promise<void> {
+  const { clock, connections, db } = wiring;
+  const stopping = new AbortController();
+  const takeAllOver = async () => {
+    for (let isDone = false; !isDone && !stopping.signal.aborted; ) {
+      const begunAt = clock.now();
+      const connection = await connections.of(null);
+      if ("error" in connection) {
+        await sleep(clock, TAKEOVER_RETRY_MS, stopping.signal);
+        continue;
+      }
+      const home = { configId: connection.configId, apiUrl: toApiUrl(connection) };
+      isDone = !(await takeOverIds(db, home));
+      if (!isDone) await sleep(clock, clock.now() - begunAt, stopping.signal);
+    }
+  };
+  const keepTrying = async () => {
+    while (!stopping.signal.aborted) {
+      try {
+        return await takeAllOver();
+      } catch (error) {
+        observe.databaseTrouble({ doing: "taking external ids over", error });
+        await sleep(clock, TAKEOVER_RETRY_MS, stopping.signal);
+      }
+    }
+  };
+  const taking = keepTrying();
+  return async () => {
+    stopping.abort();
+    await taking;
+  };
+}
+
+const TAKEOVER_RETRY_MS = 5_000;
 
 /** Accounts from before the first migrate are not sent by themselves: the log says how many there are. */
 export async function reportUnqueued({ inspector }: Wiring, observe: Observe): Promise<void> {

@@ -123,7 +123,7 @@ export class Replica implements Sender {
       api: {
         send: (connection, request) =>
           circuits.guard(connection, {
-            idempotencyKey: request.idempotencyKey,
+            subject: request.externalId ?? request.idempotencyKey,
             run: () => exchange.send(connection, request),
           }),
         lookUp: exchange.lookUp,

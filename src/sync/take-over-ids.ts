@@ -1,0 +1,30 @@
+/**
+ * Maps the ids that stand in the tables when the mapping is introduced (an upgrade, a first install beside an earlier system), as they are:
+ * in chunks, without a send. Each is a short transaction, and one replica at a time does it.
+ */
+import type { Home } from "../account/mapped-ids.ts";
+import type { Database } from "../db/database.ts";
+
+/** Some milliseconds each. */
+const CHUNK_ACCOUNTS = 1_000;
+
+/**
+ * @param byDefault the default configuration, which accounts belong to that were never sent by us
+ * @returns whether there may be more
+ */
+export async function takeOverIds(db: Database, byDefault: Home): Promise<boolean> {
+  return await db.transaction(async (tx) => {
+    const [begun] = await tx.run<{ watermark: string | null }>("begin_id_takeover");
+    if (begun === undefined) return false;
+
+    const accounts = await tx.run<{ accountId: string }>("take_over_ids", [
+      begun.watermark,
+      CHUNK_ACCOUNTS,
+      byDefault.configId,
+      byDefault.apiUrl,
+    ]);
+    const isLast = accounts.length < CHUNK_ACCOUNTS;
+    await tx.run("advance_id_takeover", [isLast ? null : accounts.at(-1)?.accountId]);
+    return !isLast;
+  });
+}

@@ -1,0 +1,337 @@
+/** F43 and its kind: an unfinished send always comes to an end, and corrected data can always go out. */
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createEngine, type Engine, only } from "../../support/engine.ts";
+import {
+  createFakeApi,
+  type FakeApi,
+  failed,
+  foundThere,
+  nameIn,
+  noAnswer,
+  unclear,
+} from "../../support/fake-api.ts";
+
+let engine: Engine;
+let api: FakeApi;
+
+beforeAll(async () => {
+  engine = await createEngine();
+});
+
+beforeEach(async () => {
+  await engine.reset();
+  api = createFakeApi();
+});
+
+/** A 5xx of the API itself, about this send. */
+const serverError = () =>
+  failed({
+    errorClass: "server",
+    delivery: "unknown",
+    httpStatus: 500,
+    message: "answered 500",
+    isAboutSend: true,
+  });
+
+const retry = (id: string, discard = false) =>
+  engine.query("select account_sync.retry($1, discard => $2)", [id, discard]);
+
+describe("a create that the API answers with 500 because of its data", () => {
+  test.each(["park", "resend", "lookup"] as const)(
+    "under %s: given up after the correction, current data go out under another key",
+    async (unknownOutcome) => {
+      const options = { policy: { unknownOutcome } };
+      const { id } = await engine.insertAccount({ name: "Bad" });
+      api.next(...Array.from({ length: unknownOutcome === "park" ? 1 : 5 }, serverError));
+      for (let round = 0; round < 10; round += 1) await engine.round(api, options);
+      const parked = await engine.row(id);
+      // Not captured: it is the discard that brings it to the API.
+      await engine.query("update m_account set name = 'Good'");
+      await engine.query("delete from account_sync.change");
+
+      await retry(id, true);
+      await engine.round(api, options);
+      await engine.round(api, options);
+
+      expect(parked).toMatchObject({ state: "parked" });
+      expect(parked["error"]).toContain(`account-sync retry ${id} --discard`);
+      expect(parked["error"]).toContain(`account-sync adopt ${id}`);
+      const last = api.requests.at(-1);
+      expect(last).toMatchObject({ operation: "create" });
+      expect(nameIn(last)).toBe("Good");
+      expect(last?.idempotencyKey).not.toBe(api.requests[0]?.idempotencyKey);
+      expect(await engine.row(id)).toMatchObject({ state: "clean" });
+    },
+  );
+
+  test("under lookup: the correction goes out by itself, as the customer is not there", async () => {
+    const options = { policy: { unknownOutcome: "lookup" as const } };
+    const { id } = await engine.insertAccount({ name: "Bad" });
+    api.next(...Array.from({ length: 5 }, serverError));
+    for (let round = 0; round < 10; round += 1) await engine.round(api, options);
+    const parked = await engine.row(id);
+
+    await engine.rename(id, "Good");
+    for (let round = 0; round < 3; round += 1) await engine.round(api, options);
+
+    expect(parked).toMatchObject({ state: "parked", error_class: "server" });
+    expect(nameIn(api.requests.at(-1))).toBe("Good");
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("is sent five times under resend, and then no more", async () => {
+    const options = { policy: { unknownOutcome: "resend" as const } };
+    await engine.insertAccount();
+    api.next(...Array.from({ length: 20 }, serverError));
+
+    for (let round = 0; round < 20; round += 1) await engine.round(api, options);
+
+    expect(api.requests).toHaveLength(5);
+    expect(new Set(api.requests.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+  });
+
+  test("may be adopted where it was applied all the same: one customer, which is updated", async () => {
+    const { id } = await engine.insertAccount();
+    api.next(serverError());
+    await engine.round(api);
+
+    await engine.query("select account_sync.adopt($1, 'ext-found')", [id]);
+    const written = await engine.ids(id);
+    await engine.round(api);
+
+    expect(written).toMatchObject({ account: "ext-found" });
+    expect(api.requests[1]).toMatchObject({ operation: "update", externalId: "ext-found" });
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+});
+
+describe("an update that adds a tier and is answered with 500", () => {
+  async function stuck() {
+    const account = await engine.insertAccount();
+    await engine.round(api);
+    await engine.query(
+      `insert into m_account_package_tier (account_id, min_value, max_value, amount, start_date, end_date)
+       values ($1, 1, 2, 5, '2026-01-01', '2026-12-31')`,
+      [account.id],
+    );
+    api.next(...Array.from({ length: 5 }, serverError));
+    for (let round = 0; round < 6; round += 1) await engine.round(api);
+    return account.id;
+  }
+
+  test("parks with the choice after five times, instead of going round for ever", async () => {
+    const id = await stuck();
+
+    expect(api.requests).toHaveLength(6);
+    expect(await engine.row(id)).toMatchObject({
+      state: "parked",
+      error_class: "server",
+      error: expect.stringContaining(`account-sync retry ${id} --discard`),
+    });
+    const [status] = await engine.query(
+      "select explanation from account_sync.status where account_id = $1",
+      [id],
+    );
+    expect(status?.["explanation"]).toContain("--discard");
+  });
+
+  test("given up, lets current data go out", async () => {
+    const id = await stuck();
+    await engine.query("update m_account_package_tier set max_value = 3");
+    await engine.query("delete from account_sync.change");
+
+    await retry(id, true);
+    await engine.round(api);
+    await engine.round(api);
+
+    expect(JSON.parse(api.requests.at(-1)?.body ?? "{}").tier[0].max_amount).toBe(3);
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+    expect((await engine.ids(id)).tiers).toEqual([expect.any(String)]);
+  });
+
+  test("says that newer data wait for it", async () => {
+    const id = await stuck();
+    await engine.rename(id, "Newer");
+    await engine.queue.fold();
+    await engine.set(
+      id,
+      "parked_at = now(), due_at = null, error_class = 'unknown_outcome', error = 'x'",
+    );
+
+    const [status] = await engine.query(
+      "select explanation from account_sync.status where account_id = $1",
+      [id],
+    );
+
+    expect(status?.["explanation"]).toContain("Data that have changed since wait for that.");
+  });
+});
+
+test("an unfinished send is given up also while it is tried again by itself", async () => {
+  const resend = { policy: { unknownOutcome: "resend" as const } };
+  const { id } = await engine.insertAccount({ name: "Bad" });
+  api.next(noAnswer());
+  await engine.round(api, resend);
+  await engine.rename(id, "Good");
+
+  const [put] = await engine.query("select account_sync.retry($1, discard => true) as back", [id]);
+  await engine.round(api, resend);
+  await engine.round(api, resend);
+
+  expect(put).toEqual({ back: true });
+  expect(api.requests.map(nameIn)).toEqual(["Bad", "Good"]);
+});
+
+test("giving up is good for one send: the next one that is in doubt is decided anew", async () => {
+  const { id } = await engine.insertAccount();
+  api.next(noAnswer(), noAnswer());
+  await engine.round(api);
+  await retry(id, true);
+  await engine.round(api);
+  await engine.round(api);
+  await engine.round(api);
+
+  expect(api.requests).toHaveLength(2);
+  expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "unknown_outcome" });
+});
+
+test("giving up waits while the API may still be working on the send", async () => {
+  const { id } = await engine.insertAccount();
+  const patient = { policy: { applyingMaxMs: 60_000 } };
+  api.next(noAnswer());
+  await engine.round(api, patient);
+  await retry(id, true);
+
+  const waiting = await only(engine.round(api, patient));
+
+  expect(waiting).toMatchObject({ name: "retry", errorClass: "unknown_outcome" });
+  expect(await engine.row(id)).toMatchObject({ request: { discard: true } });
+  expect(api.requests).toHaveLength(1);
+});
+
+describe("failures are counted by their kind", () => {
+  test("four 503s and one incomplete answer do not park", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+    const unavailable = failed({ errorClass: "server", delivery: "not_applied", httpStatus: 503 });
+    api.next(...Array.from({ length: 4 }, () => unavailable));
+    for (let round = 0; round < 4; round += 1) await engine.round(api);
+    api.next((request) => withoutTiers(request.idempotencyKey));
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: "partial", errorClass: "incomplete" });
+    expect(await engine.row(id)).toMatchObject({ state: "retrying", failures_alike: 1 });
+  });
+
+  test("five incomplete answers do, with an outage in between", async () => {
+    const { id } = await engine.insertAccount({ tiers: 1 });
+    const outage = failed({ errorClass: "network" });
+    for (let round = 0; round < 5; round += 1) {
+      api.next((request) => withoutTiers(request.externalId ?? "ext-1"), outage);
+      await engine.round(api);
+      if (round < 4) await engine.round(api);
+    }
+
+    expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "incomplete" });
+  });
+
+  test("an outage of any length parks nothing but creates in doubt", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.round(api);
+    await engine.rename(id, "Newer");
+    const outage = failed({ errorClass: "server", delivery: "unknown", httpStatus: 503 });
+    api.next(...Array.from({ length: 12 }, () => outage));
+
+    for (let round = 0; round < 12; round += 1) await engine.round(api);
+
+    expect(await engine.row(id)).toMatchObject({ state: "retrying", attempts: 12 });
+  });
+
+  function withoutTiers(customer: string) {
+    return {
+      kind: "accepted",
+      httpStatus: 200,
+      answer: {
+        refusal: null,
+        customer: section([customer]),
+        branch: section([]),
+        tier: { ...section([]), failed: 1 },
+        crew: section([]),
+      },
+    } as const;
+  }
+
+  function section(ids: readonly string[]) {
+    return {
+      present: ids.length > 0,
+      items: ids.map((id) => ({ id, raw: { id } })),
+      failed: 0,
+      errors: [],
+    };
+  }
+});
+
+describe("under lookup, an account that was never sent", () => {
+  const first = { policy: { unknownOutcome: "lookup" as const, lookupFirst: true } };
+
+  test("is looked for before it is created: a customer of an earlier system is taken over, not made twice", async () => {
+    const { id } = await engine.insertAccount();
+    api.nextLookup(foundThere({ customer: "ext-earlier" }));
+
+    const adopted = await only(engine.round(api, first));
+    await engine.round(api, first);
+
+    expect(adopted).toMatchObject({ name: "retry", operation: null });
+    expect(api.requests).toMatchObject([{ operation: "update", externalId: "ext-earlier" }]);
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-earlier" });
+  });
+
+  test("is created when it is not there, and looked for once", async () => {
+    const { id } = await engine.insertAccount();
+
+    await engine.round(api, first);
+    await engine.rename(id, "Newer");
+    await engine.round(api, first);
+
+    expect(api.lookups).toHaveLength(1);
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "update"]);
+  });
+
+  test("is parked where the lookup cannot tell, and created at a person's word", async () => {
+    const { id } = await engine.insertAccount();
+    api.nextLookup(unclear("it lists 3 customers"));
+
+    const parked = await only(engine.round(api, first));
+    await retry(id, true);
+    await engine.round(api, first);
+
+    expect(parked).toMatchObject({
+      name: "parked",
+      errorClass: "rejected",
+      error: expect.stringContaining(`account-sync adopt ${id}`),
+    });
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create"]);
+  });
+
+  test("waits while the lookup has no answer", async () => {
+    await engine.insertAccount();
+    api.nextLookup(failed({ errorClass: "network" }));
+
+    const outcome = await only(engine.round(api, first));
+
+    expect(outcome).toMatchObject({ name: "retry", errorClass: "network", operation: null });
+    expect(api.requests).toEqual([]);
+  });
+
+  test("whose ids were forgotten is created without a lookup: that is what forgetting is for", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.round(api, first);
+    await engine.query("select account_sync.forget($1)", [id]);
+    await engine.forceSync(id);
+    api.nextLookup(foundThere({ customer: "ext-customer-1" }));
+
+    await engine.round(api, first);
+
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "create"]);
+  });
+});
