@@ -163,7 +163,7 @@ describe("an update that adds a tier and is answered with 500", () => {
       [id],
     );
 
-    expect(status?.["explanation"]).toContain("Data that have changed since wait for that.");
+    expect(status?.["explanation"]).toContain("Newer data wait until then.");
   });
 });
 
