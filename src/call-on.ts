@@ -10,11 +10,11 @@ export function callOn(
   id: string,
   options: readonly string[] = [],
 ): string {
-  // Otherwise the command line reads it as an option. After it everything is an argument, so options go before.
-  const separator = id.startsWith("-") ? ["--"] : [];
-  return ["account-sync", command, ...options.map(toShellWord), ...separator, toShellWord(id)].join(
-    " ",
-  );
+  const given = options.map(toShellWord);
+  const word = toShellWord(id);
+  // Otherwise the command line reads the id as an option. After `--` everything is an argument.
+  const words = id.startsWith("-") ? [...given, "--", word] : [word, ...given];
+  return ["account-sync", command, ...words].join(" ");
 }
 
 /** One word of a POSIX shell. */

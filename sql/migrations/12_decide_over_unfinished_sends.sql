@@ -337,6 +337,8 @@ begin
     on conflict on constraint account_pkey do nothing;
   end if;
   perform account_sync.hold_account(id);
+  -- Nor does the walk over the ids that stood before there was a mapping: it has read them, and would map them again.
+  perform from account_sync.id_takeover where finished_at is null for update;
 
   select t.operation
   into unfinished

@@ -25,7 +25,7 @@ select
         else 'The outcome of an update is not known: what it adds may exist.'
       end,
       case when unfinished = 'create' then format('It was applied: `account-sync adopt %s <external id>`, which updates it from there.', word) end,
-      format('It was not applied: `account-sync retry --discard %s`, which sends current data.', word),
+      format('It was not applied: `account-sync retry %s`, which sends current data.', case when account_id like '-%' then '--discard ' || word else word || ' --discard' end),
       case state
         when 'parked' then format('The same once more: `account-sync retry %s`. Newer data wait until then.', word)
         else 'Otherwise it is finished first, and newer data wait until then.'

@@ -5,6 +5,7 @@ import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { describeChoice } from "../../src/sync/choice.ts";
 import { openQueue } from "../support/captured-tables.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
 import { createFakeApi, type FakeApi, failed, noAnswer, rejected } from "../support/fake-api.ts";
 import { crashBeforeWriteBack, crashDuringSend } from "../support/interruptions.ts";
 import { createDatabase, withClient } from "../support/postgres.ts";
@@ -518,6 +519,32 @@ describe("forget", () => {
 
     expect(await engine.ids(account.id)).toEqual(before);
     expect(await engine.query("select from account_sync.mapped_id")).toHaveLength(3);
+  });
+
+  test("takes turns with the walk that takes over ids, which would map them again", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.query("update m_account set uuid_be = 'old' where id::text = $1", [id]);
+
+    await withClient(engine.database.url, async (walk) => {
+      await walk.query("begin");
+      await walk.query("select from account_sync.id_takeover for update");
+      const forgetting = engine.query("select account_sync.forget($1) as forgotten", [id]);
+      await eventually(async () =>
+        expect(
+          await engine.query(
+            "select from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()",
+          ),
+        ).not.toEqual([]),
+      );
+      await walk.query(
+        "insert into account_sync.mapped_id (account_id, entity, row_id, external_id) values ($1, 'account', $1, 'old')",
+        [id],
+      );
+      await walk.query("commit");
+      expect(await forgetting).toEqual([{ forgotten: 1 }]);
+    });
+
+    expect(await engine.query("select from account_sync.mapped_id")).toEqual([]);
   });
 
   test("what arrived during a lease that ran out is not lost", async () => {

@@ -164,9 +164,9 @@ test("the sentence with the decisions stands in status, history, preview and ove
   ];
   for (const text of texts) {
     expect(text).toContain(`\`account-sync adopt ${id} <external id>\``);
-    expect(text).toContain(`\`account-sync retry --discard ${id}\``);
+    expect(text).toContain(`\`account-sync retry ${id} --discard\``);
   }
-  expect(status.stdout).toMatch(new RegExp(`retry --discard ${id}`));
+  expect(status.stdout).toMatch(new RegExp(`retry ${id} --discard`));
   expect(status.stdout).not.toContain("uuid_be");
   expect(status.stdout).toMatch(new RegExp(`\n {2}.*retry ${id}\n`));
 });
@@ -209,7 +209,7 @@ test("forget asks first, and is refused where there is nobody to ask", async () 
   const unknown = await run(product, ["forget", "no-such-account", "--yes"]);
   const overHttp = await post(daemon, "no-such-account/forget", {});
   expect(refused).toMatchObject({ code: 2, stdout: "" });
-  expect(refused.stderr).toContain(`forget --yes ${id}`);
+  expect(refused.stderr).toContain(`forget ${id} --yes`);
   expect([unknown.code, overHttp.status]).toEqual([1, 404]);
   expect(await externalIds(product.database, id)).toEqual(before);
 

@@ -23,8 +23,8 @@ test.each([
   expect(callOn("sync", id)).toBe(call);
 });
 
-test("options go before the id, which may look like one", () => {
-  expect(callOn("retry", "7", ["--discard"])).toBe("account-sync retry --discard 7");
+test("options go before an id that looks like one", () => {
+  expect(callOn("retry", "7", ["--discard"])).toBe("account-sync retry 7 --discard");
   expect(callOn("forget", "-5", ["--tier", "a b"])).toBe("account-sync forget --tier 'a b' -- -5");
 });
 
