@@ -73,6 +73,7 @@ const PURE = [
   "loopback.ts",
   "missing-database.ts",
   "obstacle.ts",
+  "account/mapped-ids.ts",
   "same-id.ts",
   "service-links.ts",
   "unknown-settings.ts",

@@ -6,8 +6,9 @@
  */
 import { type Database, isImpossibleValue, type Queryable } from "../db/database.ts";
 import type { Account } from "./account.ts";
-import { type IdMapping, readMappedIds, restoreIds } from "./mapped-ids.ts";
+import { type IdMapping, restoreIds } from "./mapped-ids.ts";
 import { readAccounts } from "./read-accounts.ts";
+import { readMappedIds } from "./read-mapped-ids.ts";
 import { ACCOUNT_LIMITS, BATCH_LIMITS, createSizeCheck, type SizeLimits } from "./size-limits.ts";
 import { describeWholeSource } from "./source.ts";
 

@@ -1,8 +1,8 @@
 /**
  * The id mapping: external ids as our side keeps them, beside `uuid_be`, which is the application's and may be lost. A row's own id wins;
- * where the row has none, the one that is mapped is its id. Written by a sync (src/sync/map-ids.ts).
+ * where the row has none, the one that is mapped is its id. Read with the load (read-mapped-ids.ts), written by a sync
+ * (src/sync/map-ids.ts). Pure.
  */
-import type { Queryable } from "../db/database.ts";
 import { isSameId } from "../same-id.ts";
 import type { Account } from "./account.ts";
 
@@ -46,26 +46,6 @@ export interface IdMapping {
 
 export interface MappedRow extends MappedId, Home {
   readonly accountId: string;
-}
-
-/** Resolves with the mapped ids by account, those of parents included. */
-export async function readMappedIds(
-  tx: Queryable,
-  ids: readonly string[],
-  accounts: Iterable<Account>,
-): Promise<ReadonlyMap<string, readonly MappedRow[]>> {
-  const loaded = [...accounts];
-  const parents = loaded.flatMap(({ parent }) => (parent === null ? [] : [parent.id]));
-  const owners = [...new Set([...ids, ...parents])];
-  const children = loaded.flatMap(({ tiers, pics }) => [...tiers, ...pics].map(({ id }) => id));
-  const rows = await tx.run<MappedRow & { readonly rowId: string }>("load_mapped_ids", [
-    owners,
-    [...owners, ...children],
-  ]);
-  return Map.groupBy(
-    rows.map(({ rowId, ...row }) => ({ ...row, id: rowId })),
-    ({ accountId }) => accountId,
-  );
 }
 
 /**

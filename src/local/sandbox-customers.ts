@@ -13,6 +13,8 @@ export interface SandboxCustomer {
   readonly code: string;
   readonly tiers: readonly SandboxItem[];
   readonly crew: readonly SandboxItem[];
+  /** Each account number that a command was accepted with, in order: more than one where an update was meant for another customer. */
+  readonly codes: readonly string[];
   /** The last command that was accepted. */
   readonly command: unknown;
   readonly createdAt: string;
@@ -44,8 +46,14 @@ export interface SandboxCustomers {
 
 export function createSandboxCustomers(
   initial: readonly SandboxCustomer[],
-  { echo, onChanged }: { readonly echo: boolean; readonly onChanged: () => void },
+  options: {
+    readonly echo: boolean;
+    readonly numbersIds: boolean;
+    readonly onChanged: () => void;
+  },
 ): SandboxCustomers {
+  const { echo, onChanged } = options;
+  const newId = createIds(options.numbersIds);
   const customers = new Map(initial.map((customer) => [customer.id, customer]));
 
   function keep(status: number, customer: SandboxCustomer): SandboxAnswer {
@@ -82,6 +90,7 @@ export function createSandboxCustomers(
         code: command.branch.code,
         tiers: command.tier.map((item) => ({ id: newId("tier"), item })),
         crew: command["customer-crew"].map((item) => ({ id: newId("crew"), item })),
+        codes: [command.branch.code],
         command: sent,
         createdAt: at,
         updatedAt: at,
@@ -108,6 +117,7 @@ export function createSandboxCustomers(
         code: branch.code,
         tiers: tier.map((item) => ({ id: item.id ?? newId("tier"), item })),
         crew: crew.map((item) => ({ id: item.id ?? newId("crew"), item })),
+        codes: [...new Set([...(known.codes ?? [known.code]), branch.code])],
         command: sent,
         updatedAt: new Date().toISOString(),
         revision: known.revision + 1,
@@ -141,8 +151,16 @@ function toBody(customer: SandboxCustomer, echo: boolean): Record<string, unknow
   };
 }
 
-function newId(kind: "cus" | "brn" | "tier" | "crew"): string {
-  return `${kind}_${randomBytes(9).toString("base64url").replaceAll(/[-_]/g, "0")}`;
+function createIds(areNumbers: boolean): (kind: "cus" | "brn" | "tier" | "crew") => string {
+  const given = new Map<string, number>();
+  return (kind) => {
+    const ordinal = (given.get(kind) ?? 0) + 1;
+    given.set(kind, ordinal);
+    const distinct = areNumbers
+      ? ordinal
+      : randomBytes(9).toString("base64url").replaceAll(/[-_]/g, "0");
+    return `${kind}_${distinct}`;
+  };
 }
 
 function refuse(problems: readonly string[]): SandboxAnswer {

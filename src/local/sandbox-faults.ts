@@ -1,6 +1,6 @@
 /** What goes wrong in the sandbox on purpose: the faults that can be set, and which of them a request meets. */
 import { z } from "zod";
-import type { SandboxOperation } from "./sandbox-requests.ts";
+import type { SandboxRequest } from "./sandbox-requests.ts";
 
 /** What goes wrong with a request. The parts combine: first the delay, then what happens to the command, then the answer. */
 export type SandboxFault = z.infer<typeof faultShape>;
@@ -13,6 +13,8 @@ const faultShape = z.strictObject({
   on: z.enum(["token", "create", "update", "delete", "lookup"]).optional(),
   /** Only this account number. */
   code: z.string().optional(),
+  /** Only bodies with this text. In `always` it comes before all of `next`: what is wrong with one body stays wrong. */
+  containing: z.string().optional(),
   delayMs: z.number().min(0).optional(),
   /** Answers this status, without applying the command unless `applied` says so. */
   status: z.number().int().min(200).max(599).optional(),
@@ -72,18 +74,25 @@ export function createFaultPlan() {
     cleared: (): AbortSignal => cleared.signal,
 
     /** The fault for this request, empty when there is none; one of `next` is used up. */
-    take(operation: SandboxOperation, code: string | null): SandboxFault {
-      const index = next.findIndex((fault) => fits(fault, operation, code));
-      if (index >= 0) return next.splice(index, 1)[0] ?? {};
-      return always !== null && fits(always, operation, code) ? always : {};
+    take(request: FaultedRequest): SandboxFault {
+      const stays = always !== null && fits(always, request) ? always : null;
+      if (stays?.containing !== undefined) return stays;
+      const index = next.findIndex((fault) => fits(fault, request));
+      return (index >= 0 ? next.splice(index, 1)[0] : stays) ?? {};
     },
   };
 }
 
-function fits(fault: SandboxFault, operation: SandboxOperation, code: string | null): boolean {
+type FaultedRequest = Pick<SandboxRequest, "operation" | "code" | "text">;
+
+function fits(fault: SandboxFault, { operation, code, text }: FaultedRequest): boolean {
   const onOperation =
     fault.on === undefined
       ? operation !== "token" && operation !== "lookup"
       : fault.on === operation;
-  return onOperation && (fault.code === undefined || fault.code === code);
+  return (
+    onOperation &&
+    (fault.code === undefined || fault.code === code) &&
+    (fault.containing === undefined || text.includes(fault.containing))
+  );
 }

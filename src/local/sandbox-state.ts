@@ -21,16 +21,18 @@ export interface SandboxState {
 export async function openSandboxState({
   dataFile,
   echo,
+  numbersIds,
 }: {
   readonly dataFile: string | null;
   readonly echo: boolean;
+  readonly numbersIds: boolean;
 }): Promise<SandboxState> {
   const data = dataFile === null ? NOTHING : await readData(dataFile);
   let isChanged = false;
   const onChanged = () => {
     isChanged = true;
   };
-  const customers = createSandboxCustomers(data.customers, { echo, onChanged });
+  const customers = createSandboxCustomers(data.customers, { echo, numbersIds, onChanged });
   const keys = createSandboxKeys(data.keys, { onChanged });
 
   // Changes that come while a write runs share the next one, so a thousand creates are a few writes.

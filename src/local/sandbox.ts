@@ -47,6 +47,8 @@ export interface SandboxOptions {
   readonly tokenExpiresInSeconds?: number;
   /** Answers repeat each item as it was sent, not its id alone. */
   readonly echo?: boolean;
+  /** Ids count from 1, so that two sandboxes give out the same ones. */
+  readonly numbersIds?: boolean;
   /** False: like an API that does not know Idempotency-Key. */
   readonly honourKeys?: boolean;
   /** One line per request; no personal data. */
@@ -65,6 +67,8 @@ export interface Sandbox {
   counts(): SandboxCounts;
   customers(): SandboxCustomer[];
   setFaults(faults: SandboxFaults): void;
+  /** Those that are still to come, and the one that stays. */
+  faults(): SandboxFaults;
   /** Requests that are being delayed go on at once. */
   clearFaults(): void;
   /** Tokens given out so far stop working, as if they had expired. */
@@ -79,7 +83,11 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   const staticToken = `sandbox-${randomBytes(12).toString("hex")}`;
   const expiresInSeconds = options.tokenExpiresInSeconds ?? 3600;
   const tokens = createSandboxTokens({ clientId, clientSecret, staticToken, expiresInSeconds });
-  const state = await openSandboxState({ dataFile: options.dataFile ?? null, echo });
+  const state = await openSandboxState({
+    dataFile: options.dataFile ?? null,
+    echo,
+    numbersIds: options.numbersIds ?? false,
+  });
   const history = createRequestHistory();
   const faults = createFaultPlan();
   const shutdown = new AbortController();
@@ -91,7 +99,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       history.end(entry, null);
       options.log?.(toLine(entry));
     });
-    return await playFault(faults.take(operation, code), {
+    return await playFault(faults.take(entry), {
       request,
       reply,
       delaysEnd: () => AbortSignal.any([shutdown.signal, faults.cleared()]),
@@ -124,6 +132,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     counts: history.counts,
     customers: state.customers.list,
     setFaults: (wanted) => faults.set(faultsShape.parse(wanted)),
+    faults: faults.get,
     clearFaults: faults.clear,
     revokeTokens: tokens.revoke,
     reset,

@@ -204,7 +204,7 @@ const UNUSABLE: Readonly<Record<string, RegExp>> = {
   "base_url = 'the customer API'": /has an invalid URL/,
   "base_url = 'file:///etc/passwd'": /only https/,
   "additional_headers = '[\"a\"]'": /is not a map of strings/,
-  "is_active = false": /No active row/,
+  "is_active = false": /no active row/i,
 };
 
 test("F38 edited again and again to what may not be used: each reason is told within seconds, and the corrected row sends everything", async () => {

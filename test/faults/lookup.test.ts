@@ -80,13 +80,16 @@ test("F3 killed again and again at random among 120 creates: no twin, no lost id
   expect(sandbox.customers()).toHaveLength(120);
 });
 
+/** Creates go out without a lookup before them. */
+const UNASKED = { CUSTOMER_API_LOOKUP_FIRST: "false" };
+
 test("F3 the lookup fails for as long as the API is away, and nothing is sent until it has answered", async () => {
   const { database, sandbox, start } = await createParts();
   sandbox.setFaults({
     next: [{ on: "create", dropConnection: "after" }],
     always: { on: "lookup", status: 500 },
   });
-  const daemon = await start();
+  const daemon = await start(UNASKED);
   await insertAccount(database, { accountNo: "A-7" });
   const { url } = JSON.parse(await daemon.waitForLine(/"msg":"started"/));
   await eventually(async () => {
@@ -109,7 +112,7 @@ test("F3 the lookup fails for as long as the API is away, and nothing is sent un
 
 test("F3 customers that had our number before are not guessed between: the account is parked with their count", async () => {
   const { database, sandbox, start } = await createParts();
-  await start();
+  await start(UNASKED);
   const first = await insertAccount(database, { accountNo: "A-7" });
   await untilAtRest(database, 40_000);
   // Two accounts of ours with one number: two customers at the API, before the third create is lost.

@@ -1,6 +1,7 @@
 /**
  * A customer API of the simulation: it keeps customers, may honour keys, and each of its requests meets a fate that the history draws.
- * What it answers goes through production's reading of answers.
+ * What it answers goes through production's reading of answers. There are two of them, which give out the same ids: what is sent to the
+ * wrong one changes the customer of another account.
  */
 import { readAnswer } from "../../src/customer-api/answer.ts";
 import type {
@@ -13,6 +14,7 @@ import type {
 } from "../../src/customer-api/customer-api.ts";
 import { readLookup } from "../../src/customer-api/lookup.ts";
 import type { CustomerCommand } from "../../src/customer-command/command.ts";
+import { APPLIED, FAILURES, LOOKING_UP, NOT_APPLIED_YET, POISON } from "./fates.ts";
 import type { Tape } from "./tape.ts";
 
 export interface ApiHabits {
@@ -24,6 +26,8 @@ export interface ApiHabits {
   readonly timeoutMs: number;
   /** What it has not applied by then, it never will. */
   readonly appliesWithinMs: number;
+  /** A poisoned command is applied, and fails when it is answered. */
+  readonly appliesPoison: boolean;
 }
 
 export interface Customer {
@@ -75,6 +79,8 @@ interface World {
 }
 
 export class ModelApi {
+  /** null for the one of the environment. */
+  readonly configId: string | null;
   readonly habits: ApiHabits;
   readonly customers = new Map<string, Customer>();
   readonly requests: ModelRequest[] = [];
@@ -82,14 +88,17 @@ export class ModelApi {
   readonly given = new Map<string, string>();
   /** Account numbers of which it refused a command. */
   readonly refused = new Set<string>();
+  /** Customers and rows that a command for another account, or another row, has changed. */
+  readonly overwritten: string[] = [];
   readonly #world: World;
   readonly #answers = new Map<string, object>();
   /** Left by their sender, and not applied yet. */
   readonly #orphans = new Set<ModelRequest>();
   readonly #open = new Set<ModelRequest>();
 
-  constructor(world: World, habits: ApiHabits) {
+  constructor(world: World, configId: string | null, habits: ApiHabits) {
     this.#world = world;
+    this.configId = configId;
     this.habits = habits;
   }
 
@@ -103,6 +112,11 @@ export class ModelApi {
 
   get isIdle(): boolean {
     return this.#open.size === 0 && this.#orphans.size === 0;
+  }
+
+  /** A request for this account may yet be applied. */
+  mayYetApply(code: string): boolean {
+    return [...this.#open, ...this.#orphans].some((request) => request.code === code);
   }
 
   /** The API as one process sees it. */
@@ -157,7 +171,7 @@ export class ModelApi {
     request.signal.addEventListener("abort", () => giveUp("given up on our side"), { once: true });
     this.requests.push(received);
     this.#open.add(received);
-    this.#world.note(`${sender.name} sends ${nameOf(received)}`);
+    this.#world.note(`${sender.name} sends ${nameOf(received)}${this.#place}`);
     return promise;
   }
 
@@ -165,7 +179,8 @@ export class ModelApi {
   step(request: ModelRequest, faultRate: number): void {
     const { tape } = this.#world;
     if (!tape.chance(faultRate)) {
-      this.#answer(request, { complete: true });
+      if (isPoisoned(request)) this.#choke(request);
+      else this.#answer(request, { complete: true });
       return;
     }
     const fate =
@@ -187,6 +202,14 @@ export class ModelApi {
         if (fate === "422") this.refused.add(request.code);
         this.#fail(request, { ...FAILURES[fate], ...this.#retryAfter(fate) });
     }
+  }
+
+  #choke(request: ModelRequest): void {
+    if (this.habits.appliesPoison && request.applied === null) this.#apply(request);
+    this.#world.note(`${nameOf(request)}: 500, as always`);
+    this.#fail(request, FAILURES["500"]);
+    // It has been answered: nothing is under way any more.
+    this.#orphans.delete(request);
   }
 
   /** The sender is stopped (SIGSTOP): its requests stay on the wire. */
@@ -268,6 +291,7 @@ export class ModelApi {
         ? [...this.customers.values()].at(-1)
         : this.customers.get(request.externalId ?? "");
     if (customer === undefined) return null;
+    this.#noteOverwritten(request, customer);
     customer.command = command;
     customer.last = request;
 
@@ -295,6 +319,25 @@ export class ModelApi {
     };
   }
 
+  #noteOverwritten(request: ModelRequest, customer: Customer): void {
+    const { command, code } = request;
+    const told = `${nameOf(request)}${this.#place} changed`;
+    if (customer.code !== code) this.overwritten.push(`${told} ${customer.id} of ${customer.code}`);
+    const items = [
+      ...command.tier.map(({ id, min_amount }) => ({ id, name: `tier ${min_amount}` })),
+      ...command["customer-crew"].map(({ id, name }) => ({ id, name: `pic ${name}` })),
+    ];
+    for (const { id, name } of items) {
+      const owner = this.given.get(id ?? "");
+      if (id !== undefined && owner !== name)
+        this.overwritten.push(`${told} ${id} of ${owner}, for ${name}`);
+    }
+  }
+
+  get #place(): string {
+    return this.configId === null ? "" : ` at ${this.configId}`;
+  }
+
   #retryAfter(fate: string): Partial<ApiFailure> {
     const { tape } = this.#world;
     const isGiven = (fate.startsWith("503") || fate === "429") && tape.chance(0.6);
@@ -308,51 +351,9 @@ export class ModelApi {
   }
 }
 
-const FAILURES = {
-  "connection reset": { errorClass: "network", delivery: "unknown" },
-  "503": { errorClass: "server", delivery: "unknown", httpStatus: 503 },
-  "503, as promised": { errorClass: "server", delivery: "not_applied", httpStatus: 503 },
-  "429": {
-    errorClass: "throttled",
-    delivery: "not_applied",
-    httpStatus: 429,
-    countsAsAttempt: false,
-  },
-  "500": { errorClass: "server", delivery: "unknown", httpStatus: 500 },
-  "422": { errorClass: "rejected", delivery: "not_applied", httpStatus: 422 },
-  "connection refused": { errorClass: "network", delivery: "not_sent" },
-  "401": {
-    errorClass: "unauthorized",
-    delivery: "not_applied",
-    httpStatus: 401,
-    countsAsAttempt: false,
-  },
-} as const satisfies Record<string, Partial<ApiFailure>>;
-
-const NOT_APPLIED_YET = [
-  "applied, no answer yet",
-  "hangs",
-  "incomplete answer",
-  "connection reset",
-  "503",
-  "503, as promised",
-  "429",
-  "500",
-  "422",
-  "connection refused",
-  "401",
-] as const;
-
-const LOOKING_UP = [
-  "hangs",
-  "connection reset",
-  "503",
-  "429",
-  "500",
-  "connection refused",
-] as const;
-
-const APPLIED = ["connection reset", "500", "503", "hangs", "incomplete answer"] as const;
+function isPoisoned({ operation, command }: ModelRequest): boolean {
+  return operation !== "lookup" && command.customer.name === POISON;
+}
 
 export function nameOf(request: ModelRequest): string {
   return `${request.operation} #${request.number} of ${request.code}`;

@@ -3,6 +3,8 @@
  * from a few values only, so that rows often go back to what they were. Account numbers, the ranges of tiers and the names of PICs
  * are each used once: by them the judge tells whose id is whose.
  */
+import { POISON } from "./fates.ts";
+import { OTHER_CONFIG } from "./replica.ts";
 import type { Stage } from "./stage.ts";
 import type { Tape } from "./tape.ts";
 
@@ -13,6 +15,16 @@ export interface SimulatedAccount {
 
 interface Row {
   readonly id: string;
+}
+
+/** What kinds of writers there are, beside the ordinary ones. Each is the weight of what it does. */
+export interface Writers {
+  /** Puts ids over others, or none: saves rows as it loaded them, imports, restores. */
+  readonly careless: number;
+  /** Writes what the API never takes. */
+  readonly poisoning: number;
+  /** The part of the accounts that are meant for the other API. */
+  readonly elsewhere: number;
 }
 
 interface World {
@@ -28,7 +40,10 @@ const MAILS = ["a@example.com", "b@example.com"];
 
 export class Application {
   readonly #world: World;
+  readonly #writers: Writers;
   readonly accounts: SimulatedAccount[] = [];
+  /** Account numbers that were asked to go to the other API from the first, and nothing has happened to since that could change it. */
+  readonly elsewhere = new Set<string>();
   #tiers: Row[] = [];
   #pics: Row[] = [];
   #made = 0;
@@ -37,8 +52,9 @@ export class Application {
   isOpen = false;
   commits = 0;
 
-  constructor(world: World) {
+  constructor(world: World, writers: Writers) {
     this.#world = world;
+    this.#writers = writers;
   }
 
   /** One transaction of one to three statements; it may stay open. */
@@ -65,12 +81,6 @@ export class Application {
     for (const apply of this.#atCommit) apply();
   }
 
-  /** A person asks for an account. */
-  async request(account: SimulatedAccount, force: boolean): Promise<void> {
-    this.#world.note(`a person asks for ${account.code}${force ? "" : " without force"}`);
-    await this.#run(`select account_sync.request('${account.id}', force => ${force})`);
-  }
-
   async #writeOne(): Promise<void> {
     const { tape } = this.#world;
     const account = this.accounts.length === 0 ? null : tape.pick(this.accounts);
@@ -88,8 +98,45 @@ export class Application {
       { weight: 1, run: () => this.#adopt(account) },
       { weight: 1, run: () => this.#renameType() },
       { weight: 0.5, run: () => this.#deleteAccount(account) },
+      ...this.#carelessWrites(account),
+      {
+        weight: this.#writers.poisoning * 2,
+        run: () => this.#write(`${account.code} becomes ${POISON}`, rename(account.id, POISON)),
+      },
     ];
-    await tape.pickWeighted(writes).run();
+    await tape.pickWeighted(writes.filter(({ weight }) => weight > 0)).run();
+  }
+
+  /** Such as an ORM and an import do, and whoever restores a table (careless-writers.sql). */
+  #carelessWrites({ id, code }: SimulatedAccount) {
+    const { tape } = this.#world;
+    const weight = this.#writers.careless;
+    const write = (share: number, what: string, sql: () => string) => ({
+      weight: weight * share,
+      run: () => this.#write(what, sql()),
+    });
+    const row = (rows: readonly Row[]) => (rows.length === 0 ? id : tape.pick(rows).id);
+    const save = (source: string, rowId: string, changes: object) =>
+      `select careless.save('loaded', '${source}', '${rowId}', '${JSON.stringify(changes)}')`;
+    return [
+      write(2, "everything is loaded", () => "select careless.keep('loaded')"),
+      write(1, "everything is backed up", () => "select careless.keep('backup')"),
+      write(3, `${code} is saved as it was loaded, with a new name`, () =>
+        save("m_account", id, { name: tape.pick(NAMES) }),
+      ),
+      write(1, `${code} is saved as it was loaded`, () => save("m_account", id, {})),
+      write(2, "a tier is saved as it was loaded", () =>
+        save("m_account_package_tier", row(this.#tiers), { amount: 5 + tape.below(2) }),
+      ),
+      write(2, "a PIC is saved as it was loaded", () =>
+        save("m_account_pic", row(this.#pics), { email: tape.pick(MAILS) }),
+      ),
+      write(2, `${code} is imported again`, () => `select careless.import_again('${id}')`),
+      write(1, "a table is restored", () => {
+        const source = tape.pick(["m_account", "m_account_package_tier", "m_account_pic"]);
+        return `select careless.restore_table('${source}')`;
+      }),
+    ];
   }
 
   async #insertAccount(): Promise<void> {
@@ -105,6 +152,13 @@ export class Application {
        select '${id}', '${code}', '${tape.pick(NAMES)}', '081234567890', 'a@example.com', '${tape.pick(TYPES)}', (select id from m_account where id = ${quoted(parent)})`,
     );
     this.#atCommit.push(() => this.accounts.push({ id, code }));
+    if (tape.chance(this.#writers.elsewhere)) {
+      if (parent === null) this.#atCommit.push(() => this.elsewhere.add(code));
+      await this.#write(
+        `${code} is to go to ${OTHER_CONFIG}`,
+        `select account_sync.request('${id}', config_id => '${OTHER_CONFIG}')`,
+      );
+    }
     const account = { id, code };
     for (let tiers = tape.below(3); tiers > 0; tiers -= 1) await this.#insertTier(account);
     for (let pics = tape.below(3); pics > 0; pics -= 1) await this.#insertPic(account);
@@ -135,10 +189,7 @@ export class Application {
   async #rename({ id, code }: SimulatedAccount): Promise<void> {
     const { tape } = this.#world;
     const [name, email] = [tape.pick(NAMES), tape.pick(MAILS)];
-    await this.#write(
-      `${code} becomes ${name}, ${email}`,
-      `update m_account set name = '${name}', email = '${email}', updated_by = 'app' where id = '${id}'`,
-    );
+    await this.#write(`${code} becomes ${name}, ${email}`, rename(id, name, email));
   }
 
   async #touch({ id, code }: SimulatedAccount): Promise<void> {
@@ -163,19 +214,13 @@ export class Application {
   async #movePic({ id, code }: SimulatedAccount): Promise<void> {
     if (this.#pics.length === 0) return;
     const pic = this.#world.tape.pick(this.#pics);
-    await this.#write(
-      `a PIC moves to ${code}`,
-      `update m_account_pic set account_id = (select id from m_account where id = '${id}') where id = '${pic.id}'`,
-    );
+    await this.#write(`a PIC moves to ${code}`, move("m_account_pic", pic.id, id));
   }
 
   async #moveTier({ id, code }: SimulatedAccount): Promise<void> {
     if (this.#tiers.length === 0) return;
     const tier = this.#world.tape.pick(this.#tiers);
-    await this.#write(
-      `a tier moves to ${code}`,
-      `update m_account_package_tier set account_id = a.id from m_account a where a.id = '${id}' and m_account_package_tier.id = '${tier.id}'`,
-    );
+    await this.#write(`a tier moves to ${code}`, move("m_account_package_tier", tier.id, id));
   }
 
   async #deletePic(): Promise<void> {
@@ -188,6 +233,8 @@ export class Application {
     const parent = this.#world.tape.pick(this.accounts);
     // Only to an older account, so that nobody is his own ancestor.
     if (parent.id >= id) return;
+    // With a parent of another API it is refused, and has to be asked for anew.
+    this.#atCommit.push(() => this.elsewhere.delete(code));
     await this.#write(
       `${code} becomes a child of ${parent.code}`,
       `update m_account set "parentId" = (select p.id from m_account p where p.id = '${parent.id}') where id = '${id}'`,
@@ -204,6 +251,8 @@ export class Application {
   }
 
   async #deleteAccount({ id, code }: SimulatedAccount): Promise<void> {
+    // Restored from a backup it is an account that was never asked for.
+    this.#atCommit.push(() => this.elsewhere.delete(code));
     await this.#write(
       `${code} is deleted`,
       `update m_account set "parentId" = null where "parentId" = '${id}';
@@ -227,6 +276,23 @@ export class Application {
     this.#made += 1;
     return `00000000-0000-4000-8000-${String(this.#made).padStart(12, "0")}`;
   }
+}
+
+function rename(id: string, name: string, email: string | null = null): string {
+  const mail = email === null ? "" : `email = '${email}', `;
+  return `update m_account set name = '${name}', ${mail}updated_by = 'app' where id = '${id}'`;
+}
+
+/** To an account of another API, or of none yet, it goes without its id, which names another row there. */
+function move(table: string, rowId: string, accountId: string): string {
+  const home = (owner: string) =>
+    `(select 'at ' || coalesce(config_id, 'the default') from account_sync.id_mapping where account_id = ${owner} and entity = 'account')`;
+  return `
+    delete from careless.kept where id = '${rowId}';
+    update ${table} r set
+      account_id = a.id,
+      uuid_be = case when ${home("a.id::text")} = ${home("r.account_id::text")} then r.uuid_be end
+    from m_account a where a.id = '${accountId}' and r.id = '${rowId}'`;
 }
 
 function quoted(text: string | null): string {

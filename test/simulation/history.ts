@@ -5,12 +5,12 @@
  *
  * Between two steps the event loop turns until nothing of ours can run, so that a history depends on nothing but its tape.
  */
-import { createQueue } from "../../src/queue/queue.ts";
 import { ModelApi } from "./api.ts";
 import { Application } from "./application.ts";
 import type { Call, Fault, Gated } from "./gate.ts";
 import { isAtRest, type JudgedAccount, judge, mayBeUnheard, readAccounts } from "./judge.ts";
-import { Replica, type Settings } from "./replica.ts";
+import { People } from "./people.ts";
+import { OTHER_CONFIG, Replica, type Settings } from "./replica.ts";
 import type { Stage } from "./stage.ts";
 import type { Tape } from "./tape.ts";
 import { Timeline } from "./timeline.ts";
@@ -40,6 +40,8 @@ export interface Counts {
 /** The longest rest that is waited for: backoff, lease, Retry-After and the API's timeout are all far below. */
 const CALM_MAX_MS = 20 * 60_000;
 const CALM_MAX_EVENTS = 3_000;
+/** The generations of accounts there may be, and one more. */
+const HELP_MAX = 5;
 /** What batched.ts and the dispatcher let pass, and some more. */
 const TURNS = 5;
 
@@ -65,13 +67,17 @@ class History {
   readonly timeline = new Timeline();
   readonly stage: Stage;
   readonly tape: Tape;
-  readonly api: ModelApi;
+  readonly apis: readonly ModelApi[];
   readonly #application: Application;
+  readonly #people: People;
   readonly #replicas: Replica[] = [];
   readonly #settings: Settings;
-  readonly #rates: { readonly database: number; readonly api: number; readonly replica: number };
-  readonly #asked = new Map<string, number>();
-  readonly #sentBlindly = new Set<string>();
+  readonly #rates: {
+    readonly database: number;
+    readonly api: number;
+    readonly replica: number;
+    readonly decisions: number;
+  };
   #writesLeft: number;
   #replicasLeft = 6;
   #isCalm = false;
@@ -91,8 +97,9 @@ class History {
       database: tape.pick([0, 0.03, 0.15]),
       api: tape.pick([0, 0.2, 0.6]),
       replica: tape.pick([0, 0.5, 2]),
+      decisions: tape.pick([0, 0.4, 1]),
     };
-    this.api = new ModelApi(this, {
+    const habits = {
       honoursKeys: circumstances.honoursKeys,
       echoes: tape.chance(0.5),
       timeoutMs: this.#settings.apiTimeoutMs,
@@ -101,13 +108,26 @@ class History {
         circumstances.unknownOutcome === "lookup"
           ? this.#settings.apiTimeoutMs * 1.9
           : Number.POSITIVE_INFINITY,
+      appliesPoison: tape.chance(0.3),
+    };
+    this.apis = [null, OTHER_CONFIG].map((configId) => new ModelApi(this, configId, habits));
+    this.#application = new Application(this, {
+      careless: tape.pick([0, 0.5, 1]),
+      poisoning: tape.pick([0, 0, 0.5]),
+      elsewhere: tape.pick([0, 0, 0.5]),
     });
-    this.#application = new Application(this);
+    this.#people = new People(this, this.#application, this.#settings);
     this.#writesLeft = 2 + tape.below(8);
   }
 
   now(): number {
     return this.timeline.now;
+  }
+
+  apiOf(configId: string | null): ModelApi {
+    const api = this.apis.find((known) => known.configId === configId);
+    if (api === undefined) throw new Error(`there is no API ${configId}`);
+    return api;
   }
 
   note(event: string): void {
@@ -135,17 +155,20 @@ class History {
     await this.#calmDown();
     await this.#rest();
     if (this.findings.length > 0) return;
-    const accounts = await this.#judge();
-    if (this.findings.length > 0) return;
+    let accounts = await this.#judge();
 
-    // People look at what was set aside; nothing stands in the way of any account now.
+    // People look at what was set aside; nothing stands in the way of any account now. A child waits for its parent, and so may be
+    // found to be in need of help only then.
     const isWaiting = ({ state }: JudgedAccount) => state === "parked" || state === "blocked";
-    if (!accounts.some(isWaiting)) return;
-    await this.#help(accounts);
-    await this.#rest();
-    const helped = await this.#judge();
-    for (const { code, state, errorClass } of helped.filter(isWaiting))
-      this.findings.push(`I1: ${code} is still ${state} (${errorClass}) after somebody helped`);
+    for (let round = 0; round < HELP_MAX && accounts.some(isWaiting); round += 1) {
+      if (this.findings.length > 0) return;
+      await this.#people.help(accounts);
+      for (const replica of this.#replicas) if (replica.isAlive) replica.wake();
+      await this.#rest();
+      accounts = await this.#judge();
+    }
+    for (const { code, state, errorClass } of accounts.filter(isWaiting))
+      this.findings.push(`I9: ${code} is still ${state} (${errorClass}) after somebody helped`);
   }
 
   async close(): Promise<void> {
@@ -153,7 +176,7 @@ class History {
     for (const replica of this.#replicas) replica.kill();
     if (this.#application.isOpen) await this.stage.application.script("rollback");
     await turn();
-    this.counts.requests = this.api.requests.length;
+    this.counts.requests = this.#requests.length;
   }
 
   async #step(): Promise<void> {
@@ -186,10 +209,12 @@ class History {
           can(replica.isStopped ? 1 : 8, () => this.#perform(replica, call));
       }
     }
-    for (const request of this.api.open)
-      can(1.5, () => this.api.step(request, this.#isCalm ? 0 : this.#rates.api));
-    for (const request of this.api.orphans)
-      can(1, () => this.api.settleOrphan(request, this.#isCalm || this.tape.chance(0.5)));
+    for (const api of this.apis) {
+      for (const request of api.open)
+        can(1.5, () => api.step(request, this.#isCalm ? 0 : this.#rates.api));
+      for (const request of api.orphans)
+        can(1, () => api.settleOrphan(request, this.#isCalm || this.tape.chance(0.5)));
+    }
 
     const timer = this.timeline.next(
       (owner) => !(owner instanceof Replica) || (owner.isAlive && !owner.isStopped),
@@ -207,8 +232,9 @@ class History {
         this.#writesLeft -= 1;
         await this.#application.write(true);
       });
-      can(0.4, () => this.#ask());
-      can(0.2, () => this.#retryBlindly());
+      can(0.4, () => this.#people.ask());
+      can(0.2, () => this.#people.retryBlindly());
+      can(this.#rates.decisions, () => this.#people.decide());
     }
     for (const replica of running) {
       can(0.25, () => replica.wake());
@@ -287,36 +313,6 @@ class History {
     this.timeline.after(this, forMs, () => replica.goOn());
   }
 
-  async #ask(): Promise<void> {
-    if (this.#application.accounts.length === 0) return;
-    const account = this.tape.pick(this.#application.accounts);
-    const force = this.tape.chance(0.7);
-    // To ask for an account that waits for a human's decision is one.
-    if (force) this.#sentBlindly.add(account.code);
-    this.#allow(account.code);
-    await this.#application.request(account, force);
-  }
-
-  async #retryBlindly(): Promise<void> {
-    this.note("a person retries whatever is parked");
-    for (const { code } of this.#application.accounts) {
-      this.#sentBlindly.add(code);
-      this.#allow(code);
-    }
-    await this.#queueOfPeople().retry({ ids: null, errorClass: null });
-  }
-
-  #allow(code: string): void {
-    this.#asked.set(code, (this.#asked.get(code) ?? 0) + 1);
-  }
-
-  #queueOfPeople() {
-    const { judge } = this.stage;
-    judge.setTime(this.now());
-    const db = { ...judge.db, close: async () => {} };
-    return createQueue({ db, relaxedDb: db, maxWaitMs: 5_000, ...this.#settings });
-  }
-
   async #calmDown(): Promise<void> {
     this.tape.end();
     this.#isCalm = true;
@@ -335,7 +331,7 @@ class History {
       if (this.findings.length > 0) return;
       await turn();
       const isQuiet =
-        this.api.isIdle &&
+        this.apis.every(({ isIdle }) => isIdle) &&
         this.#replicas.every(({ calls, inbox }) => calls.size + inbox.length === 0);
       if (isQuiet && this.now() - askedAt >= 500) {
         askedAt = this.now();
@@ -364,14 +360,18 @@ class History {
     const allowances = new Map(
       accounts.map(({ code }) => [
         code,
-        (this.#asked.get(code) ?? 0) + (ofApplication.get(null) ?? 0) + this.#retriesOf(code),
+        (this.#people.asked.get(code) ?? 0) +
+          (ofApplication.get(null) ?? 0) +
+          this.#retriesOf(code),
       ]),
     );
     this.findings.push(
-      ...judge(accounts, ofApplication, echoes, this.api, {
+      ...judge(accounts, ofApplication, echoes, this.apis, {
         allowances,
         someoneLeft: this.counts.deaths + this.counts.stops > 0,
         mayHaveTwins: this.#mayHaveTwin,
+        isElsewhere: (code) => this.#application.elsewhere.has(code),
+        forgotten: (code) => this.#people.forgotten.get(code) ?? 0,
       }),
     );
     return accounts;
@@ -379,35 +379,18 @@ class History {
 
   /** At an API that knows no keys: where somebody chose to send again without looking, for this account or for all. */
   readonly #mayHaveTwin = (code: string): boolean =>
-    !this.api.habits.honoursKeys &&
-    (this.#settings.unknownOutcome === "resend" || this.#sentBlindly.has(code));
+    this.apis.some(({ habits }) => !habits.honoursKeys) &&
+    (this.#settings.unknownOutcome === "resend" || this.#people.sentBlindly.has(code));
 
   /** Requests that may be followed by another one for the same change: not taken, answered in part, or nobody was there to hear it. */
   #retriesOf(code: string): number {
-    return this.api.requests.filter(
+    return this.#requests.filter(
       (request) => request.code === code && (request.isIncomplete || mayBeUnheard(request)),
     ).length;
   }
 
-  /** Looks up at the API what nobody knows, as the message says, and puts everything back. */
-  async #help(accounts: readonly JudgedAccount[]): Promise<void> {
-    this.note("somebody helps");
-    for (const { id, code, state, errorClass } of accounts) {
-      if (state !== "parked") continue;
-      this.#allow(code);
-      const customers = [...this.api.customers.values()].filter(
-        (customer) => customer.code === code,
-      );
-      const [customer] = customers;
-      if (errorClass === "unknown_outcome" && customer !== undefined) {
-        this.stage.application.setTime(this.now());
-        await this.stage.application.script(
-          `update m_account set uuid_be = '${customer.id}' where id = '${id}' and uuid_be is null`,
-        );
-      }
-    }
-    await this.#queueOfPeople().retry({ ids: null, errorClass: null });
-    for (const replica of this.#replicas) if (replica.isAlive) replica.wake();
+  get #requests() {
+    return this.apis.flatMap(({ requests }) => requests);
   }
 }
 

@@ -5,6 +5,7 @@
 
 import { backoffMs } from "../../src/backoff.ts";
 import { createConnectionCircuits } from "../../src/customer-api/connection-circuits.ts";
+import type { ApiConnection, UnusableConnection } from "../../src/customer-api/customer-api.ts";
 import { type Database, databaseOver } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import { Dispatcher } from "../../src/queue/dispatcher.ts";
@@ -35,12 +36,20 @@ const GRACE_MS = 1_500;
 const TAKE_OVER_AFTER_MS = SILENCE_MAX_MS + 500;
 export const BACKOFF = { minMs: 200, maxMs: 8_000 };
 const SWEEP_MS = 60_000;
+/** Beside the environment's API there is one that a request has to name. */
+export const OTHER_CONFIG = "b";
+const CONNECTIONS: ReadonlyMap<string | null, ApiConnection> = new Map([
+  [null, CONNECTION],
+  [OTHER_CONFIG, { ...CONNECTION, configId: OTHER_CONFIG, baseUrl: "http://127.0.0.1:2" }],
+]);
+const UNKNOWN: UnusableConnection = { error: "there is no such configuration" };
 
 interface World {
   readonly tape: Tape;
   readonly timeline: Timeline;
   readonly stage: Stage;
-  readonly api: ModelApi;
+  readonly apis: readonly ModelApi[];
+  apiOf(configId: string | null): ModelApi;
   note(event: string): void;
   /** Something failed that no fault of the history explains. */
   surprise(what: string): void;
@@ -115,7 +124,7 @@ export class Replica implements Sender {
       random: clock.random,
       observe,
     });
-    const exchange = world.api.as(this);
+    const exchangeWith = ({ configId }: ApiConnection) => world.apiOf(configId).as(this);
     const run = createSync({
       clock,
       db,
@@ -124,12 +133,12 @@ export class Replica implements Sender {
         send: (connection, request) =>
           circuits.guard(connection, {
             subject: request.externalId ?? request.idempotencyKey,
-            run: () => exchange.send(connection, request),
+            run: () => exchangeWith(connection).send(connection, request),
           }),
-        lookUp: exchange.lookUp,
+        lookUp: (connection, request) => exchangeWith(connection).lookUp(connection, request),
         startWait: (connection, forMs) => circuits.startWait(connection, forMs),
       },
-      connections: { of: async () => CONNECTION },
+      connections: { of: async (configId) => CONNECTIONS.get(configId) ?? UNKNOWN },
       mapping: { defaultCountry: "ID", referenceField: null },
       rateLimit,
       observe,
@@ -237,7 +246,7 @@ export class Replica implements Sender {
   stop(): void {
     this.#world.note(`${this.name} is stopped`);
     this.isStopped = true;
-    this.#world.api.stop(this);
+    for (const api of this.#world.apis) api.stop(this);
   }
 
   goOn(): void {
@@ -255,7 +264,7 @@ export class Replica implements Sender {
     this.calls.clear();
     this.inbox.length = 0;
     this.#world.timeline.forget(this);
-    this.#world.api.abandon(this);
+    for (const api of this.#world.apis) api.abandon(this);
   }
 
   /** SIGTERM. */

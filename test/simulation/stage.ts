@@ -39,7 +39,8 @@ export function toInstant(ms: number): string {
 export async function openStage(): Promise<Stage> {
   const database = await createDatabase();
   await migrate({ url: database.url, info: () => {} });
-  await database.query(await readFile(new URL("setup.sql", import.meta.url), "utf8"));
+  for (const file of ["setup.sql", "../support/careless-writers.sql"])
+    await database.query(await readFile(new URL(file, import.meta.url), "utf8"));
 
   const replicas = await openSession(database, "replica");
   const application = await openSession(database, "application");
@@ -70,8 +71,12 @@ const RESET = `
   delete from account_sync.expansion;
   delete from account_sync.replica;
   delete from account_sync.api_hold;
+  delete from account_sync.mapped_id;
+  update account_sync.id_takeover set watermark = '', finished_at = null;
+  update account_sync.installation set installation_id = '00000000-0000-4000-8000-0000000000ff';
   select pg_advisory_unlock_all();
   delete from simulation.captured;
+  delete from careless.kept;
   update m_account_type set name = case id when '00000000-0000-4000-8000-0000000000a1' then 'parent' else 'branch' end;
   set session_replication_role = origin`;
 

@@ -5,6 +5,7 @@
  *
  * Each writer has accounts of its own. Writers so never wait for one another, and whoever waits, waits for us.
  */
+import { CARELESS_KINDS } from "./careless-kinds.ts";
 import type { Random } from "./random.ts";
 
 export interface PlannedTransaction {
@@ -41,10 +42,14 @@ export function planApplication(
     readonly transactionsEach: number;
     readonly pauseMaxMs: number;
     readonly holdMaxMs: number;
+    /** A configuration that some accounts are meant for; null where there is one API only. */
+    readonly otherConfig: string | null;
   },
 ): ApplicationPlan {
   const reference = planReference(random.fork("reference"));
-  const books = Array.from({ length: options.writers }, (_, index) => openBook(reference, index));
+  const books = Array.from({ length: options.writers }, (_, index) =>
+    openBook(reference, index, options.otherConfig),
+  );
   const writers = books.map((book, index) => {
     const own = random.fork(`writer ${index}`);
     const first = Array.from({ length: options.accountsEach }, () => ({
@@ -59,7 +64,7 @@ export function planApplication(
 
   const quiet = random.fork("calm");
   const calm = Array.from({ length: 40 }, (_, index) =>
-    planAny(quiet, books[index % books.length] ?? openBook(reference, 0), {
+    planAny(quiet, books[index % books.length] ?? openBook(reference, 0, null), {
       pauseMaxMs: 30,
       holdMaxMs: 0,
     }),
@@ -154,14 +159,17 @@ function planReferenceWriter(
 
 // A writer's own accounts, as it remembers them.
 
-interface Book extends Omit<Reference, "transaction"> {
+export interface Book extends Omit<Reference, "transaction"> {
   readonly writer: number;
+  readonly otherConfig: string | null;
   accounts: OwnAccount[];
   numbers: number;
 }
 
-interface OwnAccount {
+export interface OwnAccount {
   readonly id: string;
+  /** Meant for the other API. */
+  readonly isElsewhere: boolean;
   readonly no: string;
   /** Of the same book, and older, so that parents make no circle. */
   parent: string | null;
@@ -171,8 +179,12 @@ interface OwnAccount {
   readonly banks: string[];
 }
 
-function openBook({ types, banks, methods }: Reference, writer: number): Book {
-  return { types, banks, methods, writer, accounts: [], numbers: 0 };
+function openBook(
+  { types, banks, methods }: Reference,
+  writer: number,
+  otherConfig: string | null,
+): Book {
+  return { types, banks, methods, writer, otherConfig, accounts: [], numbers: 0 };
 }
 
 type Kind =
@@ -195,7 +207,8 @@ type Kind =
   | "several"
   | "long"
   | "savepoint"
-  | "rollback";
+  | "rollback"
+  | keyof typeof CARELESS_KINDS;
 type Pace = { readonly pauseMaxMs: number; readonly holdMaxMs: number };
 
 function planAny(random: Random, book: Book, pace: Pace): PlannedTransaction {
@@ -220,6 +233,14 @@ function planAny(random: Random, book: Book, pace: Pace): PlannedTransaction {
     long: pace.holdMaxMs > 0 ? 5 : 0,
     savepoint: 6,
     rollback: 6,
+    load: 6,
+    saveAsLoaded: 10,
+    clearIds: 4,
+    importAgain: 5,
+    restoreTable: 2,
+    requestElsewhere: 3,
+    // In the calm everything arrives.
+    poison: pace.holdMaxMs > 0 ? 2 : 0,
   });
   return plan(random, book, kind, pace);
 }
@@ -236,18 +257,24 @@ interface Planned
     Partial<Pick<PlannedTransaction, "ends">> {
   readonly touches: readonly string[];
 }
-type Planner = (random: Random, book: Book, pace: Pace) => Planned;
+export type Planner = (random: Random, book: Book, pace: Pace) => Planned;
 
 /** What most transactions of several steps are made of. */
 const SIMPLE = ["updateAccount", "tier", "pic", "address", "bank", "movePic", "moveTier"] as const;
 
 const KINDS: Readonly<Record<Kind, Planner>> = {
+  ...CARELESS_KINDS,
+
   insertAccount(random, book) {
     book.numbers += 1;
+    const isElsewhere = book.otherConfig !== null && random.chance(0.4);
+    // A parent of another API is not known there.
+    const parents = book.accounts.filter((other) => other.isElsewhere === isElsewhere);
     const account: OwnAccount = {
       id: random.uuid(),
+      isElsewhere,
       no: `W${book.writer}-${book.numbers}`,
-      parent: book.accounts.length > 0 && random.chance(0.3) ? random.pick(book.accounts).id : null,
+      parent: parents.length > 0 && random.chance(0.3) ? random.pick(parents).id : null,
       tiers: [],
       pics: [],
       addresses: [],
@@ -269,6 +296,11 @@ const KINDS: Readonly<Record<Kind, Planner>> = {
         ],
       },
     ];
+    if (isElsewhere)
+      steps.push({
+        sql: "select account_sync.request($1::uuid, config_id => $2, force => false)",
+        params: [account.id, book.otherConfig],
+      });
     for (let n = random.int(0, 3); n > 0; n -= 1) steps.push(insertTier(random, book, account));
     for (let n = random.int(0, 2); n > 0; n -= 1) steps.push(insertPic(random, account));
     if (random.chance(0.6)) steps.push(insertAddress(random, account));
@@ -320,7 +352,9 @@ const KINDS: Readonly<Record<Kind, Planner>> = {
 
   parent(random, book) {
     const account = someAccount(random, book);
-    const older = book.accounts.slice(0, book.accounts.indexOf(account));
+    const older = book.accounts
+      .slice(0, book.accounts.indexOf(account))
+      .filter(({ isElsewhere }) => isElsewhere === account.isElsewhere);
     account.parent = older.length > 0 && random.chance(0.7) ? random.pick(older).id : null;
     return {
       steps: [
@@ -631,7 +665,8 @@ function move(random: Random, book: Book, rows: "tiers" | "pics", table: string)
   if (id === undefined || from === to) return { steps: [], touches: [] };
   from[rows].splice(0, 1);
   to[rows].push(id);
-  const clears = random.chance(0.85) ? ", uuid_be = null" : "";
+  const staysAtApi = !from.isElsewhere && !to.isElsewhere;
+  const clears = random.chance(0.85) || !staysAtApi ? ", uuid_be = null" : "";
   return {
     steps: [
       { sql: `update ${table} set account_id = $2${clears} where id = $1`, params: [id, to.id] },

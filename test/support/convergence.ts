@@ -1,12 +1,13 @@
 /**
  * The whole product under all faults at once: an application that writes at random (application.ts), three replicas as real processes,
- * and faults of every part (storm.ts). Then the faults stop, everything comes to rest, parked accounts are repaired by hand, and I1 to
+ * two customer APIs that give out the same ids, and faults of every part (storm.ts). Then the faults stop, everything comes to rest, parked accounts are repaired by hand, and I1 to
  * I8 are judged from outside.
  *
  * A seed repeats the same writes and the same faults at the same times, but not what the processes were doing at those times.
  */
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startSandbox } from "../../src/local/sandbox.ts";
+import { type ApiPair, configureOther, OTHER_CONFIG, startApiPair } from "./api-pair.ts";
 import {
   type ApplicationPlan,
   PASSWORD_CANARY,
@@ -15,6 +16,7 @@ import {
 } from "./application.ts";
 import { createApplication, createChangeCount } from "./application-run.ts";
 import { audit } from "./audit.ts";
+import { POISON } from "./careless-kinds.ts";
 import { startFleet } from "./fleet.ts";
 import {
   deadlocks,
@@ -33,7 +35,12 @@ import { apiEnvironment } from "./product.ts";
 import { createRandom } from "./random.ts";
 import { comeToRest, countWaiting, repair, toldOfConflicts } from "./repair.ts";
 import { planStorm, type Storm } from "./storm.ts";
-import { leftByFaults, leftByRefusals, leftByRemovals } from "./storm-explanations.ts";
+import {
+  leftByClearing,
+  leftByFaults,
+  leftByRefusals,
+  leftByRemovals,
+} from "./storm-explanations.ts";
 import { type Place, rage, TAPE_LENGTH } from "./storm-run.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -110,6 +117,7 @@ export async function converge({
     transactionsEach: TRANSACTIONS_EACH,
     pauseMaxMs: (2 * stormMs) / (TRANSACTIONS_EACH * 1.5),
     holdMaxMs: 3_000,
+    otherConfig: OTHER_CONFIG,
   });
   const storm = planStorm(random.fork("storm"), {
     durationMs: stormMs,
@@ -120,18 +128,20 @@ export async function converge({
   });
 
   const database = await createDatabase();
-  const sandbox = await startSandbox({
+  const sandbox = await startApiPair({
     clientSecret: CLIENT_SECRET,
     echo: policy === "resend",
     honourKeys: policy === "resend",
     tokenExpiresInSeconds: 20,
   });
+  await configureOther(database, sandbox);
+  await database.query(await readFile(new URL("careless-writers.sql", import.meta.url), "utf8"));
   // Three at once on a database that is not migrated.
   const fleet = await startFleet({
     databaseUrl: database.url,
     slots: SLOTS,
     environment: {
-      ...apiEnvironment(sandbox),
+      ...apiEnvironment(sandbox.default),
       CUSTOMER_API_UNKNOWN_OUTCOME: policy,
       CUSTOMER_API_TIMEOUT_MS: "1500",
       SYNC_QUIET_PERIOD_MS: "50",
@@ -153,6 +163,7 @@ export async function converge({
 }
 
 interface Life extends Place {
+  readonly sandbox: ApiPair;
   readonly plan: ApplicationPlan;
   readonly storm: Storm;
   readonly policy: ConvergenceOptions["policy"];
@@ -173,7 +184,11 @@ async function live({ database, sandbox, fleet, plan, storm, policy }: Life): Pr
       application.runAll(transactions, writer, STORM_LIMITS),
     ),
   );
-  const { counts, disturbances } = await rage(storm, { database, sandbox, fleet });
+  const { counts, disturbances } = await rage(
+    storm,
+    { database, sandbox, fleet },
+    { containing: POISON, status: 500 },
+  );
   await writing;
   const calmSince = performance.now();
   await fleet.allReady();
@@ -189,12 +204,16 @@ async function live({ database, sandbox, fleet, plan, storm, policy }: Life): Pr
   const stormy = await audit(database, sandbox, [
     ...leftByFaults({ policy, history, told }),
     await leftByRemovals(database),
+    leftByClearing(sandbox.customers()),
   ]);
   const parkedByStorm = await countWaiting(database);
 
   // What is left for a person to repair.
   await repair({ database, sandbox, fleet }, HTTP_TOKEN);
-  const repaired = await audit(database, sandbox, [await leftByRemovals(database)]);
+  const repaired = await audit(database, sandbox, [
+    await leftByRemovals(database),
+    leftByClearing(sandbox.customers()),
+  ]);
 
   // Calm: a change is sent at most once, and then nothing is sent.
   const before = sandbox.counts().total;
@@ -212,6 +231,7 @@ async function live({ database, sandbox, fleet, plan, storm, policy }: Life): Pr
   const calm = await audit(database, sandbox, [
     leftByRefusals(sandbox.history()),
     await leftByRemovals(database),
+    leftByClearing(sandbox.customers()),
   ]);
 
   const metrics = await Promise.all(
@@ -235,8 +255,12 @@ async function live({ database, sandbox, fleet, plan, storm, policy }: Life): Pr
       "I2 overlapping": overlapping.forbidden,
       "I3 twins": [...calm.twins, ...calm.strays],
       "I4 ids": [
-        ...[stormy, repaired, calm].flatMap(({ wrongIds, lostIds }) => [...wrongIds, ...lostIds]),
+        ...[stormy, repaired, calm].flatMap(({ wrongIds, lostIds }) => [
+          ...wrongIds.map((text) => `${text} has a wrong id`),
+          ...lostIds.map((text) => `${text} lacks its id`),
+        ]),
         ...(await replacedIds(database)),
+        ...[stormy, repaired, calm].flatMap(({ overwritten }) => overwritten),
       ],
       "I5 requests": [
         ...needlessRequests(history, (code) => changes.of(code), disturbances),

@@ -61,7 +61,9 @@ export function recordFault(
     tries,
     lost: sum(({ lost, unexplained }) => lost.length + unexplained.length),
     twins: sum(({ twins, strays }) => twins.length + strays.length),
-    wrongIds: sum(({ wrongIds, lostIds }) => wrongIds.length + lostIds.length),
+    wrongIds: sum(
+      ({ wrongIds, lostIds, overwritten }) => wrongIds.length + lostIds.length + overwritten.length,
+    ),
     overlapping: sum(({ overlapping }) => overlapping),
     explained: addUp(all),
     recoveryMs: recoveryMs === null ? null : Math.round(recoveryMs),

@@ -166,7 +166,7 @@ const METRIC_LATE_S = 3;
 /** I7, at every moment of the storm: what is undelivered is seen in the status view, and in the metrics of every replica that answers. */
 export function watchVisibility(
   database: TestDatabase,
-  sandbox: Sandbox,
+  sandbox: Pick<Sandbox, "customers">,
   slots: readonly Slot[],
 ): Watch<Visibility> {
   const findings: Visibility = { looks: 0, scrapes: 0, hidden: new Set() };

@@ -3,10 +3,12 @@ import type { SandboxCustomer } from "../../src/local/sandbox-customers.ts";
 import type { MadeCustomer } from "./verdict.ts";
 
 /** The customer as the judge sees it. The payload has the same form as `SourceAccount.payload`. */
-export function toMadeCustomer({ id, code, command, tiers, crew }: SandboxCustomer): MadeCustomer {
+export function toMadeCustomer(customer: SandboxCustomer): MadeCustomer {
+  const { id, code, codes, command, tiers, crew } = customer;
   return {
     id,
     code,
+    codes,
     payload: payloadOfCommand(command as SentCommand),
     rows: new Map([...tiers, ...crew].map((row) => [row.id, String(keyOf(row.item))])),
   };

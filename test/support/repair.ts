@@ -1,18 +1,24 @@
 /** What is left for a person when faults have ended: parked accounts are repaired and retried until the queue comes to rest. */
-import type { Sandbox } from "../../src/local/sandbox.ts";
 import { isAtRest } from "./audit.ts";
+import { POISON } from "./careless-kinds.ts";
 import { eventually } from "./eventually.ts";
 import type { TestDatabase } from "./postgres.ts";
-import type { Place } from "./storm-run.ts";
+import type { Place, StormedApi } from "./storm-run.ts";
 
 const WAITING = `from account_sync.status s left join m_account a on a.id::text = s.account_id where s.state in ('parked', 'blocked')`;
 
-/** As the error texts advise: look the customer up, set its id, clear ids of other customers, retry. */
+/**
+ * As the error texts advise: correct what the API never takes, look the customer up, adopt it or give up what was not applied, clear ids
+ * of other customers, retry.
+ */
 export async function repair(
   { database, sandbox, fleet }: Place,
   httpToken: string,
 ): Promise<void> {
   // The API reports refused rows one at a time, and a child waits for its parent.
+  await database.query(
+    `update m_account set name = replace(name, '${POISON}', 'Betul') where name like '${POISON}%'`,
+  );
   for (let round = 0; round < 5; round += 1) {
     const rows = await database.query<{ id: string; code: string; uuid: string | null }>(
       `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null
@@ -24,14 +30,21 @@ export async function repair(
 
     for (const { id, code, uuid } of rows) {
       const known = sandbox.customers().filter((customer) => customer.code === code);
-      if (uuid === null && known.length === 1)
-        await database.query("update m_account set uuid_be = $2 where id = $1", [id, known[0]?.id]);
       const ids = known.flatMap(({ tiers, crew }) => [...tiers, ...crew].map((item) => item.id));
-      for (const table of ["m_account_package_tier", "m_account_pic"])
-        await database.query(
-          `update ${table} set uuid_be = null where account_id = $1 and uuid_be <> all ($2)`,
-          [id, ids],
+      for (const [table, entity] of [
+        ["m_account_package_tier", "tier"],
+        ["m_account_pic", "pic"],
+      ])
+        await whenItIsFree(() =>
+          database.query(
+            `select account_sync.forget(r.account_id::text, ${entity}_id => r.id::text)
+             from ${table} r
+             left join account_sync.id_mapping m on m.account_id = r.account_id::text and m.entity = '${entity}' and m.row_id = r.id::text
+             where r.account_id = $1 and coalesce(r.uuid_be, m.external_id) <> all ($2)`,
+            [id, ids],
+          ),
         );
+      await decide(database, id, uuid === null ? (known[0]?.id ?? null) : null);
       await database.query("select account_sync.request($1::uuid)", [id]);
     }
     const url = fleet.slots[0]?.url;
@@ -48,12 +61,38 @@ export async function repair(
   }
 }
 
+/** An account that is being synced right now is refused. */
+async function whenItIsFree(act: () => Promise<unknown>): Promise<void> {
+  await eventually(act, { timeoutMs: 30_000, intervalMs: 50 });
+}
+
+/** Over what is unfinished; nothing is under way at the API any more. */
+async function decide(
+  database: TestDatabase,
+  id: string,
+  externalId: string | null,
+): Promise<void> {
+  const [unfinished] = await database.query<{ operation: string; hasId: boolean }>(
+    `select operation,
+       exists (select from account_sync.id_mapping m where m.account_id = t.account_id and m.entity = 'account') as "hasId"
+     from account_sync.attempt t where account_id = $1 and settled_at is null and delivery <> 'answered'`,
+    [id],
+  );
+  const isAdopted = externalId !== null && unfinished?.hasId !== true;
+  if (isAdopted) await database.query("select account_sync.adopt($1, $2)", [id, externalId]);
+  else if (unfinished !== undefined)
+    await database.query("select account_sync.retry($1, discard => true)", [id]);
+}
+
 export async function countWaiting(database: TestDatabase): Promise<number> {
   const [row] = await database.query<{ count: number }>(`select count(*)::int as count ${WAITING}`);
   return row?.count ?? 0;
 }
 
-export async function comeToRest(database: TestDatabase, sandbox: Sandbox): Promise<void> {
+export async function comeToRest(
+  database: TestDatabase,
+  sandbox: Pick<StormedApi, "counts">,
+): Promise<void> {
   await eventually(
     async () => {
       if (sandbox.counts().inWork > 0 || !(await isAtRest(database))) {

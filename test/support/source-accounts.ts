@@ -8,6 +8,8 @@ export interface SourceAccount {
   /** The account number, by which an account and its customer are told apart: each needs its own. */
   readonly code: string;
   readonly uuid: string | null;
+  /** The same as account_sync.id_mapping keeps it. */
+  readonly kept: string | null;
   /** As in account_sync.status. null: the queue does not know the account. */
   readonly state: string | null;
   readonly errorClass: string | null;
@@ -25,6 +27,7 @@ interface SourceRow {
   /** Unique among the account's rows of its kind: min_value of a tier, name of a PIC. */
   readonly key: string;
   readonly uuid: string | null;
+  readonly kept: string | null;
 }
 
 /** All accounts, from one snapshot. The transform is written here a second time, in SQL, so that a bug in ours cannot hide itself. */
@@ -32,7 +35,7 @@ export async function readSourceAccounts(
   database: Pick<TestDatabase, "query">,
 ): Promise<SourceAccount[]> {
   const found = await database.query<{ name: string }>(
-    "select name from unnest($1::text[]) name where to_regclass('public.' || name) is not null",
+    "select name from unnest($1::text[]) name where to_regclass(case when name like '%.%' then name else 'public.' || name end) is not null",
     [
       [
         "m_account_type",
@@ -40,6 +43,7 @@ export async function readSourceAccounts(
         "m_account_address",
         "m_account_bank",
         "m_bank",
+        "account_sync.id_mapping",
       ],
     ],
   );
@@ -52,6 +56,12 @@ export async function readSourceAccounts(
     "(select regexp_replace(lower(b.method), '[ _-]', '', 'g') = 'autodeduct' from m_account_billing_method b where b.id = t.billing_method_id)",
   );
 
+  const kept = (owner: string, entity: string, row: string) =>
+    ifTable(
+      "account_sync.id_mapping",
+      `(select m.external_id from account_sync.id_mapping m where m.account_id = ${owner}::text and m.entity = '${entity}' and m.row_id = ${row}::text)`,
+    );
+
   const rows = await database.query<{ account: SourceAccount }>(
     `with noted as materialized (
        select account_id, marker from account_sync.change
@@ -59,6 +69,7 @@ export async function readSourceAccounts(
      select json_build_object(
        'code', a.account_no,
        'uuid', a.uuid_be,
+       'kept', ${kept("a.id", "account", "a.id")},
        -- A blocked account is running for a moment at each recheck of its parent.
        'state', case when q.blocked_by is not null then 'blocked' else s.state end,
        'errorClass', s.error_class,
@@ -76,7 +87,10 @@ export async function readSourceAccounts(
          coalesce(a.no_ktp, ''),
          coalesce(a.no_npwp, ''),
          coalesce(${ifTable("m_account_type", "(select nullif(btrim(y.name), '') from m_account_type y where y.id = a.account_type_id)")}, 'branch'),
-         (select p.uuid_be from m_account p where p.id = a."parentId"),
+         (
+           select coalesce(p.uuid_be, ${kept("p.id", "account", "p.id")})
+           from m_account p where p.id = a."parentId"
+         ),
          (
            select case
              when count(*) = 0 then null
@@ -121,11 +135,11 @@ export async function readSourceAccounts(
          )
        ),
        'tiers', (
-         select coalesce(json_agg(json_build_object('key', t.min_value::float8::text, 'uuid', t.uuid_be)), '[]')
+         select coalesce(json_agg(json_build_object('key', t.min_value::float8::text, 'uuid', t.uuid_be, 'kept', ${kept("t.account_id", "tier", "t.id")})), '[]')
          from m_account_package_tier t where t.account_id = a.id and t.is_active
        ),
        'pics', (
-         select coalesce(json_agg(json_build_object('key', p.name, 'uuid', p.uuid_be)), '[]')
+         select coalesce(json_agg(json_build_object('key', p.name, 'uuid', p.uuid_be, 'kept', ${kept("p.account_id", "pic", "p.id")})), '[]')
          from m_account_pic p where p.account_id = a.id and p.is_active
        )
      ) as account
@@ -150,6 +164,7 @@ export async function readOrphans(database: Pick<TestDatabase, "query">): Promis
   return rows.map(({ id, ...queued }) => ({
     code: id,
     uuid: null,
+    kept: null,
     ...queued,
     isNoted: false,
     payload: null,

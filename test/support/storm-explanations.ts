@@ -1,7 +1,9 @@
 /** What the faults of a storm explain, derived from the requests that the API saw and from what the application removed. */
+import type { SandboxCustomer } from "../../src/local/sandbox-customers.ts";
 import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import type { Explanation } from "./explanation.ts";
 import { removedAccounts } from "./invariants.ts";
+import { toMadeCustomer } from "./made-customers.ts";
 import type { TestDatabase } from "./postgres.ts";
 
 /** What faults explain: an outage, however it shows, parks nothing but creates in doubt that may not be resent or were refused then. */
@@ -28,6 +30,18 @@ export function leftByFaults({
           : "a create in doubt that was refused when it was resent",
     },
     leftByRefusals(history),
+    {
+      accounts: failedAlike(history),
+      are: "parked",
+      errorClass: "server",
+      because: "the API answered with the same 5xx five times",
+    },
+    {
+      accounts: (_code, account) => account?.error?.includes("does not know that id") === true,
+      are: "parked",
+      errorClass: "validation",
+      because: "its parent is a customer of the other API",
+    },
     {
       // Five tries, each of them applied: nothing is left to send, and a person has to ask the API for the ids.
       accounts: appliedLast(history),
@@ -57,6 +71,35 @@ export function leftByRefusals(history: readonly SandboxRequest[]): Explanation 
     errorClass: "rejected",
     because: "the API refused the last command",
   };
+}
+
+/** To write an id and nothing else is no change of what is sent: it comes back with the next one, and the mapping keeps it until then. */
+export function leftByClearing(customers: readonly SandboxCustomer[]): Explanation {
+  const made = customers.map(toMadeCustomer);
+  return {
+    accounts(code, account) {
+      const own = made.find(
+        (customer) => customer.code === code && customer.id === (account?.uuid ?? account?.kept),
+      );
+      const rows = account === undefined ? [] : [...account.tiers, ...account.pics];
+      return (
+        own !== undefined &&
+        rows.every(({ key, uuid, kept }) => own.rows.get(uuid ?? kept ?? "") === key)
+      );
+    },
+    are: "cleared ids",
+    because: "the application cleared ids, and the id mapping keeps them",
+  };
+}
+
+/** Not only since the last 200: what came with it may have been no answer, which does not end the row. */
+function failedAlike(history: readonly SandboxRequest[]): (code: string) => boolean {
+  const failed = history.filter(({ status }) => (status ?? 0) >= 500);
+  const times = Map.groupBy(failed, ({ code, status }) => `${code} ${status}`);
+  const alike = new Set(
+    [...times.values()].filter(({ length }) => length >= 5).map(([first]) => first?.code),
+  );
+  return (code) => alike.has(code);
 }
 
 function appliedLast(history: readonly SandboxRequest[]): (code: string) => boolean {

@@ -16,19 +16,30 @@ const REQUESTS_ENOUGH = 120;
 
 export interface Place {
   readonly database: TestDatabase;
-  readonly sandbox: Sandbox;
+  readonly sandbox: StormedApi;
   readonly fleet: Fleet;
 }
 
-/** Resolves when the last fault is over. */
+/** One API, or two together (api-pair.ts). */
+export type StormedApi = Pick<
+  Sandbox,
+  "customers" | "history" | "counts" | "setFaults" | "faults" | "clearFaults" | "revokeTokens"
+>;
+
+/**
+ * Resolves when the last fault is over.
+ *
+ * @param lasting a fault of the API that stays when the storm is over
+ */
 export async function rage(
   { faults, tape }: Storm,
   place: Place,
+  lasting: SandboxFault,
 ): Promise<{ counts: Record<string, number>; disturbances: Disturbance[] }> {
   const counts: Record<string, number> = {};
   const disturbances: Disturbance[] = [];
   const beganAt = performance.now();
-  place.sandbox.setFaults({ next: [...tape] });
+  place.sandbox.setFaults({ next: [...tape], always: lasting });
 
   await Promise.all(
     faults.map(async ({ atMs, fault }) => {
@@ -48,8 +59,9 @@ export async function rage(
     }),
   );
   await playOn(place);
-  counts["api"] = await playedOf(tape, place.sandbox);
+  counts["api"] = playedOf(tape, place.sandbox);
   place.sandbox.clearFaults();
+  place.sandbox.setFaults({ always: lasting });
   return { counts, disturbances };
 }
 
@@ -63,13 +75,10 @@ async function playOn({ database, sandbox }: Place): Promise<void> {
 }
 
 /** How many faults of the tape have met a request. */
-async function playedOf(tape: readonly SandboxFault[], { url }: Sandbox): Promise<number> {
-  const { next } = (await (await fetch(`${url}/sandbox/faults`)).json()) as {
-    next: readonly SandboxFault[];
-  };
+function playedOf(tape: readonly SandboxFault[], sandbox: StormedApi): number {
   const bad = (faults: readonly SandboxFault[]) =>
     faults.filter((fault) => Object.keys(fault).length > 0).length;
-  return bad(tape) - bad(next);
+  return bad(tape) - bad(sandbox.faults().next ?? []);
 }
 
 function nameOf(fault: Fault): string {

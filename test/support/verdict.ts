@@ -17,6 +17,8 @@ export interface ApiHistory {
 export interface MadeCustomer {
   readonly id: string;
   readonly code: string;
+  /** The account numbers that commands for it were accepted with. */
+  readonly codes: readonly string[];
   /** Of the command accepted last, in the form of `SourceAccount.payload`. */
   readonly payload: unknown;
   /** Ids that the API gave out for tiers and PICs → the keys of their rows. */
@@ -34,6 +36,8 @@ interface Findings {
   readonly twins: readonly string[];
   /** I3: account numbers of customers that have no account. */
   readonly strays: readonly string[];
+  /** I4: customers that an update for another account has changed, as when two APIs give out the same ids. */
+  readonly overwritten: readonly string[];
   /** I4: rows whose external id the API gave out for something else, or never. */
   readonly wrongIds: readonly string[];
   /** I4: rows of a settled account that lack the external id that the API gave out for them. */
@@ -48,6 +52,7 @@ export const FLAWLESS: Findings = {
   overlapping: 0,
   twins: [],
   strays: [],
+  overwritten: [],
   wrongIds: [],
   lostIds: [],
   explained: {},
@@ -85,6 +90,7 @@ export function judge(
     overlapping: api.overlapping,
     twins: findTwins(api),
     strays,
+    overwritten: findOverwritten(api.customers),
     wrongIds: found.flatMap(({ wrongIds }) => wrongIds),
     lostIds: found.flatMap(({ lostIds }) => lostIds),
     explained: explanations.counts(),
@@ -157,6 +163,14 @@ function judgeIds(
 function findTwins({ customers, requests }: ApiHistory): string[] {
   const creates = requests.filter(({ operation, applied }) => operation === "create" && applied);
   return [...new Set([...findRepeated(customers), ...findRepeated(creates)])];
+}
+
+function findOverwritten(customers: readonly MadeCustomer[]): string[] {
+  return customers
+    .filter(({ codes }) => codes.length > 1)
+    .map(
+      ({ id, codes }) => `customer ${id} of account ${codes[0]}, by ${codes.slice(1).join(", ")}`,
+    );
 }
 
 function findRepeated(made: readonly { readonly code: string | null }[]): string[] {

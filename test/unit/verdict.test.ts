@@ -33,13 +33,13 @@ test.each<[string, Partial<SourceAccount>, Partial<MadeCustomer>, Partial<typeof
   ],
   [
     "the id of another row",
-    { tiers: [{ key: "0", uuid: "crew_1" }] },
+    { tiers: [{ key: "0", uuid: "crew_1", kept: null }] },
     {},
     { wrongIds: ["account A-1, row 0"] },
   ],
   [
     "an id that was given out and is on no row",
-    { pics: [{ key: "Budi", uuid: null }] },
+    { pics: [{ key: "Budi", uuid: null, kept: null }] },
     {},
     { lostIds: ["account A-1, row Budi"] },
   ],
@@ -67,6 +67,43 @@ test("finds a twin that is there, and one that has been deleted since", () => {
   expect(judge([toAccount({})], { ...API, customers: [one, other] }).twins).toEqual(["A-1"]);
   expect(judge([toAccount({})], { ...API, requests: [create, create] }).twins).toEqual(["A-1"]);
   expect(judge([toAccount({})], { ...API, requests: [lost, create] })).toEqual(FLAWLESS);
+});
+
+test("finds a customer that was overwritten, also where its own account has written since", () => {
+  const overwritten = ["customer cus_1 of account A-1, by A-2"];
+
+  expect(judgeOne({}, { codes: ["A-1", "A-2"] })).toEqual({ ...FLAWLESS, overwritten });
+  expect(
+    judgeOne({}, { code: "A-2", codes: ["A-1", "A-2"] }, [
+      { accounts: ["A-2"], are: "removed", because: "it was deleted" },
+    ]).overwritten,
+  ).toEqual(overwritten);
+});
+
+test("takes the same id at two APIs for two customers, and two customers of one account for twins", () => {
+  const accounts = [toAccount({}), toAccount({ code: "A-2", payload: "other" })];
+  const [one, other] = [toCustomer({}), toCustomer({ code: "A-2", payload: "other" })];
+
+  expect(judge(accounts, { ...API, customers: [one, other] })).toEqual(FLAWLESS);
+  expect(judge(accounts, { ...API, customers: [one, other, one] }).twins).toEqual(["A-1"]);
+});
+
+test("finds an account that is parked for a 5xx that the API never gave", () => {
+  const inDoubt = { ...parked, errorClass: "server", error: "answered 500" };
+  const poisoned: Explanation = {
+    accounts: (code) => code === "A-2",
+    are: "parked",
+    errorClass: "server",
+    because: "the API fails on its body for ever",
+  };
+
+  expect(judgeOne(inDoubt, {}, [poisoned])).toEqual({
+    ...FLAWLESS,
+    unexplained: ["account A-1 is parked (server): answered 500"],
+  });
+  expect(judgeOne({ ...inDoubt, code: "A-2" }, { code: "A-2" }, [poisoned]).unexplained).toEqual(
+    [],
+  );
 });
 
 test("finds overlapping requests", () => {
@@ -137,14 +174,15 @@ function toAccount(account: Partial<SourceAccount>): SourceAccount {
   return {
     code: "A-1",
     uuid: "cus_1",
+    kept: null,
     state: "clean",
     errorClass: null,
     unsettledKey: null,
     error: null,
     isNoted: false,
     payload: "accepted",
-    tiers: [{ key: "0", uuid: "tier_1" }],
-    pics: [{ key: "Budi", uuid: "crew_1" }],
+    tiers: [{ key: "0", uuid: "tier_1", kept: null }],
+    pics: [{ key: "Budi", uuid: "crew_1", kept: null }],
     ...account,
   };
 }
@@ -153,6 +191,7 @@ function toCustomer(customer: Partial<MadeCustomer>): MadeCustomer {
   return {
     id: "cus_1",
     code: "A-1",
+    codes: [customer.code ?? "A-1"],
     payload: "accepted",
     rows: new Map([
       ["tier_1", "0"],
