@@ -9,8 +9,8 @@ import { counted, toDuration } from "./wording.ts";
 
 const REASONS: Readonly<Record<Drift, string>> = {
   changed: "holds other data than were accepted last",
-  ids_missing: "has a tier or a contact person without an external id",
-  customer_missing: "has no external id any more: it is created anew",
+  ids_missing: "lacks external ids",
+  customer_missing: "has no external id any more, and none is known: it is created anew",
 };
 
 export async function reconcile(

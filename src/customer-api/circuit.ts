@@ -27,8 +27,8 @@ export interface Circuit {
 }
 
 export interface GuardedSend {
-  /** What stays the same when the same command is tried again. */
-  readonly idempotencyKey: string;
+  /** What stays the same when the same is tried again: the customer that it is about, or the create's key. */
+  readonly subject: string;
   readonly run: () => Promise<ApiResult>;
 }
 
@@ -106,19 +106,19 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
     listeners.onChange();
   });
 
-  function note(idempotencyKey: string, wasClosed: boolean, result: ApiResult): ApiResult {
+  function note(subject: string, wasClosed: boolean, result: ApiResult): ApiResult {
     if (isSignOfLife(result)) passed += 1;
     if (result.kind === "accepted") {
-      passedAtFailure.delete(idempotencyKey);
+      passedAtFailure.delete(subject);
       wait.reset();
       return result;
     }
-    const isAboutSend = judgeBlame(idempotencyKey, wasClosed, result.failure);
+    const isAboutSend = judgeBlame(subject, wasClosed, result.failure);
 
     if (isOutage(result.failure) || result.failure.errorClass === "unauthorized") {
       if (openings > 0 && toStoppedBy(result.failure) !== toStoppedBy(failure)) openSince = now();
       failure = result.failure;
-      outages.add(nameOutage(result.failure, idempotencyKey, outages.size));
+      outages.add(nameOutage(result.failure, subject, outages.size));
     }
     return {
       kind: "failed",
@@ -130,11 +130,11 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
    * Whether a 5xx is to be blamed on the command. A gateway's says nothing of it, unless others got through since it failed last; another
    * one does, unless the circuit was open, which is an outage.
    */
-  function judgeBlame(key: string, wasClosed: boolean, { errorClass, httpStatus }: ApiFailure) {
+  function judgeBlame(subject: string, wasClosed: boolean, { errorClass, httpStatus }: ApiFailure) {
     if (errorClass !== "server" || httpStatus === null) return false;
-    const before = passedAtFailure.get(key);
-    passedAtFailure.delete(key);
-    passedAtFailure.set(key, passed);
+    const before = passedAtFailure.get(subject);
+    passedAtFailure.delete(subject);
+    passedAtFailure.set(subject, passed);
     const [oldest] = passedAtFailure.keys();
     if (passedAtFailure.size > FAILED_COMMANDS_MAX && oldest !== undefined)
       passedAtFailure.delete(oldest);
@@ -178,7 +178,7 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
       if (forMs > 0) return { kind: "failed", failure: toNotSent(forMs) };
 
       const wasClosed = policy.state === CircuitState.Closed;
-      return policy.execute(async () => note(send.idempotencyKey, wasClosed, await send.run()));
+      return policy.execute(async () => note(send.subject, wasClosed, await send.run()));
     },
 
     startWait: (forMs) => wait.start(forMs),
@@ -221,8 +221,8 @@ function isOutage({ errorClass, isGivenUp = false }: ApiFailure): boolean {
  * A 500 or a hang may be caused by this one command, so the same command counts once however often it is repeated: one account must
  * not stop all others. A refused connection or a 503 is not caused by an account and counts each time.
  */
-function nameOutage(failure: ApiFailure, idempotencyKey: string, ordinal: number): string {
-  return failure.delivery === "unknown" ? `command ${idempotencyKey}` : `outage ${ordinal}`;
+function nameOutage(failure: ApiFailure, subject: string, ordinal: number): string {
+  return failure.delivery === "unknown" ? `about ${subject}` : `outage ${ordinal}`;
 }
 
 function toStoppedBy(failure: ApiFailure | null): "unauthorized" | "circuit_open" {

@@ -97,7 +97,8 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
 
       const call = toCommandCall(connection, request);
       return circuits.guard(connection, {
-        idempotencyKey: request.idempotencyKey,
+        // An update has a new key each time.
+        subject: request.externalId ?? request.idempotencyKey,
         run: () => exchangeAuthorized(sender, connection, call, judgeCommand),
       });
     },
@@ -108,7 +109,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
 
       let answered: LookupResult | null = null;
       const guarded = await circuits.guard(connection, {
-        idempotencyKey: `lookup ${request.idempotencyKey}`,
+        subject: `lookup ${request.idempotencyKey}`,
         run: async () => {
           const result = await exchangeAuthorized<LookupResult>(
             sender,

@@ -42,7 +42,7 @@ test("accounts that are each other's parents are named and keep waiting; mending
   await eventually(async () =>
     expect((await externalIds(product.database, first)).account).not.toBeNull(),
   );
-  await product.database.query("update m_account set uuid_be = null");
+  await product.database.query("select account_sync.forget($1)", [first]);
 
   const second = await insertAccount(product.database, {
     name: "Second",

@@ -68,19 +68,25 @@ test("with --dry-run lists what drifted, with the reason, and writes nothing", a
     "update m_account_package_tier set uuid_be = null where account_id = $1",
     [ids[1]],
   );
-  await product.database.query("update m_account set uuid_be = null where id = $1", [ids[2]]);
+  await product.database.query("update m_account set uuid_be = null where id = any ($1)", [
+    [ids[2], ids[3]],
+  ]);
+  await product.database.query("delete from account_sync.mapped_id where account_id = $1", [
+    ids[3],
+  ]);
   const before = await everything();
 
   const { code, stdout } = await reconcile(["--dry-run"]);
 
   expect(code).toBe(0);
   const lines = stdout.trim().split("\n");
-  expect(lines.pop()).toMatch(/^Looked at 6 accounts in .*: 3 drifted\. Nothing is marked\.$/);
+  expect(lines.pop()).toMatch(/^Looked at 6 accounts in .*: 4 drifted\. Nothing is marked\.$/);
   expect(new Set(lines)).toEqual(
     new Set([
       `${ids[0]} holds other data than were accepted last`,
-      `${ids[1]} has a tier or a contact person without an external id`,
-      `${ids[2]} has no external id any more: it is created anew`,
+      `${ids[1]} lacks external ids`,
+      `${ids[2]} lacks external ids`,
+      `${ids[3]} has no external id any more, and none is known: it is created anew`,
     ]),
   );
   expect(await everything()).toEqual(before);
@@ -91,7 +97,12 @@ test("by itself finds what drifted, asks for ids that lack, and creates nobody a
   await product.database.query("update m_account_pic set uuid_be = null where account_id = $1", [
     ids[1],
   ]);
-  await product.database.query("update m_account set uuid_be = null where id = $1", [ids[2]]);
+  await product.database.query("update m_account set uuid_be = null where id = any ($1)", [
+    [ids[2], ids[3]],
+  ]);
+  await product.database.query("delete from account_sync.mapped_id where account_id = $1", [
+    ids[3],
+  ]);
 
   const daemons = [await product.start(OFTEN), await product.start(OFTEN)];
   await eventually(async () => {
@@ -103,7 +114,7 @@ test("by itself finds what drifted, asks for ids that lack, and creates nobody a
   expect(product.sandbox.customers()).toHaveLength(6);
   // However often they walked: each was sent once.
   const sent = product.requests().slice(6);
-  expect(sent.map(({ code }) => code).toSorted()).toEqual(["A-0", "A-1"]);
+  expect(sent.map(({ code }) => code).toSorted()).toEqual(["A-0", "A-1", "A-2"]);
   const told = daemons.flatMap(({ log }) => log).filter((line) => line.includes("created anew"));
   expect(told.length).toBeGreaterThan(0);
   const looked = await Promise.all(

@@ -78,6 +78,7 @@ test("a row that was asked for and is refused is no reason to stop a rollout", a
   );
   const id = await insertAccount(product.database);
   await eventually(() => expect(product.sandbox.customers()).toHaveLength(1));
+  await product.database.query("select account_sync.forget($1)", [id]);
 
   await fetch(`${daemon.url}/api/accounts/${id}/sync`, {
     method: "POST",

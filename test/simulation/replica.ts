@@ -132,7 +132,7 @@ export class Replica implements Sender {
       api: {
         send: (connection, request) =>
           circuits.guard(connection, {
-            idempotencyKey: request.idempotencyKey,
+            subject: request.externalId ?? request.idempotencyKey,
             run: () => exchangeWith(connection).send(connection, request),
           }),
         lookUp: (connection, request) => exchangeWith(connection).lookUp(connection, request),

@@ -153,6 +153,52 @@ describe("an outage", () => {
   });
 });
 
+describe("a 5xx is blamed on the send", () => {
+  const blamed = (result: ApiResult) =>
+    result.kind === "failed" && result.failure.isAboutSend === true;
+  const gateway = (httpStatus: number) =>
+    failure({ errorClass: "server", delivery: "unknown", httpStatus });
+
+  test("when the API itself answers it while the circuit is closed", async () => {
+    const api = setUp();
+
+    expect(blamed(await api.send(serverError(), { key: "poison" }))).toBe(true);
+  });
+
+  test.each([502, 503, 504])(
+    "not when a gateway answers %i, unless others got through since",
+    async (status) => {
+      const api = setUp();
+
+      const first = await api.send(gateway(status), { key: "poison" });
+      const again = await api.send(gateway(status), { key: "poison" });
+      await api.send(ok(), { key: "other" });
+      const afterOthers = await api.send(gateway(status), { key: "poison" });
+
+      expect([first, again, afterOthers].map(blamed)).toEqual([false, false, true]);
+    },
+  );
+
+  test("not of a probe: everything fails", async () => {
+    const api = setUp();
+    for (let i = 1; i <= 5; i++) await api.send(serverError(), { key: `k${i}` });
+    api.advance(1_000);
+
+    const probe = await api.send(serverError(), { key: "k1" });
+
+    expect(api.states.slice(0, 2)).toEqual(["open", "half_open"]);
+    expect(blamed(probe)).toBe(false);
+  });
+
+  test("not where no answer came", async () => {
+    const api = setUp();
+
+    const lost = await api.send(failure({ errorClass: "network", delivery: "unknown" }));
+
+    expect(blamed(lost)).toBe(false);
+  });
+});
+
 describe("a refused token", () => {
   test("stops all sends at once, with the reason, until a probe gets through", async () => {
     const api = setUp();
@@ -524,7 +570,7 @@ function setUp() {
       options: { key?: string; connection?: ApiConnection } = {},
     ) {
       return circuits.guard(options.connection ?? connection, {
-        idempotencyKey: options.key ?? "key",
+        subject: options.key ?? "key",
         run: async () => {
           api.sent += 1;
           return result;
