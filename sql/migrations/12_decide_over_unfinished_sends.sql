@@ -119,8 +119,19 @@ begin
       using errcode = 'unique_violation', hint = format('To give it another one, forget that first: select account_sync.forget(%L).', id);
   end if;
 
-  -- The API that the unfinished send went to, which is where the customer was seen.
-  select t.config_id into home from account_sync.attempt t where t.account_id = id and t.settled_at is null;
+  -- Where the customer was seen: at the API that the unfinished send went to, else the one that gave the account its ids, else the one
+  -- that it was asked to go to. At another one the same id is another account's customer.
+  select
+    case
+      when t.account_id is not null then t.config_id
+      when m.account_id is not null then m.config_id
+      else coalesce(a.next_request ->> 'config_id', a.request ->> 'config_id')
+    end
+  into home
+  from (select id as account_id) given
+  left join account_sync.attempt t on t.account_id = given.account_id and t.settled_at is null
+  left join account_sync.mapped_id m on m.account_id = given.account_id and m.entity = 'account'
+  left join account_sync.account a on a.account_id = given.account_id;
 
   select m.account_id
   into owner
