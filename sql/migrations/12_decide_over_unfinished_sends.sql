@@ -244,12 +244,32 @@ begin
       using errcode = 'object_not_in_prerequisite_state', hint = 'To give it another one, forget its ids first.', schema = 'account_sync';
   end if;
 
-  -- The API that the unfinished send went to, which is where the customer was seen; else the one of the last send.
-  select true, t.config_id, t.sent #>> '{sentTo,apiUrl}'
+  -- Where the customer was seen: at the API that the unfinished send went to, else the one that gave the account its ids, else the one
+  -- that it was asked to go to, else that of the last send. At another one the same id is another account's customer.
+  select true, seen.config_id, seen.api_url
   into knows_home, home, home_url
-  from account_sync.attempt t
-  where t.account_id = id and t.operation is not null
-  order by t.settled_at is not null, t.attempt_id desc
+  from (
+    select 1 as rank, t.config_id, t.sent #>> '{sentTo,apiUrl}' as api_url
+    from account_sync.attempt t
+    where t.account_id = id and t.settled_at is null
+    union all
+    select 2, m.config_id, m.api_url
+    from account_sync.mapped_id m
+    where m.account_id = id and m.entity = 'account'
+    union all
+    select 3, coalesce(a.next_request ->> 'config_id', a.request ->> 'config_id'), null
+    from account_sync.account a
+    where a.account_id = id and coalesce(a.next_request ->> 'config_id', a.request ->> 'config_id') is not null
+    union all
+    (
+      select 4, t.config_id, t.sent #>> '{sentTo,apiUrl}'
+      from account_sync.attempt t
+      where t.account_id = id and t.operation is not null
+      order by t.attempt_id desc
+      limit 1
+    )
+  ) seen
+  order by seen.rank
   limit 1;
   knows_home := coalesce(knows_home, false);
 

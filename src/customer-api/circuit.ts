@@ -130,8 +130,10 @@ export function createCircuit(options: CircuitOptions, listeners: CircuitListene
    * Whether a 5xx is to be blamed on the command. A gateway's says nothing of it, unless others got through since it failed last; another
    * one does, unless the circuit was open, which is an outage.
    */
-  function judgeBlame(subject: string, wasClosed: boolean, { errorClass, httpStatus }: ApiFailure) {
-    if (errorClass !== "server" || httpStatus === null) return false;
+  function judgeBlame(subject: string, wasClosed: boolean, failure: ApiFailure) {
+    const { errorClass, httpStatus, delivery } = failure;
+    // Not sent: the token endpoint's, which knows nothing of the command.
+    if (errorClass !== "server" || httpStatus === null || delivery === "not_sent") return false;
     const before = passedAtFailure.get(subject);
     passedAtFailure.delete(subject);
     passedAtFailure.set(subject, passed);

@@ -293,6 +293,7 @@ describe("tokens", () => {
       countsAsAttempt: false,
       httpStatus: status,
     });
+    expect(failure.isAboutSend).toBeUndefined();
     expect(failure.message).toContain(`${server.url}/oauth/token`);
     expect(failure.message).not.toContain("s3cret-1");
     expect(server.commands()).toHaveLength(0);

@@ -1,6 +1,7 @@
 /**
- * All faults at once: an application that writes all captured tables at random, three replicas that come and go, and faults of the API,
- * the network, the database and the processes. When they stop, everything arrives, and I1 to I8 hold.
+ * All faults at once: an application that writes all captured tables at random, null or old ids over those that were given out among it;
+ * two APIs that give out the same ids; three replicas that come and go; and faults of the APIs, the network, the database and the
+ * processes. When they stop, everything arrives, no customer is overwritten, and I1 to I9 hold.
  *
  * SEED=… repeats the same writes and faults at the same times, but not what the processes are doing at those times.
  */

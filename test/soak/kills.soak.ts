@@ -1,13 +1,16 @@
 /**
  * Processes are killed at random for as long as asked, while an application writes: during migrations, during their start, and at work.
- * In the end everything has arrived, every account once, with its own ids.
+ * There are two APIs that give out the same ids, and writers that put null or old ids over those that were given out. In the end
+ * everything has arrived, every account once, with its own ids, and no customer was overwritten.
  *
  *     npm run test:soak -- --minutes 30
  */
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { type Sandbox, startSandbox } from "../../src/local/sandbox.ts";
 import { insertAccount } from "../support/accounts.ts";
+import { type ApiPair, configureOther, OTHER_CONFIG, startApiPair } from "../support/api-pair.ts";
 import { audit } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -15,7 +18,7 @@ import { type RunningProcess, startProcess } from "../support/process.ts";
 import { apiEnvironment } from "../support/product.ts";
 import { untilAtRest } from "../support/queue-state.ts";
 import { soakDeadline } from "../support/soak.ts";
-import { leftByRefusals } from "../support/storm-explanations.ts";
+import { leftByClearing, leftByRefusals } from "../support/storm-explanations.ts";
 import { FLAWLESS } from "../support/verdict.ts";
 
 const DAEMONS = 3;
@@ -29,38 +32,55 @@ const REST_WITHIN_MS = 90_000;
 test("killed at random for a long time while an application writes: nothing is lost, nothing is there twice", async () => {
   const startedAt = performance.now();
   const deadline = soakDeadline();
-  const tally: Tally = { kills: 0, killsBeforeReady: 0, killsWhileMigrating: 0, writes: 0 };
+  const tally: Tally = {
+    kills: 0,
+    killsBeforeReady: 0,
+    killsWhileMigrating: 0,
+    writes: 0,
+    carelessWrites: 0,
+  };
 
   const migratingUntil = startedAt + (deadline - startedAt) * SHARE_OF_MIGRATIONS;
   while (performance.now() < migratingUntil) await killWhileMigrating(tally);
 
   const database = await createDatabase();
-  const sandbox = await startSandbox();
+  const apis = await startApiPair({});
+  await configureOther(database, apis);
+  await database.query(
+    await readFile(new URL("../support/careless-writers.sql", import.meta.url), "utf8"),
+  );
   const isOver = () => performance.now() >= deadline;
   await Promise.all([
     write(database, tally, isOver),
-    changeLatency(sandbox, isOver),
-    ...Array.from({ length: DAEMONS }, () => killAgainAndAgain(database, sandbox, tally, isOver)),
+    changeLatency(apis, isOver),
+    ...Array.from({ length: DAEMONS }, () =>
+      killAgainAndAgain(database, apis.default, tally, isOver),
+    ),
   ]);
-  sandbox.clearFaults();
-  const last = [spawn(database, sandbox), spawn(database, sandbox)];
+  apis.clearFaults();
+  const last = [spawn(database, apis.default), spawn(database, apis.default)];
   const healedAt = performance.now();
   await untilAtRest(database, REST_WITHIN_MS);
   const recoveryMs = performance.now() - healedAt;
 
   // A tier that is switched off and on again keeps its id, which the sandbox has dropped with the update in between.
-  const found = await audit(database, sandbox, [leftByRefusals(sandbox.history())]);
-  const { byOperation, byStatus } = sandbox.counts();
+  const found = await audit(database, apis, [
+    leftByRefusals(apis.history()),
+    leftByClearing(apis.customers()),
+  ]);
+  const { byOperation, byStatus } = apis.counts();
   process.stdout.write(
     `${JSON.stringify({
       ...tally,
-      accounts: sandbox.customers().length,
+      accounts: apis.customers().length,
+      ofOtherApi: apis.other.customers().length,
       creates: byOperation.create,
       updates: byOperation.update,
       unanswered: byStatus["none"] ?? 0,
       lost: found.lost.length,
       lostIds: found.lostIds.length,
       twins: found.twins.length,
+      overwritten: found.overwritten.length,
       explained: found.explained,
       recoveryMs: Math.round(recoveryMs),
       seconds: Math.round((performance.now() - startedAt) / 1_000),
@@ -69,7 +89,7 @@ test("killed at random for a long time while an application writes: nothing is l
   expect(found).toEqual({ ...FLAWLESS, explained: found.explained });
   expect(tally.kills).toBeGreaterThan(0);
   await killAll(last);
-  await sandbox.close();
+  await apis.close();
 });
 
 interface Tally {
@@ -77,6 +97,7 @@ interface Tally {
   killsBeforeReady: number;
   killsWhileMigrating: number;
   writes: number;
+  carelessWrites: number;
 }
 
 /** A database of its own, two processes that migrate it at the same time, and in the end a sync that works. */
@@ -132,9 +153,9 @@ async function killWithin(doomed: RunningProcess, ms: number, tally: Tally): Pro
   await killAll([doomed]);
 }
 
-async function changeLatency(sandbox: Sandbox, isOver: () => boolean): Promise<void> {
+async function changeLatency(apis: ApiPair, isOver: () => boolean): Promise<void> {
   while (!isOver()) {
-    sandbox.setFaults({ always: { delayMs: Math.random() ** 3 * 400 } });
+    apis.setFaults({ always: { delayMs: Math.random() ** 3 * 400 } });
     await sleep(20);
   }
 }
@@ -151,7 +172,20 @@ async function write(database: TestDatabase, tally: Tally, isOver: () => boolean
     tally.writes += 1;
     if (ids.length < ACCOUNTS && Math.random() < 0.2) {
       const accountNo = `A-${ids.length}`;
-      ids.push(await insertAccount(database, { accountNo, tiers: chance(4), pics: chance(3) }));
+      const id = await insertAccount(database, { accountNo, tiers: chance(4), pics: chance(3) });
+      ids.push(id);
+      // One that has its id by now belongs where it is, and this is refused.
+      if (chance(2) === 0)
+        await database.query("select account_sync.request($1, config_id => $2)", [
+          id,
+          OTHER_CONFIG,
+        ]);
+    } else if (chance(5) === 0) {
+      const statement = CARELESS_EDITS[chance(CARELESS_EDITS.length)];
+      const id = ids[chance(ids.length)];
+      tally.carelessWrites += 1;
+      if (statement !== undefined && id !== undefined)
+        await database.query(statement, [id, tally.writes]);
     } else {
       const statement = EDITS[chance(EDITS.length)];
       const id = ids[chance(ids.length)];
@@ -173,6 +207,17 @@ const EDITS = [
   `delete from m_account_package_tier where id = (select id from m_account_package_tier where account_id = $1 and $2::bigint > 0 order by random() limit 1)`,
   `update m_account_package_tier set is_active = not is_active where id = (select id from m_account_package_tier where account_id = $1 and $2::bigint > 0 order by random() limit 1)`,
   `delete from m_account_pic where id = (select id from m_account_pic where account_id = $1 and $2::bigint > 0 order by random() limit 1)`,
+];
+
+/** By applications that know nothing of external ids. */
+const CARELESS_EDITS = [
+  "update m_account set uuid_be = null, branch_uuid_be = null, name = 'Toko ' || $2::bigint where id = $1",
+  "update m_account set uuid_be = null where id = $1 and $2::bigint > 0",
+  "update m_account_package_tier set uuid_be = null, amount = mod($2::bigint, 90) where account_id = $1",
+  "update m_account_pic set uuid_be = null where account_id = $1 and $2::bigint > 0",
+  "select careless.import_again($1) where $2::bigint > 0",
+  "select careless.keep('backup', array[$1::uuid]) where $2::bigint > 0",
+  "select careless.restore_table('m_account', array[$1::uuid]) where $2::bigint > 0",
 ];
 
 /** 0 to limit - 1. */

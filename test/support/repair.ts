@@ -40,7 +40,13 @@ export async function repair(
             `select account_sync.forget(r.account_id::text, ${entity}_id => r.id::text)
              from ${table} r
              left join account_sync.id_mapping m on m.account_id = r.account_id::text and m.entity = '${entity}' and m.row_id = r.id::text
-             where r.account_id = $1 and coalesce(r.uuid_be, m.external_id) <> all ($2)`,
+             where r.account_id = $1
+               and coalesce(r.uuid_be, m.external_id) <> all ($2)
+               -- What is unfinished would bring the id back: it is decided over first, and the next round comes here again.
+               and not exists (
+                 select from account_sync.attempt t
+                 where t.account_id = r.account_id::text and t.settled_at is null
+               )`,
             [id, ids],
           ),
         );

@@ -190,6 +190,16 @@ describe("a 5xx is blamed on the send", () => {
     expect(blamed(probe)).toBe(false);
   });
 
+  test("not when it was not sent: a token endpoint's 500 knows nothing of the command", async () => {
+    const api = setUp();
+    const noToken = failure({ errorClass: "server", delivery: "not_sent", httpStatus: 500 });
+
+    await api.send(noToken, { key: "mine" });
+    await api.send(ok(), { key: "other" });
+
+    expect(blamed(await api.send(noToken, { key: "mine" }))).toBe(false);
+  });
+
   test("not where no answer came", async () => {
     const api = setUp();
 

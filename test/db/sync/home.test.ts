@@ -15,6 +15,7 @@ import {
   failed,
   noAnswer,
   rejected,
+  unclear,
 } from "../../support/fake-api.ts";
 
 let engine: Engine;
@@ -164,6 +165,17 @@ describe("an account that another configuration gave its id", () => {
     ]);
   });
 
+  test("may be adopted once more after its id was cleared, though another API gave out the same", async () => {
+    await engine.insertAccount({ name: "A" });
+    await engine.round(both, two);
+    const id = await syncOnceWithX();
+    await engine.query("update m_account set uuid_be = null where id = $1", [id]);
+
+    await engine.query("select account_sync.adopt($1, 'ext-customer-1')", [id]);
+
+    expect((await engine.ids(id)).account).toBe("ext-customer-1");
+  });
+
   test("is deleted there, too", async () => {
     const deleting = { ...two, policy: { onAccountDelete: "delete" as const } };
     const a = await engine.insertAccount();
@@ -221,6 +233,22 @@ describe("an account that was asked to go elsewhere and has no id yet", () => {
     expect(sentTo("default")).toEqual([]);
     expect(sentTo("x")).toHaveLength(times + 1);
     expect(await engine.row(id)).toMatchObject({ state: "clean", request: null });
+  });
+
+  test("is adopted there, where a lookup could not tell, and overwrites nothing", async () => {
+    await engine.insertAccount({ name: "A" });
+    await engine.round(both, two);
+    const { id } = await engine.insertAccount();
+    await engine.change(id, { lane: "manual", request: { config_id: "x" } });
+    apis.x.nextLookup(unclear("it lists 3 customers"));
+    const lookupFirst = { unknownOutcome: "lookup", lookupFirst: true } as const;
+    await engine.round(both, { ...two, policy: lookupFirst });
+
+    await engine.query("select account_sync.adopt($1, 'ext-customer-1')", [id]);
+    await engine.round(both, { ...two, policy: lookupFirst });
+
+    expect(sentTo("default")).toEqual([["create", null]]);
+    expect(sentTo("x")).toEqual([["update", "ext-customer-1"]]);
   });
 
   test("goes to the default one, asked for anew, where there is no such configuration", async () => {
