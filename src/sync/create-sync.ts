@@ -1,4 +1,5 @@
 /** Wires the sync of one account: batched statements, repetition while the database is away, and what is done about unforeseen errors. */
+import type { Home } from "../account/mapped-ids.ts";
 import type { Clock } from "../clock.ts";
 import type { Connections } from "../customer-api/connections.ts";
 import type { CustomerApi } from "../customer-api/customer-api.ts";
@@ -115,6 +116,10 @@ export function createSync(options: SyncOptions): Sync {
       return parent?.state ?? "missing";
     },
     ownerOf: ownerBatch,
+    lastHome: async (accountId) => {
+      const [home = null] = await db.run<Home>("last_home", [accountId]);
+      return home;
+    },
     installationId,
     connection: (configId) => options.connections.of(configId),
     api: options.api,
@@ -143,7 +148,7 @@ export function createSync(options: SyncOptions): Sync {
     },
     adopt: (adoption, signal) =>
       retryWhileAway(retrying("journaling what a lookup found", signal), () =>
-        adoptCustomer(db, adoption),
+        adoptCustomer(db, queue, adoption),
       ),
     isStillOurs,
     async settle(conclusion, signal) {

@@ -46,7 +46,7 @@ export function refuseRequest(error: string): Ending {
     errorClass: "validation",
     error: boundedText(error),
     countsAsAttempt: false,
-    dropsRequest: true,
+    request: "dropped",
   };
 }
 
@@ -57,7 +57,7 @@ export function discardUnsettled(unsettled: UnsettledAttempt, why: string): Endi
     supersedes: unsettled.attemptId,
     error: `The unfinished ${unsettled.operation} was given up, ${why}: current data go out instead.`,
     countsAsAttempt: false,
-    discarded: true,
+    request: "decided",
     endsCreate: unsettled.operation === "create",
   };
 }
@@ -101,7 +101,7 @@ export function lookupFailed(
     failed: failedRowsOfSent(sent, failure.errorClass),
     countsAsAttempt: failure.countsAsAttempt,
     delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
-    keepsRetry: claim.retry,
+    request: claim.retry ? "kept with retry" : "kept",
   };
 }
 
@@ -157,7 +157,7 @@ export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending 
     failed: failedRowsOfSent(sent, "throttled"),
     delayMs: forMs,
     countsAsAttempt: false,
-    keepsRetry: claim.retry,
+    request: claim.retry ? "kept with retry" : "kept",
   };
 }
 
@@ -172,7 +172,7 @@ export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: 
     settlesAttempt: false,
     countsAsAttempt: false,
     delayMs: waitMs,
-    keepsRetry: claim.retry,
+    request: claim.retry ? "kept with retry" : "kept",
   };
 }
 
@@ -269,7 +269,7 @@ export function afterFailure(
     countsAsAttempt: failure.countsAsAttempt,
     failureKind,
     delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
-    keepsRetry: claim.retry && failure.delivery !== "unknown",
+    request: claim.retry && failure.delivery !== "unknown" ? "kept with retry" : "kept",
   };
 }
 

@@ -20,11 +20,11 @@ export async function connect(
   const connection =
     account.externalId === null
       ? await wiring.connection(claim.configId)
-      : await connectHome(sync, home ?? UNKNOWN_HOME);
+      : await connectHome(sync, home ?? (await wiring.lastHome(account.id)) ?? DEFAULT_HOME);
   if ("error" in connection) {
     // A requested configuration that does not exist is the request's fault; a missing default one is no account's fault.
     return account.externalId === null && claim.configId !== null
-      ? end({ ...parkInvalid(connection.error, account), dropsRequest: true })
+      ? end({ ...parkInvalid(connection.error, account), request: "dropped" })
       : end(withoutConnection(wiring.policy, claim, account, connection.error));
   }
 
@@ -38,14 +38,14 @@ export async function connect(
     const parents = await connectHome(sync, parentHome);
     if (!("error" in parents) && parents.configId !== connection.configId) {
       const problem = `Its parent ${account.parent.id} has its id from ${nameOf(parents)}, and this account is sent to ${nameOf(connection)}, which does not know that id. Sync the parent and this account with one configuration`;
-      return end({ ...parkInvalid(problem, account), dropsRequest: true });
+      return end({ ...parkInvalid(problem, account), request: "dropped" });
     }
   }
   return connection;
 }
 
-/** Of an id that stands in a row, and is not taken over into the mapping yet. */
-const UNKNOWN_HOME: Home = { configId: null, apiUrl: null };
+/** Of an id that another system has written. */
+const DEFAULT_HOME: Home = { configId: null, apiUrl: null };
 
 /**
  * The home configuration. One that cannot be used any more is replaced by the default one where that is the same API: an operator may

@@ -263,6 +263,20 @@ describe("an account that was asked to go elsewhere and has no id yet", () => {
   });
 });
 
+test("an id that is not in the mapping yet belongs to the configuration that the account was sent to last", async () => {
+  const id = await syncOnceWithX();
+  await engine.query("delete from account_sync.mapped_id");
+  await engine.rename(id, "Edited");
+
+  await engine.round(both, two);
+
+  expect(sentTo("default")).toEqual([]);
+  expect(sentTo("x").at(-1)).toEqual(["update", "ext-customer-1"]);
+  expect(await engine.query("select distinct config_id from account_sync.id_mapping")).toEqual([
+    { config_id: "x" },
+  ]);
+});
+
 test("the default may change: accounts stay where they are, new ones go to the new default", async () => {
   const old = await engine.insertAccount();
   await engine.round(both, two);

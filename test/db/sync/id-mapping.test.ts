@@ -345,6 +345,26 @@ test("F48: a create whose journal is lost with the last second goes out under th
   expect(api.requests[1]?.idempotencyKey).toBe(api.requests[0]?.idempotencyKey);
 });
 
+test("a create in doubt whose account was removed and is there again: the API may answer with the first data, so an update follows", async () => {
+  const resend = { policy: { unknownOutcome: "resend" as const } };
+  const { id } = await engine.insertAccount({ name: "First" });
+  api.next(noAnswer());
+  await engine.round(api, resend);
+  await engine.query("delete from m_account where id = $1", [id]);
+  await engine.round(api, resend);
+  await engine.query("insert into m_account (id, account_no, name) values ($1, 'A-1', 'Second')", [
+    id,
+  ]);
+
+  await engine.round(api, resend);
+  await engine.makeDue();
+  await engine.round(api, resend);
+
+  expect(operations()).toEqual(["create", "create", "update"]);
+  expect(api.requests[1]?.idempotencyKey).toBe(api.requests[0]?.idempotencyKey);
+  expect(await engine.row(id)).toMatchObject({ state: "clean" });
+});
+
 test("a create that was refused is another create after the correction", async () => {
   const { id } = await engine.insertAccount();
   api.next(rejected());

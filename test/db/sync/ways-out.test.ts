@@ -55,7 +55,7 @@ describe("a create that the API answers with 500 because of its data", () => {
       await engine.round(api, options);
 
       expect(parked).toMatchObject({ state: "parked" });
-      expect(parked["error"]).toContain(`account-sync retry --discard ${id}`);
+      expect(parked["error"]).toContain(`account-sync retry ${id} --discard`);
       expect(parked["error"]).toContain(`account-sync adopt ${id}`);
       const last = api.requests.at(-1);
       expect(last).toMatchObject({ operation: "create" });
@@ -127,7 +127,7 @@ describe("an update that adds a tier and is answered with 500", () => {
     expect(await engine.row(id)).toMatchObject({
       state: "parked",
       error_class: "server",
-      error: expect.stringContaining(`account-sync retry --discard ${id}`),
+      error: expect.stringContaining(`account-sync retry ${id} --discard`),
     });
     const [status] = await engine.query(
       "select explanation from account_sync.status where account_id = $1",
