@@ -52,7 +52,7 @@ const DEFAULT_HOME: Home = { configId: null, apiUrl: null };
  * have put a new row in place of an old one.
  */
 export async function connectHome(
-  { wiring }: Pick<SyncContext, "wiring">,
+  { wiring, claim }: Pick<SyncContext, "wiring" | "claim">,
   home: Home,
 ): Promise<ApiConnection | UnusableConnection> {
   const connection = await wiring.connection(home.configId);
@@ -61,7 +61,7 @@ export async function connectHome(
   const byDefault = await wiring.connection(null);
   if (!("error" in byDefault) && toApiUrl(byDefault) === home.apiUrl) return byDefault;
   return {
-    error: `The account has its id from configuration ${home.configId}, which cannot be used (${connection.error}). Bring that row back; or, to make the customer anew elsewhere, forget the account's ids`,
+    error: `The account has its id from configuration ${home.configId}, which cannot be used (${connection.error}). Bring that row back; or, to make the customer anew elsewhere: \`${callOn("forget", claim.accountId)}\``,
   };
 }
 
