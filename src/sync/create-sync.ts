@@ -26,7 +26,7 @@ import { end } from "./step.ts";
 import { syncAccount } from "./sync-account.ts";
 import type { SyncCaller } from "./sync-caller.ts";
 import { beginSync } from "./sync-context.ts";
-import type { ParentState, SyncWiring } from "./sync-wiring.ts";
+import type { MovedRow, ParentState, SyncWiring } from "./sync-wiring.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -120,6 +120,12 @@ export function createSync(options: SyncOptions): Sync {
       const [home = null] = await db.run<Home>("last_home", [accountId]);
       return home;
     },
+    findMoved: (accountId, rows) =>
+      db.run<MovedRow>("find_moved_ids", [
+        accountId,
+        rows.map(({ externalId }) => externalId),
+        rows.map(({ id }) => id),
+      ]),
     installationId,
     connection: (configId) => options.connections.of(configId),
     api: options.api,

@@ -4,7 +4,7 @@
  */
 import type { Account } from "../account/account.ts";
 import type { Home, IdMapping } from "../account/mapped-ids.ts";
-import { callOn } from "../call-on.ts";
+import { callOn, toShellWord } from "../call-on.ts";
 import type { ApiConnection, UnusableConnection } from "../customer-api/customer-api.ts";
 import { parkInvalid, refuseRequest, withoutConnection } from "./endings.ts";
 import { type EndStep, end } from "./step.ts";
@@ -14,9 +14,10 @@ import type { SyncContext } from "./sync-context.ts";
 export async function connect(
   sync: Pick<SyncContext, "wiring" | "claim">,
   account: Account,
-  { home, parentHome }: IdMapping,
+  mapping: IdMapping,
 ): Promise<ApiConnection | EndStep> {
   const { wiring, claim } = sync;
+  const { home } = mapping;
   const connection =
     account.externalId === null
       ? await wiring.connection(claim.configId)
@@ -34,14 +35,32 @@ export async function connect(
     if (asked.configId !== connection.configId)
       return end(refuseRequest(describeOtherHome(account.id, connection, asked)));
   }
-  if (account.parent?.externalId != null && parentHome !== null) {
+  const problem = await findForeignId(sync, account, mapping, connection);
+  return problem === null
+    ? connection
+    : end({ ...parkInvalid(problem, account), request: "dropped" });
+}
+
+/** An id that the command would name and another API has given out: at this one it may be another customer's. */
+async function findForeignId(
+  sync: Pick<SyncContext, "wiring" | "claim">,
+  { id, parent }: Account,
+  { parentHome, unmapped }: IdMapping,
+  connection: ApiConnection,
+): Promise<string | null> {
+  if (parent !== null && parent.externalId !== null && parentHome !== null) {
     const parents = await connectHome(sync, parentHome);
-    if (!("error" in parents) && parents.configId !== connection.configId) {
-      const problem = `Its parent ${account.parent.id} has its id from ${nameOf(parents)}, and this account is sent to ${nameOf(connection)}, which does not know that id. Sync the parent and this account with one configuration`;
-      return end({ ...parkInvalid(problem, account), request: "dropped" });
-    }
+    if (!("error" in parents) && parents.configId !== connection.configId)
+      return `Its parent ${parent.id} has its id from ${nameOf(parents)}, and this account is sent to ${nameOf(connection)}, which does not know that id. Sync the parent and this account with one configuration`;
   }
-  return connection;
+
+  const maybeMoved = unmapped.filter(({ mappedAs }) => mappedAs === null);
+  if (maybeMoved.every(({ entity }) => entity === "account" || entity === "branch")) return null;
+  const moved = await sync.wiring.findMoved(id, maybeMoved);
+  const foreign = moved.find(({ configId }) => configId !== connection.configId);
+  return foreign === undefined
+    ? null
+    : `Its ${foreign.entity} ${foreign.id} was moved here with an id from ${nameOf(foreign)}, and this account is sent to ${nameOf(connection)}, which does not know that id. \`${callOn("forget", id)} --${foreign.entity} ${toShellWord(foreign.id)}\` lets it be added anew`;
 }
 
 /** Of an id that another system has written. */

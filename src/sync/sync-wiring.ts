@@ -1,5 +1,5 @@
 /** What the sync of one account is wired with. Types only. */
-import type { Home } from "../account/mapped-ids.ts";
+import type { Home, MappedId } from "../account/mapped-ids.ts";
 import type { Clock } from "../clock.ts";
 import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";
@@ -29,6 +29,11 @@ export interface SyncWiring {
   readonly ownerOf: (owned: OwnedId) => Promise<string | null>;
   /** Where an account was sent to last, whose id is not in the mapping; null when it never was. */
   readonly lastHome: (accountId: string) => Promise<Home | null>;
+  /** Which of these rows have their ids from other accounts, and from which configuration. */
+  readonly findMoved: (
+    accountId: string,
+    rows: readonly MappedId[],
+  ) => Promise<readonly MovedRow[]>;
   /** The namespace of the idempotency keys of creates. */
   readonly installationId: () => Promise<string>;
   /** Waits until the rate limit lets this send go. */
@@ -51,6 +56,11 @@ export interface SyncWiring {
   readonly observe: Pick<Observe, "unknownOutcome" | "validated">;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
+}
+
+export interface MovedRow extends Pick<Home, "configId"> {
+  readonly entity: "tier" | "pic";
+  readonly id: string;
 }
 
 export type ParentState = "on its way" | "parked" | "not asked for" | "missing";
