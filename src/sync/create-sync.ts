@@ -18,6 +18,7 @@ import { failedUnforeseen } from "./endings.ts";
 import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
 import { loadForSync } from "./load-for-sync.ts";
 import { rowOf } from "./map-ids.ts";
+import { findMappedElsewhere } from "./mapped-elsewhere.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -26,7 +27,7 @@ import { end } from "./step.ts";
 import { syncAccount } from "./sync-account.ts";
 import type { SyncCaller } from "./sync-caller.ts";
 import { beginSync } from "./sync-context.ts";
-import type { MovedRow, ParentState, SyncWiring } from "./sync-wiring.ts";
+import type { ParentState, SyncWiring } from "./sync-wiring.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -120,12 +121,7 @@ export function createSync(options: SyncOptions): Sync {
       const [home = null] = await db.run<Home>("last_home", [accountId]);
       return home;
     },
-    findMoved: (accountId, rows) =>
-      db.run<MovedRow>("find_moved_ids", [
-        accountId,
-        rows.map(({ externalId }) => externalId),
-        rows.map(({ id }) => id),
-      ]),
+    findMappedElsewhere: (accountId, rows) => findMappedElsewhere(db, accountId, rows),
     installationId,
     connection: (configId) => options.connections.of(configId),
     api: options.api,

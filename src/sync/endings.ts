@@ -167,7 +167,7 @@ export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: 
     name: "retry",
     attempt: create,
     errorClass: "unknown_outcome",
-    error: `The answer to ${nameOf(create)} never came. It may still be under way, so nothing is sent beside it for ${Math.ceil(waitMs / 1_000)} s more.`,
+    error: `The answer to ${nameOf(create)} never came. It may still be under way, so nothing is sent beside it for ${Math.ceil(waitMs / 1_000)} s more.${claim.discard ? " Then it is given up, as was decided, and current data go out." : ""}`,
     delivery: "unknown",
     settlesAttempt: false,
     countsAsAttempt: false,
@@ -273,9 +273,16 @@ export function afterFailure(
   };
 }
 
+/** A wrong id gets this answer, too: forgetting the right one would make a second customer. */
 function describeMissing({ sent }: Attempt, { message }: ApiFailure): string {
+  const { accountId, externalId, unmapped = [] } = sent;
+  const known = unmapped.find(({ entity }) => entity === "account")?.mappedAs ?? null;
+  const isWrong =
+    known === null
+      ? `If ${externalId} is not its id: \`${callOn("adopt", accountId)} <external id>\`.`
+      : `The API gave this account the id ${known}; to have it put back, clear uuid_be (${externalId}), then \`${callOn("retry", accountId)}\`.`;
   return boundedText(
-    `${message}. If the customer was removed there and is to be made anew: \`${callOn("forget", sent.accountId)}\`, and the next sync creates it.`,
+    `${message}. ${isWrong} If the customer was removed there and is to be made anew: \`${callOn("forget", accountId)}\`, and the next sync creates it.`,
   );
 }
 

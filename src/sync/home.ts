@@ -7,6 +7,7 @@ import type { Home, IdMapping } from "../account/mapped-ids.ts";
 import { callOn, toShellWord } from "../call-on.ts";
 import type { ApiConnection, UnusableConnection } from "../customer-api/customer-api.ts";
 import { parkInvalid, refuseRequest, withoutConnection } from "./endings.ts";
+import type { MappedElsewhere } from "./mapped-elsewhere.ts";
 import { type EndStep, end } from "./step.ts";
 import type { SyncContext } from "./sync-context.ts";
 
@@ -41,7 +42,7 @@ export async function connect(
     : end({ ...parkInvalid(problem, account), request: "dropped" });
 }
 
-/** An id that the command would name and another API has given out: at this one it may be another customer's. */
+/** An id that the command would name and that is another customer's, or another row's, at this API. As a sentence without its full stop. */
 async function findForeignId(
   sync: Pick<SyncContext, "wiring" | "claim">,
   { id, parent }: Account,
@@ -53,14 +54,29 @@ async function findForeignId(
     if (!("error" in parents) && parents.configId !== connection.configId)
       return `Its parent ${parent.id} has its id from ${nameOf(parents)}, and this account is sent to ${nameOf(connection)}, which does not know that id. Sync the parent and this account with one configuration`;
   }
+  if (unmapped.length === 0) return null;
 
-  const maybeMoved = unmapped.filter(({ mappedAs }) => mappedAs === null);
-  if (maybeMoved.every(({ entity }) => entity === "account" || entity === "branch")) return null;
-  const moved = await sync.wiring.findMoved(id, maybeMoved);
-  const foreign = moved.find(({ configId }) => configId !== connection.configId);
-  return foreign === undefined
-    ? null
-    : `Its ${foreign.entity} ${foreign.id} was moved here with an id from ${nameOf(foreign)}, and this account is sent to ${nameOf(connection)}, which does not know that id. \`${callOn("forget", id)} --${foreign.entity} ${toShellWord(foreign.id)}\` lets it be added anew`;
+  const elsewhere = await sync.wiring.findMappedElsewhere(id, unmapped);
+  const isHere = (row: MappedElsewhere) => row.configId === connection.configId;
+  const moved = elsewhere.find((row) => row.id === row.otherId && !isHere(row));
+  if (moved !== undefined)
+    return `Its ${moved.entity} ${moved.id} was moved here with an id from ${nameOf(moved)}, and this account is sent to ${nameOf(connection)}, which does not know that id. \`${callOn("forget", id)} --${moved.entity} ${toShellWord(moved.id)}\` lets it be added anew`;
+
+  const taken = elsewhere.find((row) => row.id !== row.otherId && isHere(row));
+  return taken === undefined ? null : describeTaken(id, taken);
+}
+
+/** A copied row, mostly: sent, it would overwrite what the API has of the other one. */
+function describeTaken(
+  id: string,
+  { entity, id: rowId, otherId, otherAccountId, externalId }: MappedElsewhere,
+): string {
+  const isAccount = entity === "account";
+  const row = isAccount ? "Its uuid_be" : `uuid_be of its ${entity} ${rowId}`;
+  const owner = isAccount
+    ? `account ${otherAccountId}`
+    : `${entity} ${otherId} of account ${otherAccountId}`;
+  return `${row} is ${externalId}, which is the id of ${owner}: sent, it would overwrite that one. Clear it, then \`${callOn("retry", id)}\`; or, if it belongs here: \`${callOn("forget", otherAccountId)}\``;
 }
 
 /** Of an id that another system has written. */

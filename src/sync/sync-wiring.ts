@@ -9,6 +9,7 @@ import type { Adoption, OwnedId } from "./adopt.ts";
 import type { Conclusion } from "./conclusion.ts";
 import type { Answered, Attempt, Send } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
+import type { MappedElsewhere } from "./mapped-elsewhere.ts";
 import type { Outcome } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -29,11 +30,11 @@ export interface SyncWiring {
   readonly ownerOf: (owned: OwnedId) => Promise<string | null>;
   /** Where an account was sent to last, whose id is not in the mapping; null when it never was. */
   readonly lastHome: (accountId: string) => Promise<Home | null>;
-  /** Which of these rows have their ids from other accounts, and from which configuration. */
-  readonly findMoved: (
+  /** Which of these ids are mapped to other rows. */
+  readonly findMappedElsewhere: (
     accountId: string,
     rows: readonly MappedId[],
-  ) => Promise<readonly MovedRow[]>;
+  ) => Promise<readonly MappedElsewhere[]>;
   /** The namespace of the idempotency keys of creates. */
   readonly installationId: () => Promise<string>;
   /** Waits until the rate limit lets this send go. */
@@ -56,11 +57,6 @@ export interface SyncWiring {
   readonly observe: Pick<Observe, "unknownOutcome" | "validated">;
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
-}
-
-export interface MovedRow extends Pick<Home, "configId"> {
-  readonly entity: "tier" | "pic";
-  readonly id: string;
 }
 
 export type ParentState = "on its way" | "parked" | "not asked for" | "missing";
