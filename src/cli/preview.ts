@@ -91,7 +91,9 @@ function describe(previewed: AccountPreview): string[] {
 
   return [
     summary.canSend
-      ? `Account ${accountId}: this would be sent, to ${operation} the customer.`
+      ? unfinished === null
+        ? `Account ${accountId}: this would be sent, to ${operation} the customer.`
+        : `Account ${accountId}: this would be sent when its unfinished send has come to its end.`
       : `Account ${accountId}: nothing would be sent. With the problems below corrected, this would ${operation} the customer:`,
     ...(obstacle === null ? [] : [obstacle]),
     ...describeDifference(difference, restored),
