@@ -22,6 +22,10 @@ beforeEach(async () => {
   api = createFakeApi();
 });
 
+/** What waits for a lock in this database. */
+const WAITING =
+  "select from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()";
+
 /** Its first send was answered like this; without an answer, it was taken. */
 async function sent(...answers: Parameters<FakeApi["next"]>): Promise<string> {
   const { id } = await engine.insertAccount({ tiers: 1 });
@@ -411,6 +415,43 @@ describe("adopt", () => {
     expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
   });
 
+  test("of an account of which nothing tells the API leaves the mapping to the update, which knows it", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.query("delete from account_sync.change");
+
+    await engine.query("select account_sync.adopt($1, 'ext-there')", [id]);
+
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
+    expect(await engine.query("select from account_sync.mapped_id")).toEqual([]);
+    await engine.round(api);
+    expect(api.requests).toMatchObject([{ operation: "update", externalId: "ext-there" }]);
+    expect(
+      await engine.query(
+        "select external_id, api_url from account_sync.mapped_id where entity = 'account'",
+      ),
+    ).toEqual([{ external_id: "ext-there", api_url: "http://127.0.0.1:1/api/customer/command" }]);
+  });
+
+  test("of such an account says to try again while the application has locked its row: nothing else would keep the id", async () => {
+    const { id } = await engine.insertAccount();
+
+    await withClient(engine.database.url, async (application) => {
+      await application.query("begin");
+      await application.query("select from m_account where id = $1 for update", [id]);
+      await expect(
+        engine.query("select account_sync.adopt($1, 'ext-there')", [id]),
+      ).rejects.toMatchObject({
+        code: "55P03",
+        schema: "account_sync",
+        hint: "Try again in a moment.",
+      });
+      await application.query("rollback");
+    });
+    await engine.round(api);
+
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create"]);
+  });
+
   test.each(["", "  ", "x".repeat(256)])("refuses %j as an external id", async (external) => {
     const { id } = await engine.insertAccount();
 
@@ -529,13 +570,7 @@ describe("forget", () => {
       await walk.query("begin");
       await walk.query("select from account_sync.id_takeover for update");
       const forgetting = engine.query("select account_sync.forget($1) as forgotten", [id]);
-      await eventually(async () =>
-        expect(
-          await engine.query(
-            "select from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()",
-          ),
-        ).not.toEqual([]),
-      );
+      await eventually(async () => expect(await engine.query(WAITING)).not.toEqual([]));
       await walk.query(
         "insert into account_sync.mapped_id (account_id, entity, row_id, external_id) values ($1, 'account', $1, 'old')",
         [id],
@@ -573,6 +608,33 @@ describe("forget", () => {
     await engine.round(api, { policy: { onAccountDelete: "delete" } });
 
     expect(api.requests.map(({ operation }) => operation)).toEqual(["create"]);
+  });
+});
+
+describe("an account that the queue does not know", () => {
+  test.each([
+    ["adopt", "select account_sync.adopt($1, 'ext-there')"],
+    ["forget", "select account_sync.forget($1)"],
+    ["forget of one tier", "select account_sync.forget($1, tier_id => $1)"],
+  ])("%s: it is not folded, claimed and created beside that", async (_name, act) => {
+    const { id } = await engine.insertAccount();
+    await engine.query("delete from account_sync.change");
+
+    await withClient(engine.database.url, async (person) => {
+      await person.query("begin");
+      await person.query(act, [id]);
+      await engine.change(id);
+      const folding = engine.queue.fold();
+      await eventually(async () => expect(await engine.query(WAITING)).not.toEqual([]));
+      expect(await engine.queue.claim(1)).toEqual([]);
+      await person.query("commit");
+      await folding;
+    });
+    await engine.round(api);
+
+    expect(api.requests.map(({ operation }) => operation)).toEqual([
+      act.includes("adopt") ? "update" : "create",
+    ]);
   });
 });
 
