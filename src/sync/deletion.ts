@@ -1,7 +1,8 @@
 /**
  * The account was removed, and its customer is to be removed at the API, too (`ON_ACCOUNT_DELETE=delete`): which customer that is.
  *
- *     an earlier delete is not finished ──────────▶ the same again; a customer that is not there any more counts as removed
+ *     an earlier delete is not finished ──────────▶ the same again, unless it is given up; a customer that is not there any more counts as
+ *                                                   removed
  *     a create was answered, and never written ───▶ the customer that it made
  *     a create was not answered ──looked up───────▶ the customer that is found; without a lookup it is not known
  *     else the id that is mapped, or that the trigger captured ──▶ that customer, unless another account has its id
@@ -9,7 +10,7 @@
  * Nothing is created or changed for an account that is gone.
  */
 import type { ApiConnection } from "../customer-api/customer-api.ts";
-import { accountGone, describeIdOwner, withoutConnection } from "./endings.ts";
+import { accountGone, deletionDiscarded, describeIdOwner, withoutConnection } from "./endings.ts";
 import { connectHome } from "./home.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { Send, UnsettledAttempt } from "./journal.ts";
@@ -27,12 +28,14 @@ export async function finishDeletion(
   const isRemoved = account === null && tooLarge === null;
   if (!isRemoved || wiring.policy.onAccountDelete !== "delete") return null;
 
+  const isRepeat = unsettled?.operation === "delete";
+  if (isRepeat && claim.discard) return end(deletionDiscarded(unsettled));
+
   const home = unsettled === null ? mapping.home : homeOf(unsettled);
   const connection =
     home === null ? await wiring.connection(claim.configId) : await connectHome(sync, home);
   if ("error" in connection)
     return end(withoutConnection(wiring.policy, claim, null, connection.error));
-  const isRepeat = unsettled?.operation === "delete";
   const sendDelete = (externalId: string | null): Step => ({
     kind: "send",
     connection,

@@ -5,7 +5,7 @@ import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
 import type { Claim } from "../queue/queue.ts";
-import { describeChoice } from "./choice.ts";
+import { describeWayOut } from "./choice.ts";
 import type { Ending, SettlingAttempt } from "./conclusion.ts";
 import type { Attempt, UnsettledAttempt } from "./journal.ts";
 import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
@@ -121,6 +121,16 @@ export function customerDeleted(): Ending {
   return { name: "gone", forgetsIds: true, endsCreate: true };
 }
 
+/** @param deleting not finished, and given up as a person asked for */
+export function deletionDiscarded(deleting: UnsettledAttempt): Ending {
+  return {
+    name: "gone",
+    supersedes: deleting.attemptId,
+    error:
+      "The unfinished delete was given up, as was asked for: the customer stays at the API, unless it was deleted all the same.",
+  };
+}
+
 /** The account was inserted again under its old id, after the table was read and before the send. */
 export function accountBack(unsettled: UnsettledAttempt | null): Ending {
   return {
@@ -182,16 +192,16 @@ export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | nu
     name: "parked",
     attempt,
     errorClass: "unknown_outcome",
-    error: boundedText(choiceOver(attempt, reason)),
+    error: boundedText(describeParked({ ...attempt, delivery: "unknown" }, reason)),
     failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
     delivery: "unknown",
     settlesAttempt: false,
   };
 }
 
-function choiceOver({ operation, sent }: SettlingAttempt, reason: string | null): string {
-  const choice = describeChoice(sent.accountId, operation, "parked");
-  return reason === null ? choice : `${reason}. ${choice}`;
+function describeParked(send: Parameters<typeof describeWayOut>[0], reason: string | null): string {
+  const wayOut = describeWayOut(send);
+  return reason === null ? wayOut : `${reason}. ${wayOut}`;
 }
 
 function nameOf({ operation }: Pick<SettlingAttempt, "operation">): string {
@@ -253,7 +263,12 @@ export function afterFailure(
       generation: claim.generation,
       name: "parked",
       failureKind,
-      error: boundedText(choiceOver(attempt, `${failure.message}, ${ALIKE_TRIES} times in a row`)),
+      error: boundedText(
+        describeParked(
+          { ...attempt, delivery },
+          `${failure.message}, ${ALIKE_TRIES} times in a row`,
+        ),
+      ),
       settlesAttempt: false,
     };
   }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { describeChoice } from "../../src/sync/choice.ts";
+import { describeChoice, holdsNewerBack, isUndecided } from "../../src/sync/choice.ts";
 import { openQueue } from "../support/captured-tables.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
@@ -673,6 +673,40 @@ describe("the explanation", () => {
       }
     },
   );
+
+  test("holds the same sends for unfinished as the sync does", async () => {
+    const rowsIn = (externalId: string | null) => [{ id: "r", externalId }];
+    for (const operation of ["create", "update", "delete"] as const)
+      for (const delivery of ["sending", "unknown", "not_applied", "answered"] as const)
+        for (const externalId of [null, "ext"])
+          for (const [tiers, pics] of [
+            [[], []],
+            [rowsIn("ext-t"), rowsIn("ext-p")],
+            [rowsIn(null), []],
+            [rowsIn("ext-t"), rowsIn(null)],
+          ] as const) {
+            await engine.reset();
+            const sent = { accountId: "7", externalId, branchExternalId: null, tiers, pics };
+            await engine.query(
+              `insert into account_sync.attempt (account_id, generation, trigger, operation, delivery, idempotency_key, sent, received)
+               values ('7', 1, 'change', $1, $2, gen_random_uuid(), $3, '{}')`,
+              [operation, delivery, JSON.stringify(sent)],
+            );
+            await engine.query(
+              `insert into account_sync.account (account_id, lane, changed_at, last_changed_at, due_at, error_class)
+               values ('7', 'change', now(), now(), now(), 'server')`,
+            );
+
+            const says = await explained("7");
+            const send = { operation, delivery, sent };
+            const told = [says.includes("is not known"), says.includes("sent again first")];
+            expect([send, ...told]).toEqual([
+              send,
+              isUndecided(send),
+              holdsNewerBack(send) && !isUndecided(send),
+            ]);
+          }
+  });
 
   test("of an update that newer data may overtake asks for no decision", async () => {
     const id = await sent();
