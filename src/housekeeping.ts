@@ -21,7 +21,7 @@ export function startHousekeeping(
     try {
       // Behind, and no id has collided yet: rows that are newer would get lower ids.
       await wiring.db.repairIdentities();
-      await wiring.queue.forget(historyRetentionDays);
+      await wiring.queue.removeOldHistory(historyRetentionDays);
       // Parked for an unknown outcome, and answered after all: a process died between the two.
       await wiring.queue.reviveAnswered("all");
       // Blocked, and the parent has its id: the same.

@@ -48,6 +48,8 @@ export interface SyncReport {
   readonly httpStatus: number | null;
   readonly errorClass?: ErrorClass;
   readonly error?: string;
+  /** What is worth knowing of a sync that succeeded. */
+  readonly note?: string;
   readonly nextAttemptAt?: string;
   /** Number of validation warnings; `preview` lists them. */
   readonly warnings: number;
@@ -75,7 +77,7 @@ export function reportOf(
     operation: attempt?.operation ?? null,
     httpStatus: attempt?.httpStatus ?? null,
     ...(errorClass === null ? {} : { errorClass }),
-    ...(error === null ? {} : { error }),
+    ...(error === null ? {} : isAccepted && errorClass === null ? { note: error } : { error }),
     ...(outcome === "retry" && account.dueAt !== null ? { nextAttemptAt: account.dueAt } : {}),
     warnings: attempt?.warnings ?? 0,
     processingResult: toProcessingResult(toIdReport(attempt, error)),

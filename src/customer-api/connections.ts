@@ -95,7 +95,9 @@ export function createConnections(
   return {
     async of(requestedId) {
       const found = await find(requestedId ?? settings.configId);
-      if (requestedId === null) byDefault.note(found);
+      // Accounts ask for the configuration that they belong to, which mostly is the default one.
+      const isDefault = requestedId === null || requestedId === byDefault.last()?.configId;
+      if (isDefault) byDefault.note(found);
       return found;
     },
 

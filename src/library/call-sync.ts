@@ -134,7 +134,7 @@ export class CallSync implements SyncCaller {
 
     // What is asked for in the row was not asked for by this call.
     const generation = await this.#generationOf(conclusion);
-    return { ...conclusion, generation, dropsRequest: false };
+    return { ...conclusion, generation, request: "kept" };
   }
 
   result(outcome: Outcome | null, error: unknown): CallResult {

@@ -47,17 +47,27 @@ async function finishOnce(
   wiring: Wiring,
   writes: LostWrites,
 ): Promise<readonly RowResult[] | null> {
-  const { db, queue } = wiring;
+  const { queue } = wiring;
   if ((await findSend(wiring, writes)) === null) return null;
   const taken = await take(wiring, writes.accountId);
   if (taken === null) return null;
+  try {
+    return await finishTaken(wiring, writes, taken);
+  } finally {
+    // Settled, it has no such lease any more.
+    await queue.release([taken]).catch(() => {});
+  }
+}
 
+async function finishTaken(
+  wiring: Wiring,
+  writes: LostWrites,
+  taken: Taken,
+): Promise<readonly RowResult[] | null> {
+  const { db, queue } = wiring;
   // Another process may have finished it until now.
   const send = await findSend(wiring, writes);
-  if (send === null) {
-    await queue.release([taken]);
-    return null;
-  }
+  if (send === null) return null;
   const { attemptId } = send;
   const isAnswered = send.delivery === "answered" && send.received !== null;
   const received =

@@ -14,7 +14,7 @@
 import { createHash } from "node:crypto";
 import { type Database, isOutage, type Queryable } from "../db/database.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
-import { createDecisions } from "./decisions.ts";
+import { createActs } from "./acts.ts";
 import { expandMarker } from "./expansion.ts";
 import { SILENCE_MAX_MS } from "./liveness.ts";
 
@@ -77,6 +77,13 @@ export interface Taken
   readonly wasPending: boolean;
 }
 
+/**
+ * What becomes of what was asked for (user, configuration, force, a person's decision) while the account goes on: `kept`; `kept with retry`:
+ * a person allowed the create to be sent again, and the send did not use that up; `decided`: what a person decided is done, the rest is
+ * kept; `dropped`: it does not fit the account. Clean and parked accounts keep only where they were asked to go.
+ */
+export type RequestBecomes = "kept" | "kept with retry" | "decided" | "dropped";
+
 /** What settling does to an account's row. */
 export interface Settlement {
   readonly claim: Claim;
@@ -90,17 +97,12 @@ export interface Settlement {
   readonly failureKind: string | null;
   /** A create has come to an end, and the next one is another. */
   readonly endsCreate: boolean;
-  /** A configuration was asked for that the account does not belong to: what was asked for is dropped, what is pending is not. */
-  readonly dropsRequest: boolean;
-  /** The unfinished send was given up, as a person asked. */
-  readonly discarded: boolean;
+  readonly request: RequestBecomes;
   readonly errorClass: ErrorClass | null;
   readonly error: string | null;
   /** Of the command the API has last, when that is known: just accepted and its ids stand, or a newer one did not get there. */
   readonly fingerprint: string | null;
   readonly blockedBy: string | null;
-  /** A person allowed the create to be sent again, and the send did not use that up. */
-  readonly keepsRetry: boolean;
 }
 
 export type Queue = ReturnType<typeof createQueue>;
@@ -291,10 +293,10 @@ export function createQueue({
       await relaxedDb.run("ring");
     },
 
-    ...createDecisions(db),
+    ...createActs(db),
 
     /** Housekeeping, in bounded steps. */
-    async forget(retentionDays: number): Promise<void> {
+    async removeOldHistory(retentionDays: number): Promise<void> {
       await db.run("forget_heard_notifications");
       await db.run("forget_old_attempts", [retentionDays, FORGET_CHUNK]);
     },

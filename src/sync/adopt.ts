@@ -3,6 +3,7 @@ import type { Home } from "../account/mapped-ids.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import type { Database, Queryable } from "../db/database.ts";
+import type { Claim, Queue } from "../queue/queue.ts";
 import { toMappedRows, writeMappedIds } from "./map-ids.ts";
 
 export interface OwnedId {
@@ -28,6 +29,7 @@ export async function findIdOwners(
 
 /** A customer that a lookup found. */
 export interface Adoption {
+  readonly claim: Claim;
   readonly sent: SentRows;
   readonly received: ReceivedIds;
   readonly home: Home;
@@ -36,14 +38,18 @@ export interface Adoption {
 /**
  * Maps what was found to the account, unless another account of ours has that customer's id or is about to get it. The lock makes those
  * take turns that found the same customer at the same time. The next sync finds the account with an id, and updates.
+ *
+ * Resolves null when the lease was lost: the lookup may have taken long, and another worker may know better by now.
  */
 export async function adoptCustomer(
   db: Database,
-  { sent, received, home }: Adoption,
-): Promise<{ takenBy: string | null }> {
+  queue: Pick<Queue, "lockLeases">,
+  { claim, sent, received, home }: Adoption,
+): Promise<{ takenBy: string | null } | null> {
   const { accountId } = sent;
   const externalId = received.customer ?? "";
   return await db.transaction(async (tx) => {
+    if (!(await queue.lockLeases(tx, [claim])).has(accountId)) return null;
     await tx.run("lock_external_id", [externalId]);
     const [takenBy = null] = await findIdOwners(tx, [
       { externalId, accountId, configId: home.configId },

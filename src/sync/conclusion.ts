@@ -1,7 +1,7 @@
 /** What a sync came to, before anything of it is written. Types, and the one constructor of a conclusion without ids. */
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
-import type { Claim } from "../queue/queue.ts";
+import type { Claim, RequestBecomes } from "../queue/queue.ts";
 import type { ErrorClass, FailedRows, Operation, OutcomeName } from "./outcome.ts";
 
 export type Conclusion = Accepted | Ended;
@@ -42,17 +42,12 @@ export interface Ended {
   readonly failureKind: string | null;
   /** A create has come to an end: the next one is another, with a key of its own. */
   readonly endsCreate: boolean;
-  /** What was asked for does not fit the account and is dropped; what is pending is not. */
-  readonly dropsRequest: boolean;
-  /** The unfinished send, `supersedes`, was given up. */
-  readonly discarded: boolean;
   /** The customer is gone at the API, and with it the ids of the account and its rows. */
   readonly forgetsIds: boolean;
   readonly blockedBy: string | null;
   /** Resolves itself in normal operation. */
   readonly isExpected: boolean;
-  /** A person allowed the create to be sent again, and this send did not use that up. */
-  readonly keepsRetry: boolean;
+  readonly request: RequestBecomes;
   /** Recorded where nothing was sent; a journaled send has its own times. */
   readonly durationMs: number;
 }
@@ -67,6 +62,8 @@ export interface SettlingAttempt {
   readonly configId: string | null;
   readonly sent: SentRows;
   readonly fingerprint: string;
+  /** The API may hold other data under this key: an update follows. */
+  readonly keyHadOtherData: boolean;
 }
 
 /** How a sync ends without ids: the name, and what differs from `DEFAULTS`. */
@@ -86,12 +83,10 @@ const DEFAULTS = {
   countsAsAttempt: true,
   failureKind: null,
   endsCreate: false,
-  dropsRequest: false,
-  discarded: false,
   forgetsIds: false,
   blockedBy: null,
   isExpected: false,
-  keepsRetry: false,
+  request: "kept",
 } satisfies Omit<Ended, "kind" | "claim" | "generation" | "name" | "durationMs">;
 
 export function toEnded(claim: Claim, ending: Ending, durationMs: number): Ended {

@@ -1,4 +1,5 @@
 /** Wires the sync of one account: batched statements, repetition while the database is away, and what is done about unforeseen errors. */
+import type { Home } from "../account/mapped-ids.ts";
 import type { Clock } from "../clock.ts";
 import type { Connections } from "../customer-api/connections.ts";
 import type { CustomerApi } from "../customer-api/customer-api.ts";
@@ -17,6 +18,7 @@ import { failedUnforeseen } from "./endings.ts";
 import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
 import { loadForSync } from "./load-for-sync.ts";
 import { rowOf } from "./map-ids.ts";
+import { findMappedElsewhere } from "./mapped-elsewhere.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -115,6 +117,11 @@ export function createSync(options: SyncOptions): Sync {
       return parent?.state ?? "missing";
     },
     ownerOf: ownerBatch,
+    lastHome: async (accountId) => {
+      const [home = null] = await db.run<Home>("last_home", [accountId]);
+      return home;
+    },
+    findMappedElsewhere: (accountId, rows) => findMappedElsewhere(db, accountId, rows),
     installationId,
     connection: (configId) => options.connections.of(configId),
     api: options.api,
@@ -143,7 +150,7 @@ export function createSync(options: SyncOptions): Sync {
     },
     adopt: (adoption, signal) =>
       retryWhileAway(retrying("journaling what a lookup found", signal), () =>
-        adoptCustomer(db, adoption),
+        adoptCustomer(db, queue, adoption),
       ),
     isStillOurs,
     async settle(conclusion, signal) {

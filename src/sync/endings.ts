@@ -46,7 +46,7 @@ export function refuseRequest(error: string): Ending {
     errorClass: "validation",
     error: boundedText(error),
     countsAsAttempt: false,
-    dropsRequest: true,
+    request: "dropped",
   };
 }
 
@@ -57,7 +57,7 @@ export function discardUnsettled(unsettled: UnsettledAttempt, why: string): Endi
     supersedes: unsettled.attemptId,
     error: `The unfinished ${unsettled.operation} was given up, ${why}: current data go out instead.`,
     countsAsAttempt: false,
-    discarded: true,
+    request: "decided",
     endsCreate: unsettled.operation === "create",
   };
 }
@@ -101,7 +101,7 @@ export function lookupFailed(
     failed: failedRowsOfSent(sent, failure.errorClass),
     countsAsAttempt: failure.countsAsAttempt,
     delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
-    keepsRetry: claim.retry,
+    request: claim.retry ? "kept with retry" : "kept",
   };
 }
 
@@ -167,7 +167,7 @@ export function notSentYet(claim: Claim, sent: SentRows, forMs: number): Ending 
     failed: failedRowsOfSent(sent, "throttled"),
     delayMs: forMs,
     countsAsAttempt: false,
-    keepsRetry: claim.retry,
+    request: claim.retry ? "kept with retry" : "kept",
   };
 }
 
@@ -177,12 +177,12 @@ export function waitForTheFirst(claim: Claim, create: UnsettledAttempt, waitMs: 
     name: "retry",
     attempt: create,
     errorClass: "unknown_outcome",
-    error: `The answer to ${nameOf(create)} never came. It may still be under way, so nothing is sent beside it for ${Math.ceil(waitMs / 1_000)} s more.`,
+    error: `The answer to ${nameOf(create)} never came. It may still be under way, so nothing is sent beside it for ${Math.ceil(waitMs / 1_000)} s more.${claim.discard ? " Then it is given up, as was decided, and current data go out." : ""}`,
     delivery: "unknown",
     settlesAttempt: false,
     countsAsAttempt: false,
     delayMs: waitMs,
-    keepsRetry: claim.retry,
+    request: claim.retry ? "kept with retry" : "kept",
   };
 }
 
@@ -284,13 +284,20 @@ export function afterFailure(
     countsAsAttempt: failure.countsAsAttempt,
     failureKind,
     delayMs: Math.max(failure.retryAfterMs ?? 0, policy.delayAfter(claim.attempts)),
-    keepsRetry: claim.retry && failure.delivery !== "unknown",
+    request: claim.retry && failure.delivery !== "unknown" ? "kept with retry" : "kept",
   };
 }
 
+/** A wrong id gets this answer, too: forgetting the right one would make a second customer. */
 function describeMissing({ sent }: Attempt, { message }: ApiFailure): string {
+  const { accountId, externalId, unmapped = [] } = sent;
+  const known = unmapped.find(({ entity }) => entity === "account")?.mappedAs ?? null;
+  const isWrong =
+    known === null
+      ? `If ${externalId} is not its id: \`${callOn("adopt", accountId)} <external id>\`.`
+      : `The API gave this account the id ${known}; to have it put back, clear uuid_be (${externalId}), then \`${callOn("retry", accountId)}\`.`;
   return boundedText(
-    `${message}. If the customer was removed there and is to be made anew: \`${callOn("forget", sent.accountId)}\`, and the next sync creates it.`,
+    `${message}. ${isWrong} If the customer was removed there and is to be made anew: \`${callOn("forget", accountId)}\`, and the next sync creates it.`,
   );
 }
 

@@ -73,7 +73,7 @@ async function lookUp(
     case "adopted":
       return end(customerAdopted(create));
     case "none":
-      return isStillWanted(sync, create, account)
+      return account === null || isSameData(sync, create, account)
         ? repeatOnceAlone(sync, connection, create)
         : discardOnceAlone(sync, create);
     case "unclear":
@@ -102,15 +102,12 @@ async function lookUp(
 }
 
 /** While the data are the same, the same create has the same key, should the lookup have missed its customer. */
-function isStillWanted(
+function isSameData(
   { wiring }: SyncContext,
-  create: UnsettledAttempt,
-  account: Account | null,
+  { fingerprint }: UnsettledAttempt,
+  account: Account,
 ): boolean {
-  return (
-    account === null ||
-    fingerprintOf(toCommand(account, wiring.mapping).command) === create.fingerprint
-  );
+  return fingerprintOf(toCommand(account, wiring.mapping).command) === fingerprint;
 }
 
 /**

@@ -37,6 +37,7 @@ export interface UnsettledAttempt {
   readonly fieldFingerprints: FieldFingerprints | null;
   readonly warnings: number;
   readonly received: ReceivedIds | null;
+  readonly keyHadOtherData: boolean;
 }
 
 /** What is about to be sent. */
@@ -64,6 +65,8 @@ export interface Send {
 /** A journaled send. */
 export interface Attempt extends Send {
   readonly attemptId: string;
+  /** A create whose key was sent with other data before, of an account that was removed meanwhile: the API may hold those. */
+  readonly keyHadOtherData: boolean;
 }
 
 export async function loadUnsettledAttempts(
@@ -103,24 +106,28 @@ export async function journalSends(
         superseding.map((send) => send.operation === "delete"),
       ]);
 
-    const rows = await tx.run<{ accountId: string; attemptId: string }>("journal_sends", [
+    const rows = await tx.run<JournaledSend>("journal_sends", [
       JSON.stringify(allowed.map(toJournaled)),
     ]);
-    const attemptIds = new Map(rows.map((row) => [row.accountId, row.attemptId]));
+    const journaled = new Map(rows.map(({ accountId, ...row }) => [accountId, row]));
 
     // The answer to an earlier send came in since the account was loaded, from a worker that had lost its lease: claimed again, the
     // account begins with that.
-    const overtaken = allowed.filter((send) => !attemptIds.has(send.claim.accountId));
+    const overtaken = allowed.filter((send) => !journaled.has(send.claim.accountId));
     if (overtaken.length > 0)
       await queue.release(
         overtaken.map((send) => send.claim),
         tx,
       );
     return sends.map((send) => {
-      const attemptId = attemptIds.get(send.claim.accountId);
-      return attemptId === undefined ? null : { ...send, attemptId };
+      const row = journaled.get(send.claim.accountId);
+      return row === undefined ? null : { ...send, ...row };
     });
   });
+}
+
+interface JournaledSend extends Pick<Attempt, "attemptId" | "keyHadOtherData"> {
+  readonly accountId: string;
 }
 
 function toJournaled(send: Send) {

@@ -68,7 +68,9 @@ export async function lookUpCustomer(
     return unclear("The lookup found the customer, but no id that can be used", httpStatus);
 
   const home = { configId: connection.configId, apiUrl: toApiUrl(connection) };
-  const { takenBy } = await wiring.adopt({ sent: create.sent, received, home }, sync.dbSignal);
+  const adopted = await wiring.adopt({ claim, sent: create.sent, received, home }, sync.dbSignal);
+  if (adopted === null) return LEASE_LOST;
+  const { takenBy } = adopted;
   return takenBy === null
     ? { kind: "adopted" }
     : unclear(

@@ -73,13 +73,11 @@ function decideEnded(ended: Ended): Decision {
       countsAsAttempt: ended.countsAsAttempt,
       failureKind: ended.failureKind,
       endsCreate: ended.endsCreate,
-      dropsRequest: ended.dropsRequest,
-      discarded: ended.discarded,
       errorClass: ended.errorClass,
       error: ended.error,
       fingerprint: fingerprintStillTrue(ended),
       blockedBy: ended.blockedBy,
-      keepsRetry: ended.keepsRetry,
+      request: ended.request,
     },
     settlesAttempt: ended.settlesAttempt,
   };
@@ -114,6 +112,7 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
   const isOnlyLocked =
     unwritten.length > 0 && failed.length + conflicts.length === 0 && !isIncomplete;
   const failureKind = countsAsAttempt ? (errorClass ?? null) : null;
+  const isFollowed = mustRepeat || attempt.keyHadOtherData;
   const isParked = mustRepeat && failureKind !== null && isLastAlike(claim, failureKind);
 
   const outcome: Outcome = {
@@ -133,18 +132,16 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
     settlement: {
       claim,
       generation: attempt.generation,
-      disposition: isParked ? "parked" : mustRepeat ? "again" : "clean",
+      disposition: isParked ? "parked" : isFollowed ? "again" : "clean",
       delayMs: delayOf(delays, claim.attempts, { countsAsAttempt, failed: failed.length > 0 }),
       countsAsAttempt,
       failureKind,
       endsCreate: false,
-      dropsRequest: false,
-      discarded: false,
       errorClass: outcome.errorClass,
       error: outcome.error,
-      fingerprint: mustRepeat ? null : attempt.fingerprint,
+      fingerprint: isFollowed ? null : attempt.fingerprint,
       blockedBy: null,
-      keepsRetry: false,
+      request: "kept",
     },
     settlesAttempt: unwritten.length === 0,
   };

@@ -1,4 +1,5 @@
 /** What the sync of one account is wired with. Types only. */
+import type { Home, MappedId } from "../account/mapped-ids.ts";
 import type { Clock } from "../clock.ts";
 import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts";
 import type { TransformOptions } from "../customer-command/transform.ts";
@@ -8,6 +9,7 @@ import type { Adoption, OwnedId } from "./adopt.ts";
 import type { Conclusion } from "./conclusion.ts";
 import type { Answered, Attempt, Send } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
+import type { MappedElsewhere } from "./mapped-elsewhere.ts";
 import type { Outcome } from "./outcome.ts";
 import type { SyncPolicy } from "./policy.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -26,6 +28,13 @@ export interface SyncWiring {
   readonly api: CustomerApi;
   /** The account that has an external id besides this one; null when there is none. */
   readonly ownerOf: (owned: OwnedId) => Promise<string | null>;
+  /** Where an account was sent to last, whose id is not in the mapping; null when it never was. */
+  readonly lastHome: (accountId: string) => Promise<Home | null>;
+  /** Which of these ids are mapped to other rows. */
+  readonly findMappedElsewhere: (
+    accountId: string,
+    rows: readonly MappedId[],
+  ) => Promise<readonly MappedElsewhere[]>;
   /** The namespace of the idempotency keys of creates. */
   readonly installationId: () => Promise<string>;
   /** Waits until the rate limit lets this send go. */
@@ -33,8 +42,14 @@ export interface SyncWiring {
   /** Resolves null when the lease was lost: then nothing may be sent. */
   readonly journalSend: (send: Send, signal: AbortSignal) => Promise<Attempt | null>;
   readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;
-  /** Maps what a lookup found to the account, unless another account has that id: then resolves with that account. */
-  readonly adopt: (adoption: Adoption, signal: AbortSignal) => Promise<{ takenBy: string | null }>;
+  /**
+   * Maps what a lookup found to the account, unless another account has that id: then resolves with that account. null when the lease
+   * was lost.
+   */
+  readonly adopt: (
+    adoption: Adoption,
+    signal: AbortSignal,
+  ) => Promise<{ takenBy: string | null } | null>;
   /** Renews the lease. Resolves false when it was lost: then nothing may be asked either. */
   readonly isStillOurs: (claim: Claim, signal: AbortSignal) => Promise<boolean>;
   /** Writes back and settles. Resolves null when the lease was lost. */

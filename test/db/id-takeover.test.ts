@@ -58,7 +58,7 @@ test("an account that was sent to another configuration belongs to that one", as
 
 test("in chunks, each account once, also by two replicas at a time", async () => {
   await engine.query(
-    "insert into m_account (id, name, uuid_be) select gen_random_uuid(), 'Toko', 'ext-' || n from generate_series(1, 2500) n",
+    "insert into m_account (id, name, uuid_be) select gen_random_uuid(), 'Toko', 'ext-' || n from generate_series(1, 25000) n",
   );
 
   const steps: boolean[] = [];
@@ -74,7 +74,7 @@ test("in chunks, each account once, also by two replicas at a time", async () =>
   const [count] = await engine.query(
     "select count(*)::int as ids, count(distinct external_id)::int as accounts from account_sync.mapped_id",
   );
-  expect(count).toEqual({ ids: 2_500, accounts: 2_500 });
+  expect(count).toEqual({ ids: 25_000, accounts: 25_000 });
   expect(steps.filter((isMore) => isMore)).toHaveLength(2);
   const [takeover] = await engine.query("select finished_at from account_sync.id_takeover");
   expect(takeover?.["finished_at"]).toEqual(expect.any(Date));

@@ -68,11 +68,9 @@ test("folds, claims and settling workers at once never deadlock, and no change i
               // What the sync would have seen: everything up to the generation it claimed.
               fingerprint: claim.generation,
               blockedBy: null,
-              keepsRetry: false,
+              request: "kept",
               failureKind: null,
               endsCreate: false,
-              dropsRequest: false,
-              discarded: false,
             })),
         );
       });

@@ -51,11 +51,9 @@ async function settle(claim: Claim, settlement: Partial<Settlement>): Promise<bo
         error: null,
         fingerprint: null,
         blockedBy: null,
-        keepsRetry: false,
+        request: "kept",
         failureKind: null,
         endsCreate: false,
-        dropsRequest: false,
-        discarded: false,
         ...settlement,
       },
     ]);

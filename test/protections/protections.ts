@@ -205,8 +205,8 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lookup: what was found is brought up to date",
     file: "src/sync/look-up-customer.ts",
-    text: "await wiring.adopt({ sent: create.sent, received, home }, sync.dbSignal);",
-    without: "({ takenBy: null });",
+    text: "await wiring.adopt({ claim, sent: create.sent, received, home }, sync.dbSignal);",
+    without: "{ takenBy: null };",
     foundBy: {
       file: "test/db/sync/lookup.test.ts",
       test: "that was adopted is updated also when nothing changed",

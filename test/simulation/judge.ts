@@ -54,7 +54,8 @@ export async function isAtRest(judge: Session, now: number): Promise<boolean> {
          select from account_sync.account q
          where q.due_at is not null
            and (q.blocked_by is null or q.lease_token is not null or q.due_at < '${toInstant(now)}'
-             or exists (select from m_account p where p.id::text = q.blocked_by and p.uuid_be <> ''))
+             or exists (select from m_account p where p.id::text = q.blocked_by and p.uuid_be <> '')
+             or exists (select from account_sync.id_mapping m where m.account_id = q.blocked_by and m.entity = 'account'))
        ) as busy`,
   );
   return row?.busy === false;

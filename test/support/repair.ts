@@ -19,6 +19,12 @@ export async function repair(
   await database.query(
     `update m_account set name = replace(name, '${POISON}', 'Betul') where name like '${POISON}%'`,
   );
+  // A table that is restored must not bring it back in the calm.
+  await database.query(
+    `update careless.kept
+     set content = content || jsonb_build_object('name', replace(content ->> 'name', '${POISON}', 'Betul'))
+     where content ->> 'name' like '${POISON}%'`,
+  );
   for (let round = 0; round < 5; round += 1) {
     const rows = await database.query<{ id: string; code: string; uuid: string | null }>(
       `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null

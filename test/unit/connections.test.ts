@@ -252,6 +252,24 @@ describe("a default configuration that cannot be used", () => {
     expect([unknown, connections.lastDefault()]).toMatchObject([null, { configId: EMPTY_ROW.id }]);
   });
 
+  test("is found so, and usable again, by accounts that ask for it by its id, as those do that have their id from it", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const rows: Row[] = [{ ...EMPTY_ROW, baseUrl: OURS }];
+    const connections = connectionsOn({}, rows);
+    await connections.of(null);
+
+    rows[0] = { ...EMPTY_ROW, baseUrl: null };
+    vi.advanceTimersByTime(5_000);
+    await connections.of(EMPTY_ROW.id);
+    const stopped = [connections.findObstacle()?.by, connections.slots()];
+    rows[0] = { ...EMPTY_ROW, baseUrl: OURS };
+    vi.advanceTimersByTime(5_000);
+    await connections.of(EMPTY_ROW.id);
+
+    expect(stopped).toEqual(["configuration", 1]);
+    expect([connections.findObstacle(), connections.slots()]).toEqual([null, Infinity]);
+  });
+
   test("is no stop any more when it is not tried for a minute after its time, and asking for its URL is no try", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     const connections = connectionsOn({}, [{ ...EMPTY_ROW, baseUrl: null }]);

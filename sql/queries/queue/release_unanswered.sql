@@ -3,7 +3,7 @@
 with held as (
   select account_id
   from account_sync.account
-  -- Leased rows are due in the future; the condition lets the index find them.
+  -- Leased rows are due in the future: what is due already, which may be a million rows, is not read.
   where due_at > now() and lease_token = any ($1::uuid[])
   order by account_id
   for update

@@ -13,13 +13,11 @@ with settled as (
     "countsAsAttempt" boolean,
     "failureKind" text,
     "endsCreate" boolean,
-    "dropsRequest" boolean,
-    discarded boolean,
     "errorClass" text,
     error text,
     fingerprint text,
     "blockedBy" text,
-    "keepsRetry" boolean
+    request text
   )
 ),
 -- What the row becomes. A change came in since: a new round, unless the old one is to be repeated first.
@@ -36,7 +34,7 @@ decided as (
     coalesce(a.next_changed_at, a.last_changed_at) as round_changed_at,
     -- Where it was asked to go, as long as no API has given it an id: corrected data must not make its customer at another one.
     case
-      when s.disposition in ('parked', 'blocked') and not coalesce(s."dropsRequest", false)
+      when s.disposition in ('parked', 'blocked') and s.request <> 'dropped'
         then jsonb_strip_nulls(jsonb_build_object('config_id', a.request -> 'config_id'))
       else '{}'
     end as destination
@@ -66,9 +64,9 @@ set
     when d.becomes = 'new round' then a.request
     -- What else was asked for ends with the parking: a request that revives the account brings its own.
     when d.becomes in ('clean', 'parked') then nullif(d.destination, '{}')
-    when d."dropsRequest" then a.next_request
-    when d."keepsRetry" then coalesce(a.request, '{}') || coalesce(a.next_request, '{}') || '{"retry": true}'
-    when d.discarded then nullif(coalesce(a.request || a.next_request, a.request, a.next_request) - 'discard' - 'retry', '{}')
+    when d.request = 'dropped' then a.next_request
+    when d.request = 'kept with retry' then coalesce(a.request, '{}') || coalesce(a.next_request, '{}') || '{"retry": true}'
+    when d.request = 'decided' then nullif(coalesce(a.request || a.next_request, a.request, a.next_request) - 'discard' - 'retry', '{}')
     else coalesce(a.request || a.next_request, a.request, a.next_request)
   end,
   due_at = case

@@ -48,6 +48,8 @@ taken as (
     next_changed_at = null,
     next_request = null,
     parked_at = null,
+    -- As in fold_changes: a parked account that is tried again has its tries anew.
+    failures_alike = case when a.parked_at is null then a.failures_alike else 0 end,
     blocked_by = null
   where a.lease_token is null or a.due_at <= now()
   returning

@@ -37,4 +37,16 @@ from jsonb_to_recordset($1::jsonb) as s (
 on conflict (account_id) where settled_at is null do update set
   delivery = 'sending'
 where t.idempotency_key = excluded.idempotency_key and t.delivery = 'sending'
-returning account_id as "accountId", attempt_id as "attemptId"
+returning
+  t.account_id as "accountId",
+  t.attempt_id as "attemptId",
+  -- An API that honours the key answers this create as that one, whose data it then has.
+  t.operation = 'create' and exists (
+    select
+    from account_sync.attempt o
+    where o.account_id = t.account_id
+      and o.attempt_id < t.attempt_id
+      and o.idempotency_key = t.idempotency_key
+      and o.delivery in ('sending', 'unknown', 'answered')
+      and o.fingerprint <> t.fingerprint
+  ) as "keyHadOtherData"

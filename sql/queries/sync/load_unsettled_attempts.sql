@@ -17,6 +17,15 @@ select
   fingerprint as "fingerprint",
   field_fingerprints as "fieldFingerprints",
   warnings as "warnings",
-  received as "received"
-from account_sync.attempt
+  received as "received",
+  operation = 'create' and exists (
+    select
+    from account_sync.attempt o
+    where o.account_id = t.account_id
+      and o.attempt_id < t.attempt_id
+      and o.idempotency_key = t.idempotency_key
+      and o.delivery in ('sending', 'unknown', 'answered')
+      and o.fingerprint <> t.fingerprint
+  ) as "keyHadOtherData"
+from account_sync.attempt t
 where account_id = any ($1::text[]) and settled_at is null

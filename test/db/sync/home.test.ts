@@ -263,6 +263,20 @@ describe("an account that was asked to go elsewhere and has no id yet", () => {
   });
 });
 
+test("an id that is not in the mapping yet belongs to the configuration that the account was sent to last", async () => {
+  const id = await syncOnceWithX();
+  await engine.query("delete from account_sync.mapped_id");
+  await engine.rename(id, "Edited");
+
+  await engine.round(both, two);
+
+  expect(sentTo("default")).toEqual([]);
+  expect(sentTo("x").at(-1)).toEqual(["update", "ext-customer-1"]);
+  expect(await engine.query("select distinct config_id from account_sync.id_mapping")).toEqual([
+    { config_id: "x" },
+  ]);
+});
+
 test("the default may change: accounts stay where they are, new ones go to the new default", async () => {
   const old = await engine.insertAccount();
   await engine.round(both, two);
@@ -316,6 +330,28 @@ test("a child is not sent to an API that does not know its parent's id", async (
     error: expect.stringContaining("has its id from configuration x"),
   });
   expect(sentTo("default")).toEqual([]);
+});
+
+test("a contact person that is moved to an account of another API does not take its id along", async () => {
+  const { id: from, pics } = await engine.insertAccount({ pics: 1 });
+  await engine.round(both, two);
+  const to = await syncOnceWithX();
+  await engine.query("update m_account_pic set account_id = $1 where id = $2", [to, pics[0]]);
+  await engine.rename(from, "Left");
+
+  const outcomes = await engine.round(both, two);
+  await engine.query("select account_sync.forget($1, pic_id => $2)", [to, pics[0]]);
+  await engine.round(both, two);
+
+  expect(outcomes[to]).toMatchObject({
+    name: "parked",
+    errorClass: "validation",
+    error: expect.stringContaining(`account-sync forget ${to} --pic ${pics[0]}`),
+  });
+  const [crew] = JSON.parse(apis.x.requests.at(-1)?.body ?? "{}")["customer-crew"];
+  expect(crew.name).toBe("Budi Uji 1");
+  expect(crew.id).toBeUndefined();
+  expect(await engine.row(to)).toMatchObject({ state: "clean" });
 });
 
 test("an account that was never sent and asks for a configuration that there is not is parked, and not sent elsewhere", async () => {

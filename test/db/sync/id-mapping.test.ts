@@ -239,6 +239,77 @@ describe("an id that stands otherwise than it is mapped", () => {
     expect(await mapped(id)).toEqual(before);
   });
 
+  test("and is another account's is not sent: it would overwrite that customer; cleared, the account is created", async () => {
+    const first = await engine.insertAccount({ name: "First" });
+    await engine.round(api);
+    const { account } = await engine.ids(first.id);
+    const copy = await engine.insertAccount({ name: "Copy" });
+    await engine.query("update m_account set uuid_be = $1 where id = $2", [account, copy.id]);
+
+    const outcome = await only(engine.round(api));
+    await engine.query("update m_account set uuid_be = null where id = $1", [copy.id]);
+    await engine.queue.retry({ ids: [copy.id], errorClass: null });
+    await engine.round(api);
+
+    expect(outcome).toMatchObject({
+      name: "parked",
+      errorClass: "validation",
+      error: expect.stringContaining(`which is the id of account ${first.id}`),
+    });
+    expect(operations()).toEqual(["create", "create"]);
+  });
+
+  test.each(["m_account_package_tier", "m_account_pic"])(
+    "and is the id of another row of %s, as rows were copied with it, is not sent either",
+    async (table) => {
+      const first = await engine.insertAccount({ tiers: 1, pics: 1 });
+      const second = await engine.insertAccount({ tiers: 1, pics: 1 });
+      await engine.round(api);
+      const requests = api.requests.length;
+      await engine.query(
+        `update ${table} set uuid_be = (select uuid_be from ${table} where account_id = $1) where account_id = $2`,
+        [first.id, second.id],
+      );
+      await engine.rename(second.id, "Newer");
+
+      const outcome = await only(engine.round(api));
+
+      expect(outcome).toMatchObject({ name: "parked", errorClass: "validation" });
+      expect(api.requests).toHaveLength(requests);
+    },
+  );
+
+  test("and was the id of a row that is gone is taken over: an import gave the rows new keys", async () => {
+    const { id, pics } = await engine.insertAccount({ pics: 1 });
+    await engine.round(api);
+    const before = await engine.ids(id);
+    await engine.query(
+      "with gone as (delete from m_account_pic where id = $1 returning *) insert into m_account_pic (account_id, name, phone_no, email, username, uuid_be) select account_id, name, phone_no, email, username, uuid_be from gone",
+      [pics[0]],
+    );
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({ name: expect.stringMatching(/synced|unchanged/) });
+    expect((await engine.ids(id)).pics).toEqual(before.pics);
+  });
+
+  test("moves with it where the other row has another one by now", async () => {
+    const first = await engine.insertAccount({ name: "First" });
+    const second = await engine.insertAccount({ name: "Second" });
+    await engine.round(api);
+    const [one, two] = [await engine.ids(first.id), await engine.ids(second.id)];
+    await engine.query(
+      "update m_account set uuid_be = case id when $1 then $4 else $3 end, name = name || '!' where id in ($1, $2)",
+      [first.id, second.id, one.account, two.account],
+    );
+
+    await engine.round(api);
+
+    expect(await engine.ids(first.id)).toMatchObject({ account: two.account });
+    expect(await engine.ids(second.id)).toMatchObject({ account: one.account });
+  });
+
   test("is mapped without a request of its own, with the next update", async () => {
     const { id } = await engine.insertAccount({ tiers: 1 });
     await engine.query("update m_account set uuid_be = 'earlier' where id = $1", [id]);
@@ -343,6 +414,26 @@ test("F48: a create whose journal is lost with the last second goes out under th
 
   expect(operations()).toEqual(["create", "create"]);
   expect(api.requests[1]?.idempotencyKey).toBe(api.requests[0]?.idempotencyKey);
+});
+
+test("a create in doubt whose account was removed and is there again: the API may answer with the first data, so an update follows", async () => {
+  const resend = { policy: { unknownOutcome: "resend" as const } };
+  const { id } = await engine.insertAccount({ name: "First" });
+  api.next(noAnswer());
+  await engine.round(api, resend);
+  await engine.query("delete from m_account where id = $1", [id]);
+  await engine.round(api, resend);
+  await engine.query("insert into m_account (id, account_no, name) values ($1, 'A-1', 'Second')", [
+    id,
+  ]);
+
+  await engine.round(api, resend);
+  await engine.makeDue();
+  await engine.round(api, resend);
+
+  expect(operations()).toEqual(["create", "create", "update"]);
+  expect(api.requests[1]?.idempotencyKey).toBe(api.requests[0]?.idempotencyKey);
+  expect(await engine.row(id)).toMatchObject({ state: "clean" });
 });
 
 test("a create that was refused is another create after the correction", async () => {

@@ -344,17 +344,19 @@ describe("a create without an answer, with lookup", () => {
     expect(await engine.attempts(id)).toHaveLength(1);
   });
 
-  test("is adopted once, also when the process dies between what it found and the write-back", async () => {
+  test("is adopted once, also when the process dies between what it found and the mapping", async () => {
     const { id } = await engine.insertAccount();
     api.next(noAnswer());
     await engine.round(api, lookup);
-    api.nextLookup(foundThere({ customer: "ext-there" }));
+    api.nextLookup(foundThere({ customer: "ext-there" }), foundThere({ customer: "ext-there" }));
     await crashBeforeWriteBack(engine, api, lookup);
     await engine.makeDue();
 
     await engine.round(api, lookup);
 
-    expect(api.lookups).toHaveLength(1);
+    // What it found is not mapped without the lease.
+    expect(api.lookups).toHaveLength(2);
+    await engine.round(api, lookup);
     expect(api.requests.map(({ operation }) => operation)).toEqual(["create", "update"]);
     expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
   });

@@ -5,7 +5,7 @@
 import type { Database } from "../db/database.ts";
 import type { ErrorClass } from "../sync/outcome.ts";
 
-export function createDecisions(db: Database) {
+export function createActs(db: Database) {
   return {
     /**
      * Puts parked accounts back. With `discard` their unfinished sends are given up, also those of accounts that retry. Resolves with the
