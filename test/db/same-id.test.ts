@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sqlOf } from "../../src/db/queries.ts";
 import { toComparableId } from "../../src/same-id.ts";
-import { adoptCustomer, findIdOwners } from "../../src/sync/adopt.ts";
+import { findIdOwners } from "../../src/sync/adopt.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
 import { withClient } from "../support/postgres.ts";
@@ -126,22 +126,22 @@ test.each(["AbC1", GUID.toUpperCase()])(
 
     await expect(adopting.started).rejects.toMatchObject({ code: "23505" });
     expect(
-      await adoptCustomer(engine.db, {
-        sent: {
-          accountId: byPerson.id,
-          externalId: null,
-          branchExternalId: null,
-          tiers: [],
-          pics: [],
-        },
-        received: { customer: externalId, branch: null, tiers: [], pics: [], problems: [] },
-        home: { configId: null, apiUrl: null },
-      }),
-    ).toEqual({ takenBy: byLookup.id });
+      await findIdOwners(engine.db, [{ externalId, accountId: byPerson.id, configId: null }]),
+    ).toEqual([byLookup.id]);
   },
 );
 
-test("who has an id is found in the mapping by its index", async () => {
+test.each([
+  [
+    "find_id_owners",
+    [
+      ["Ext-7", GUID.toUpperCase()],
+      ["a", "b"],
+      [null, null],
+    ],
+  ],
+  ["find_mapped_elsewhere", ["a", ["Ext-7", GUID.toUpperCase()], ["account", "tier"], ["a", "t"]]],
+])("%s finds an id in the mapping by its index", async (name, values) => {
   await engine.query(
     "insert into account_sync.mapped_id (account_id, entity, row_id, external_id) select n, 'account', n, 'Ext-' || n from generate_series(1, 20000) n",
   );
@@ -149,15 +149,22 @@ test("who has an id is found in the mapping by its index", async () => {
 
   const plan = await withClient(engine.database.url, async (client) =>
     (
-      await client.query(`explain ${sqlOf("find_id_owners")}`, [
-        ["Ext-7", GUID.toUpperCase()],
-        ["a", "b"],
-        [null, null],
-      ])
+      await client.query<{ "QUERY PLAN": string }>(`explain ${sqlOf(name)}`, values as unknown[])
     ).rows
       .map((row) => row["QUERY PLAN"])
       .join("\n"),
   );
 
   expect(plan).toContain("mapped_id_by_external_id");
+});
+
+test("a GUID that is mapped to another row is found in either letter case", async () => {
+  await engine.query(
+    "insert into account_sync.mapped_id (account_id, entity, row_id, external_id) values ('1', 'tier', 't', $1)",
+    [GUID],
+  );
+
+  expect(
+    await engine.db.run("find_mapped_elsewhere", ["2", [GUID.toUpperCase()], ["tier"], ["t"]]),
+  ).toMatchObject([{ otherAccountId: "1", externalId: GUID }]);
 });
