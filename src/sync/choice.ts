@@ -33,8 +33,17 @@ export function isUndecided(send: Unfinished): boolean {
   return holdsNewerBack(send) && send.delivery !== "not_applied";
 }
 
-/** What ends the parking of a send that is not finished. */
-export function describeWayOut(send: Unfinished): string {
+/**
+ * A send that is parked and not finished: why, and what ends that.
+ *
+ * @param reason as a sentence without its full stop
+ */
+export function describeParked(send: Unfinished, reason: string | null): string {
+  const wayOut = describeWayOut(send);
+  return reason === null ? wayOut : `${reason}. ${wayOut}`;
+}
+
+function describeWayOut(send: Unfinished): string {
   const { accountId } = send.sent;
   if (isUndecided(send)) return describeChoice(accountId, send.operation, "parked");
   const retry = `\`${callOn("retry", accountId)}\``;

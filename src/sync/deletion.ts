@@ -10,7 +10,8 @@
  * Nothing is created or changed for an account that is gone.
  */
 import type { ApiConnection } from "../customer-api/customer-api.ts";
-import { accountGone, deletionDiscarded, describeIdOwner, withoutConnection } from "./endings.ts";
+import type { Ending } from "./conclusion.ts";
+import { accountGone, withoutConnection } from "./endings.ts";
 import { connectHome } from "./home.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { Send, UnsettledAttempt } from "./journal.ts";
@@ -29,7 +30,7 @@ export async function finishDeletion(
   if (!isRemoved || wiring.policy.onAccountDelete !== "delete") return null;
 
   const isRepeat = unsettled?.operation === "delete";
-  if (isRepeat && claim.discard) return end(deletionDiscarded(unsettled));
+  if (isRepeat && claim.discard) return end(discardDeletion(unsettled));
 
   const home = unsettled === null ? mapping.home : homeOf(unsettled);
   const connection =
@@ -95,6 +96,19 @@ function toDelete(
     supersedes: unsettled?.attemptId ?? null,
     repeatsUnknown: repeats !== null && repeats.delivery !== "not_applied",
   };
+}
+
+function discardDeletion(deleting: UnsettledAttempt): Ending {
+  return {
+    name: "gone",
+    supersedes: deleting.attemptId,
+    error:
+      "The unfinished delete was given up, as was asked for: the customer stays at the API, unless it was deleted all the same.",
+  };
+}
+
+function describeIdOwner(accountId: string): string {
+  return `The account was removed; its customer was kept, since account ${accountId} has the same external id.`;
 }
 
 /** Applications write a blank id where they mean none. */

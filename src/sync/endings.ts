@@ -5,7 +5,7 @@ import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
 import type { Claim } from "../queue/queue.ts";
-import { describeWayOut } from "./choice.ts";
+import { describeParked } from "./choice.ts";
 import type { Ending, SettlingAttempt } from "./conclusion.ts";
 import type { Attempt, UnsettledAttempt } from "./journal.ts";
 import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
@@ -121,16 +121,6 @@ export function customerDeleted(): Ending {
   return { name: "gone", forgetsIds: true, endsCreate: true };
 }
 
-/** @param deleting not finished, and given up as a person asked for */
-export function deletionDiscarded(deleting: UnsettledAttempt): Ending {
-  return {
-    name: "gone",
-    supersedes: deleting.attemptId,
-    error:
-      "The unfinished delete was given up, as was asked for: the customer stays at the API, unless it was deleted all the same.",
-  };
-}
-
 /** The account was inserted again under its old id, after the table was read and before the send. */
 export function accountBack(unsettled: UnsettledAttempt | null): Ending {
   return {
@@ -139,10 +129,6 @@ export function accountBack(unsettled: UnsettledAttempt | null): Ending {
     error: "The account was removed, and is there again.",
     countsAsAttempt: false,
   };
-}
-
-export function describeIdOwner(accountId: string): string {
-  return `The account was removed; its customer was kept, since account ${accountId} has the same external id.`;
 }
 
 /** @param account null when it was not even read */
@@ -197,11 +183,6 @@ export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | nu
     delivery: "unknown",
     settlesAttempt: false,
   };
-}
-
-function describeParked(send: Parameters<typeof describeWayOut>[0], reason: string | null): string {
-  const wayOut = describeWayOut(send);
-  return reason === null ? wayOut : `${reason}. ${wayOut}`;
 }
 
 function nameOf({ operation }: Pick<SettlingAttempt, "operation">): string {
