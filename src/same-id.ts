@@ -1,6 +1,6 @@
 /**
- * When two ids are the same one. Every comparison of ids asks here; the statements that compare ids in SQL say the same
- * (find_id_owners.sql, journal_answers.sql). Pure.
+ * When two ids are the same one. Every comparison of ids asks here; in SQL it asks account_sync.comparable_id
+ * (sql/migrations/11_map_rows_to_external_ids.sql), which says the same. Pure.
  *
  * A GUID means the same in either letter case, and one API may write it in both. Every other id is the same only where it is equal to the
  * last character: no space is trimmed, and no Unicode form is turned into another one, as an id that only looks alike may be another row's.

@@ -9,7 +9,7 @@ create table account_sync.mapped_id (
   -- Of account and branch the account's own id.
   row_id      text not null,
   external_id text not null,
-  -- The configuration that gave the id out; null for the one of the environment.
+  -- The row of m_backend_ext_config by which the API gave the id out; null for the API of the environment's settings.
   config_id   text,
   -- Of an account: where that configuration pointed to, without query, so that a configuration that was replaced is recognised.
   api_url     text,
@@ -20,7 +20,20 @@ create table account_sync.mapped_id (
   constraint external_id_is_no_blank check (btrim(external_id) <> '')
 );
 
-create index mapped_id_by_external_id on account_sync.mapped_id (external_id);
+-- Equal for ids that are the same, as src/same-id.ts has it: a GUID means the same in either letter case, any other id is the same only to the
+-- last character. Without a search_path of its own, so that queries are planned with what it does; it names the schema of all that it calls.
+create function account_sync.comparable_id(id text) returns text
+language sql immutable parallel safe
+as $$
+  select case
+    when id operator(pg_catalog.~*) '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then pg_catalog.lower(id)
+    else id
+  end
+$$;
+
+revoke all on function account_sync.comparable_id(text) from public;
+
+create index mapped_id_by_external_id on account_sync.mapped_id (account_sync.comparable_id(external_id));
 
 create view account_sync.id_mapping as
 select

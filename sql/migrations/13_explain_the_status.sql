@@ -17,7 +17,7 @@ select
     when state = 'due' then 'Due; a daemon that is free sends it.'
     when state = 'running' then 'It is being synced right now.'
     when state = 'blocked' then coalesce(error, 'It waits for its parent.')
-    when unfinished is not null then concat_ws(
+    when unfinished in ('create', 'update') then concat_ws(
       ' ',
       case state when 'parked' then 'Nothing is sent until a person decides.' else 'It is tried again by itself.' end,
       case unfinished
@@ -32,12 +32,24 @@ select
       end
     )
     -- The error says what to do.
-    when error like '%`account-sync %'
-      then case state when 'parked' then 'Nothing is sent until a person decides. ' else 'It is tried again by itself. ' end || error
+    when error like '%`account-sync %' then
+      case
+        when state <> 'parked' then 'It is tried again by itself. '
+        when error_class = 'unknown_outcome' then 'Nothing is sent until a person decides. '
+        else 'Nothing is sent until a person decides, or the account changes. '
+      end || error
+    when unfinished = 'create not applied' then concat_ws(
+      ' ',
+      'An earlier create was not applied: it is sent again first, under the same key.',
+      case state
+        when 'parked' then format('When the cause is gone, or the account changes; or: `account-sync retry %s`.', word)
+        else format('If that goes on: `account-sync status %s` shows what came back.', word)
+      end
+    )
     when state = 'retrying' then format('It is tried again by itself. If that goes on: `account-sync status %s` shows what came back.', word)
     when error_class in ('validation', 'rejected')
       then format('Nothing is sent until its data are corrected, which sends it by itself; or: `account-sync retry %s`.', word)
-    else format('Nothing is sent until a person decides. When the cause is gone: `account-sync retry %s`.', word)
+    else format('Nothing is sent until a person decides, or the account changes. When the cause is gone: `account-sync retry %s`.', word)
   end as explanation
 from (
   select
@@ -51,19 +63,20 @@ from (
       when due_at > now() then 'waiting'
       else 'due'
     end as state,
-    -- A send that is repeated as it was before anything newer goes out (src/sync/unsettled.ts).
+    -- A send that goes out again as it was before anything newer does (src/sync/choice.ts, holdsNewerBack and isUndecided).
     case when a.error_class is not null then (
-      select t.operation
+      select t.operation || case when t.delivery = 'not_applied' then ' not applied' else '' end
       from account_sync.attempt t
       where t.account_id = a.account_id
         and t.settled_at is null
-        and t.delivery in ('sending', 'unknown')
         and (
-          t.operation = 'create'
+          (t.operation = 'create' and t.delivery <> 'answered')
           or (
             t.operation = 'update'
+            and t.delivery in ('sending', 'unknown')
             and (
-              jsonb_path_exists(t.sent, '$.tiers[*] ? (@.externalId == null)')
+              t.sent ->> 'externalId' is null
+              or jsonb_path_exists(t.sent, '$.tiers[*] ? (@.externalId == null)')
               or jsonb_path_exists(t.sent, '$.pics[*] ? (@.externalId == null)')
             )
           )

@@ -1,5 +1,6 @@
 /**
- * The only code that writes the queue's tables: fold, claim, renew, settle, and what a person asks for.
+ * The only code that writes the queue's tables: fold, claim, renew, settle, and what a person asks for. The SQL functions of
+ * sql/migrations/12_decide_over_unfinished_sends.sql write them too, under the rows' locks, and not while a worker has the account.
  *
  * States of an account's row, and what moves it (the columns are explained in sql/migrations/2_keep_one_row_per_account.sql):
  *

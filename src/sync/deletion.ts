@@ -1,7 +1,8 @@
 /**
  * The account was removed, and its customer is to be removed at the API, too (`ON_ACCOUNT_DELETE=delete`): which customer that is.
  *
- *     an earlier delete is not finished ──────────▶ the same again; a customer that is not there any more counts as removed
+ *     an earlier delete is not finished ──────────▶ the same again, unless it is given up; a customer that is not there any more counts as
+ *                                                   removed
  *     a create was answered, and never written ───▶ the customer that it made
  *     a create was not answered ──looked up───────▶ the customer that is found; without a lookup it is not known
  *     else the id that is mapped, or that the trigger captured ──▶ that customer, unless another account has its id
@@ -9,7 +10,8 @@
  * Nothing is created or changed for an account that is gone.
  */
 import type { ApiConnection } from "../customer-api/customer-api.ts";
-import { accountGone, describeIdOwner, withoutConnection } from "./endings.ts";
+import type { Ending } from "./conclusion.ts";
+import { accountGone, withoutConnection } from "./endings.ts";
 import { connectHome } from "./home.ts";
 import { resolveInDoubt } from "./in-doubt.ts";
 import type { Send, UnsettledAttempt } from "./journal.ts";
@@ -27,12 +29,14 @@ export async function finishDeletion(
   const isRemoved = account === null && tooLarge === null;
   if (!isRemoved || wiring.policy.onAccountDelete !== "delete") return null;
 
+  const isRepeat = unsettled?.operation === "delete";
+  if (isRepeat && claim.discard) return end(discardDeletion(unsettled));
+
   const home = unsettled === null ? mapping.home : homeOf(unsettled);
   const connection =
     home === null ? await wiring.connection(claim.configId) : await connectHome(sync, home);
   if ("error" in connection)
     return end(withoutConnection(wiring.policy, claim, null, connection.error));
-  const isRepeat = unsettled?.operation === "delete";
   const sendDelete = (externalId: string | null): Step => ({
     kind: "send",
     connection,
@@ -92,6 +96,19 @@ function toDelete(
     supersedes: unsettled?.attemptId ?? null,
     repeatsUnknown: repeats !== null && repeats.delivery !== "not_applied",
   };
+}
+
+function discardDeletion(deleting: UnsettledAttempt): Ending {
+  return {
+    name: "gone",
+    supersedes: deleting.attemptId,
+    error:
+      "The unfinished delete was given up, as was asked for: the customer stays at the API, unless it was deleted all the same.",
+  };
+}
+
+function describeIdOwner(accountId: string): string {
+  return `The account was removed; its customer was kept, since account ${accountId} has the same external id.`;
 }
 
 /** Applications write a blank id where they mean none. */

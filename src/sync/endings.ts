@@ -5,7 +5,7 @@ import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
 import type { Claim } from "../queue/queue.ts";
-import { describeChoice } from "./choice.ts";
+import { describeParked } from "./choice.ts";
 import type { Ending, SettlingAttempt } from "./conclusion.ts";
 import type { Attempt, UnsettledAttempt } from "./journal.ts";
 import { boundedText, type ErrorClass, type FailedRows } from "./outcome.ts";
@@ -131,10 +131,6 @@ export function accountBack(unsettled: UnsettledAttempt | null): Ending {
   };
 }
 
-export function describeIdOwner(accountId: string): string {
-  return `The account was removed; its customer was kept, since account ${accountId} has the same external id.`;
-}
-
 /** @param account null when it was not even read */
 export function parkInvalid(error: string, account: Account | null): Ending {
   return {
@@ -182,16 +178,11 @@ export function parkUnknownOutcome(attempt: SettlingAttempt, reason: string | nu
     name: "parked",
     attempt,
     errorClass: "unknown_outcome",
-    error: boundedText(choiceOver(attempt, reason)),
+    error: boundedText(describeParked({ ...attempt, delivery: "unknown" }, reason)),
     failed: failedRowsOfSent(attempt.sent, "unknown_outcome"),
     delivery: "unknown",
     settlesAttempt: false,
   };
-}
-
-function choiceOver({ operation, sent }: SettlingAttempt, reason: string | null): string {
-  const choice = describeChoice(sent.accountId, operation, "parked");
-  return reason === null ? choice : `${reason}. ${choice}`;
 }
 
 function nameOf({ operation }: Pick<SettlingAttempt, "operation">): string {
@@ -253,7 +244,12 @@ export function afterFailure(
       generation: claim.generation,
       name: "parked",
       failureKind,
-      error: boundedText(choiceOver(attempt, `${failure.message}, ${ALIKE_TRIES} times in a row`)),
+      error: boundedText(
+        describeParked(
+          { ...attempt, delivery },
+          `${failure.message}, ${ALIKE_TRIES} times in a row`,
+        ),
+      ),
       settlesAttempt: false,
     };
   }

@@ -1,8 +1,8 @@
 /** An earlier send that is not settled is finished before anything new goes out. */
 import type { Account } from "../account/account.ts";
 import type { Home } from "../account/mapped-ids.ts";
-import { hasAllIds } from "../customer-command/command.ts";
 import { isSameId } from "../same-id.ts";
+import { holdsNewerBack } from "./choice.ts";
 import { withoutConnection } from "./endings.ts";
 import { connectHome } from "./home.ts";
 import { discardOnceAlone, resolveInDoubt } from "./in-doubt.ts";
@@ -38,24 +38,7 @@ export function homeOf({ configId, sent }: UnsettledAttempt): Home {
   return sent.sentTo ?? { configId, apiUrl: null };
 }
 
-/**
- * A send that may have been applied, or is a create, goes out again as it was before anything newer does. An update that only changes
- * values may be overtaken by a newer one; one that adds tiers or PICs may not, or they could be added twice.
- */
+/** With another external id, set by a person meanwhile, the account is an update of that customer from here on. */
 function mustBeRepeated(unsettled: UnsettledAttempt, account: Account): boolean {
-  switch (unsettled.operation) {
-    case "create":
-      // With an external id, set by a person meanwhile, the account is an update from here on.
-      return account.externalId === null;
-    case "update":
-      return (
-        unsettled.delivery !== "not_applied" &&
-        !hasAllIds(unsettled.sent) &&
-        isSameId(unsettled.sent.externalId, account.externalId)
-      );
-    case "delete":
-      return false;
-    default:
-      return unsettled.operation satisfies never;
-  }
+  return holdsNewerBack(unsettled) && isSameId(unsettled.sent.externalId, account.externalId);
 }

@@ -1,5 +1,6 @@
 /**
- * The last verb: writes external ids to `uuid_be`. The only code that does.
+ * The last verb: writes external ids to `uuid_be`. Besides it only the SQL functions `adopt` and `forget` do, by which a
+ * person decides.
  *
  * Never waits for a row (SKIP LOCKED): against applications that lock parents and children in their own order, a plain batch
  * measured 52 application deadlocks in five seconds, one in key order 56, this way none. A row that is locked is tried again in

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { describeChoice } from "../../src/sync/choice.ts";
+import { describeChoice, holdsNewerBack, isUndecided } from "../../src/sync/choice.ts";
 import { openQueue } from "../support/captured-tables.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
@@ -21,6 +21,10 @@ beforeEach(async () => {
   await engine.reset();
   api = createFakeApi();
 });
+
+/** What waits for a lock in this database. */
+const WAITING =
+  "select from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()";
 
 /** Its first send was answered like this; without an answer, it was taken. */
 async function sent(...answers: Parameters<FakeApi["next"]>): Promise<string> {
@@ -411,6 +415,43 @@ describe("adopt", () => {
     expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
   });
 
+  test("of an account of which nothing tells the API leaves the mapping to the update, which knows it", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.query("delete from account_sync.change");
+
+    await engine.query("select account_sync.adopt($1, 'ext-there')", [id]);
+
+    expect(await engine.ids(id)).toMatchObject({ account: "ext-there" });
+    expect(await engine.query("select from account_sync.mapped_id")).toEqual([]);
+    await engine.round(api);
+    expect(api.requests).toMatchObject([{ operation: "update", externalId: "ext-there" }]);
+    expect(
+      await engine.query(
+        "select external_id, api_url from account_sync.mapped_id where entity = 'account'",
+      ),
+    ).toEqual([{ external_id: "ext-there", api_url: "http://127.0.0.1:1/api/customer/command" }]);
+  });
+
+  test("of such an account says to try again while the application has locked its row: nothing else would keep the id", async () => {
+    const { id } = await engine.insertAccount();
+
+    await withClient(engine.database.url, async (application) => {
+      await application.query("begin");
+      await application.query("select from m_account where id = $1 for update", [id]);
+      await expect(
+        engine.query("select account_sync.adopt($1, 'ext-there')", [id]),
+      ).rejects.toMatchObject({
+        code: "55P03",
+        schema: "account_sync",
+        hint: "Try again in a moment.",
+      });
+      await application.query("rollback");
+    });
+    await engine.round(api);
+
+    expect(api.requests.map(({ operation }) => operation)).toEqual(["create"]);
+  });
+
   test.each(["", "  ", "x".repeat(256)])("refuses %j as an external id", async (external) => {
     const { id } = await engine.insertAccount();
 
@@ -529,13 +570,7 @@ describe("forget", () => {
       await walk.query("begin");
       await walk.query("select from account_sync.id_takeover for update");
       const forgetting = engine.query("select account_sync.forget($1) as forgotten", [id]);
-      await eventually(async () =>
-        expect(
-          await engine.query(
-            "select from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()",
-          ),
-        ).not.toEqual([]),
-      );
+      await eventually(async () => expect(await engine.query(WAITING)).not.toEqual([]));
       await walk.query(
         "insert into account_sync.mapped_id (account_id, entity, row_id, external_id) values ($1, 'account', $1, 'old')",
         [id],
@@ -576,6 +611,33 @@ describe("forget", () => {
   });
 });
 
+describe("an account that the queue does not know", () => {
+  test.each([
+    ["adopt", "select account_sync.adopt($1, 'ext-there')"],
+    ["forget", "select account_sync.forget($1)"],
+    ["forget of one tier", "select account_sync.forget($1, tier_id => $1)"],
+  ])("%s: it is not folded, claimed and created beside that", async (_name, act) => {
+    const { id } = await engine.insertAccount();
+    await engine.query("delete from account_sync.change");
+
+    await withClient(engine.database.url, async (person) => {
+      await person.query("begin");
+      await person.query(act, [id]);
+      await engine.change(id);
+      const folding = engine.queue.fold();
+      await eventually(async () => expect(await engine.query(WAITING)).not.toEqual([]));
+      expect(await engine.queue.claim(1)).toEqual([]);
+      await person.query("commit");
+      await folding;
+    });
+    await engine.round(api);
+
+    expect(api.requests.map(({ operation }) => operation)).toEqual([
+      act.includes("adopt") ? "update" : "create",
+    ]);
+  });
+});
+
 describe("the explanation", () => {
   const explained = async (id: string) =>
     (
@@ -611,6 +673,40 @@ describe("the explanation", () => {
       }
     },
   );
+
+  test("holds the same sends for unfinished as the sync does", async () => {
+    const rowsIn = (externalId: string | null) => [{ id: "r", externalId }];
+    for (const operation of ["create", "update", "delete"] as const)
+      for (const delivery of ["sending", "unknown", "not_applied", "answered"] as const)
+        for (const externalId of [null, "ext"])
+          for (const [tiers, pics] of [
+            [[], []],
+            [rowsIn("ext-t"), rowsIn("ext-p")],
+            [rowsIn(null), []],
+            [rowsIn("ext-t"), rowsIn(null)],
+          ] as const) {
+            await engine.reset();
+            const sent = { accountId: "7", externalId, branchExternalId: null, tiers, pics };
+            await engine.query(
+              `insert into account_sync.attempt (account_id, generation, trigger, operation, delivery, idempotency_key, sent, received)
+               values ('7', 1, 'change', $1, $2, gen_random_uuid(), $3, '{}')`,
+              [operation, delivery, JSON.stringify(sent)],
+            );
+            await engine.query(
+              `insert into account_sync.account (account_id, lane, changed_at, last_changed_at, due_at, error_class)
+               values ('7', 'change', now(), now(), now(), 'server')`,
+            );
+
+            const says = await explained("7");
+            const send = { operation, delivery, sent };
+            const told = [says.includes("is not known"), says.includes("sent again first")];
+            expect([send, ...told]).toEqual([
+              send,
+              isUndecided(send),
+              holdsNewerBack(send) && !isUndecided(send),
+            ]);
+          }
+  });
 
   test("of an update that newer data may overtake asks for no decision", async () => {
     const id = await sent();

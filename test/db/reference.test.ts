@@ -14,6 +14,7 @@ const INTERNAL_FUNCTIONS = [
   "canonical_row_id",
   "clear_id",
   "column_type",
+  "comparable_id",
   "decided_id",
   "has_account",
   "hold_account",

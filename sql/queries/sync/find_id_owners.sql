@@ -3,22 +3,18 @@
 --
 -- uuid_be has no index, so this reads all of m_account, once for all of them: for a create whose answer never came, for an account that
 -- was removed, and for no other.
--- Ids are the same as in src/customer-command/same-id.ts: a GUID in either letter case, any other id only to the last character.
 with wanted as (
   select
-    external_id,
+    account_sync.comparable_id(external_id) as comparable_id,
     account_id,
-    config_id,
-    external_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' as is_guid
+    config_id
   from unnest($1::text[], $2::text[], $3::text[]) as w (external_id, account_id, config_id)
 )
 select
   wanted.account_id as "of",
   a.id::text as "accountId"
 from public.m_account a
-join wanted
-  on lower(wanted.external_id) = lower(a.uuid_be)
-  and (wanted.is_guid or wanted.external_id = a.uuid_be)
+join wanted on account_sync.comparable_id(a.uuid_be) = wanted.comparable_id
 where a.id::text <> wanted.account_id
   -- Of another API the same id is another customer.
   and not exists (
@@ -31,19 +27,14 @@ select
   wanted.account_id,
   m.account_id
 from account_sync.mapped_id m
-join wanted
-  -- A GUID in another letter case is the same; both forms are looked for, so that the index is used.
-  on m.external_id in (wanted.external_id, case when wanted.is_guid then lower(wanted.external_id) end, case when wanted.is_guid then upper(wanted.external_id) end)
-  and wanted.config_id is not distinct from m.config_id
+join wanted on account_sync.comparable_id(m.external_id) = wanted.comparable_id and wanted.config_id is not distinct from m.config_id
 where m.entity = 'account' and m.account_id <> wanted.account_id
 union all
 select
   wanted.account_id,
   t.account_id
 from account_sync.attempt t
-join wanted
-  on lower(wanted.external_id) = lower(t.received ->> 'customer')
-  and (wanted.is_guid or wanted.external_id = t.received ->> 'customer')
+join wanted on account_sync.comparable_id(t.received ->> 'customer') = wanted.comparable_id
 where t.settled_at is null
   and t.delivery = 'answered'
   and t.account_id <> wanted.account_id

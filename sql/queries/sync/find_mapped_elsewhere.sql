@@ -8,5 +8,5 @@ select
   m.external_id as "externalId",
   m.config_id as "configId"
 from unnest($2::text[], $3::text[], $4::text[]) as r (external_id, entity, row_id)
-join account_sync.mapped_id m on m.external_id = r.external_id and m.entity = r.entity
+join account_sync.mapped_id m on account_sync.comparable_id(m.external_id) = account_sync.comparable_id(r.external_id) and m.entity = r.entity
 where m.account_id <> $1 or m.row_id <> r.row_id

@@ -3,7 +3,7 @@
 --
 -- No lease is asked for: an id once received is never lost, even when another worker has taken over. The ids of a create may
 -- belong to no row, though: it was given up by then (its account removed, another id set by hand), or it was sent again, under the same key, and made
--- another customer. Those are reported. A GUID in another letter case is the same id (src/customer-command/same-id.ts).
+-- another customer. Those are reported.
 with answered as (
   select
     attempt_id,
@@ -28,11 +28,7 @@ returning
       where o.account_id = t.account_id
         and o.attempt_id <> t.attempt_id
         and o.idempotency_key = t.idempotency_key
-        and o.received ->> 'customer' <> s.received ->> 'customer'
-        and not (
-          lower(o.received ->> 'customer') = lower(s.received ->> 'customer')
-          and s.received ->> 'customer' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-        )
+        and account_sync.comparable_id(o.received ->> 'customer') <> account_sync.comparable_id(s.received ->> 'customer')
     ) then 'made twice'
     when t.settled_at is not null and not exists (
       select

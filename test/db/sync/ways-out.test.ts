@@ -1,7 +1,8 @@
 /** F43 and its kind: an unfinished send always comes to an end, and corrected data can always go out. */
 import fc from "fast-check";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createEngine, type Engine, only } from "../../support/engine.ts";
+import { callOn } from "../../../src/call-on.ts";
+import { createEngine, type Engine, only, type SyncTestOptions } from "../../support/engine.ts";
 import {
   createFakeApi,
   type FakeApi,
@@ -247,6 +248,101 @@ test("giving up waits while the API may still be working on the send", async () 
   expect(waiting).toMatchObject({ name: "retry", errorClass: "unknown_outcome" });
   expect(await engine.row(id)).toMatchObject({ request: { discard: true } });
   expect(api.requests).toHaveLength(1);
+});
+
+describe("a send that gets the same 500 five times is parked, and its error says what really happens:", () => {
+  const deleting = { policy: { onAccountDelete: "delete" as const } };
+  const answered500 = (delivery: "unknown" | "not_applied") =>
+    api.next(
+      ...Array.from({ length: 5 }, () =>
+        failed({ errorClass: "server", delivery, httpStatus: 500, isAboutSend: true }),
+      ),
+    );
+  const fiveRounds = async (options?: SyncTestOptions) => {
+    for (let round = 0; round < 5; round += 1) await engine.round(api, options);
+    expect(api.requests.splice(0)).not.toEqual([]);
+  };
+  const explained = async (id: string) =>
+    (
+      await engine.query("select explanation from account_sync.status where account_id = $1", [id])
+    )[0]?.["explanation"];
+  const sent = () => api.requests.map(({ operation }) => operation);
+
+  test("an update that only changes values: the next edit goes out by itself", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.round(api);
+    await engine.rename(id, "Newer");
+    answered500("unknown");
+    await fiveRounds();
+
+    const { error, state } = await engine.row(id);
+    expect(state).toBe("parked");
+    expect(error).toContain(
+      `5 times in a row. Newer data do not wait for it: the next change is sent by itself. Current data without a change: \`account-sync retry ${id}\`.`,
+    );
+    expect(await explained(id)).toBe(
+      `Nothing is sent until a person decides, or the account changes. ${error}`,
+    );
+    await engine.rename(id, "Newest");
+    await engine.round(api);
+    expect(api.requests.map(nameIn)).toEqual(["Newest"]);
+  });
+
+  test("a create that was not applied: the same goes out first, with the next edit too", async () => {
+    const { id } = await engine.insertAccount({ name: "Old" });
+    answered500("not_applied");
+    await fiveRounds();
+
+    const { error } = await engine.row(id);
+    expect(error).toContain("The create was not applied. The same once more:");
+    expect(error).not.toContain("may exist");
+    await engine.rename(id, "New");
+    await engine.round(api);
+    await engine.round(api);
+    expect(api.requests.map(nameIn)).toEqual(["Old", "New"]);
+  });
+
+  test("a delete: retry sends it once more", async () => {
+    const id = await parkedDelete();
+
+    await retry(id, false);
+    const outcome = await only(engine.round(api, deleting));
+
+    expect(outcome).toMatchObject({ name: "gone", operation: "delete" });
+    expect(sent()).toEqual(["delete"]);
+  });
+
+  test("a delete: retry with discard ends it, and the customer stays at the API", async () => {
+    const id = await parkedDelete();
+
+    await retry(id, true);
+    const outcome = await only(engine.round(api, deleting));
+
+    expect(outcome).toMatchObject({
+      name: "gone",
+      operation: null,
+      error: expect.stringContaining("the customer stays at the API"),
+    });
+    expect(sent()).toEqual([]);
+    expect(await engine.row(id)).toMatchObject({ state: "clean", error: null, request: null });
+    expect((await engine.attempts(id)).filter((row) => row["settled_at"] === null)).toEqual([]);
+  });
+
+  async function parkedDelete(): Promise<string> {
+    const { id } = await engine.insertAccount();
+    await engine.round(api, deleting);
+    await engine.query("delete from m_account where id::text = $1", [id]);
+    answered500("unknown");
+    await fiveRounds(deleting);
+
+    const { error, state } = await engine.row(id);
+    expect(state).toBe("parked");
+    expect(error).toContain(
+      `5 times in a row. The delete once more: \`account-sync retry ${id}\`. To end it, so that the customer stays at the API: \`${callOn("retry", id, ["--discard"])}\`.`,
+    );
+    expect(await explained(id)).toContain(error);
+    return id;
+  }
 });
 
 describe("failures are counted by their kind", () => {
