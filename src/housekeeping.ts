@@ -5,7 +5,7 @@
 import { sleep } from "./clock.ts";
 import type { Observe } from "./ops/observe.ts";
 import { toApiUrl } from "./sync/home.ts";
-import { takeOverIds } from "./sync/take-over-ids.ts";
+import { type Takeover, takeOverIds } from "./sync/take-over-ids.ts";
 import { wakeForgottenChildren } from "./sync/wake-waiting.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -40,7 +40,7 @@ export function startIdTakeover(wiring: Wiring, observe: Observe): () => Promise
   const { clock, connections, db } = wiring;
   const stopping = new AbortController();
   const takeAllOver = async () => {
-    for (let isDone = false; !isDone && !stopping.signal.aborted; ) {
+    for (let takeover: Takeover = "more"; takeover !== "done" && !stopping.signal.aborted; ) {
       const begunAt = clock.now();
       const connection = await connections.of(null);
       if ("error" in connection) {
@@ -48,8 +48,9 @@ export function startIdTakeover(wiring: Wiring, observe: Observe): () => Promise
         continue;
       }
       const home = { configId: connection.configId, apiUrl: toApiUrl(connection) };
-      isDone = !(await takeOverIds(db, home));
-      if (!isDone) await sleep(clock, clock.now() - begunAt, stopping.signal);
+      takeover = await takeOverIds(db, home);
+      if (takeover === "more") await sleep(clock, clock.now() - begunAt, stopping.signal);
+      if (takeover === "elsewhere") await sleep(clock, TAKEOVER_RETRY_MS, stopping.signal);
     }
   };
   const keepTrying = async () => {

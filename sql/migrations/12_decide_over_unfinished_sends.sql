@@ -83,10 +83,11 @@ begin
   values (hold_account.account_id, 'change', now())
   on conflict on constraint account_pkey do nothing;
 
-  select a.due_at
+  -- Locked without a lease, too: a worker would claim it, and not see yet what is decided.
+  select case when a.lease_token is not null then a.due_at end
   into leased_until
   from account_sync.account a
-  where a.account_id = hold_account.account_id and a.lease_token is not null
+  where a.account_id = hold_account.account_id
   for update;
 
   if leased_until > clock_timestamp() then

@@ -5,7 +5,7 @@
  *                                                   removed
  *     a create was answered, and never written ───▶ the customer that it made
  *     a create was not answered ──looked up───────▶ the customer that is found; without a lookup it is not known
- *     else the id that is mapped, or that the trigger captured ──▶ that customer, unless another account has its id
+ *     else the id that the row had, or that is mapped ──▶ that customer, unless another account has its id
  *
  * Nothing is created or changed for an account that is gone.
  */
@@ -46,7 +46,7 @@ export async function finishDeletion(
   if (isRepeat) return sendDelete(unsettled.sent.externalId);
 
   const externalId =
-    unsettled?.received?.customer ?? mapping.externalId ?? filled(claim.removedExternalId);
+    unsettled?.received?.customer ?? filled(claim.removedExternalId) ?? mapping.externalId;
   if (externalId === null) {
     if (unsettled === null || !isLookedUp(sync, unsettled)) return null;
     const step = await resolveInDoubt(sync, connection, unsettled, null);

@@ -91,12 +91,26 @@ export async function connectHome(
   home: Home,
 ): Promise<ApiConnection | UnusableConnection> {
   const connection = await wiring.connection(home.configId);
-  if (!("error" in connection) || home.configId === null) return connection;
+  if (home.configId === null)
+    return "error" in connection ? connection : asEnvironment(connection, home);
+  if (!("error" in connection)) return connection;
 
   const byDefault = await wiring.connection(null);
   if (!("error" in byDefault) && toApiUrl(byDefault) === home.apiUrl) return byDefault;
   return {
     error: `The account has its id from configuration ${home.configId}, which cannot be used (${connection.error}). Bring that row back; or, to make the customer anew elsewhere: \`${callOn("forget", claim.accountId)}\``,
+  };
+}
+
+/** The environment named the API; where it names none any more, the default is a row, which may point to another one. */
+function asEnvironment(
+  byDefault: ApiConnection,
+  { apiUrl }: Home,
+): ApiConnection | UnusableConnection {
+  if (byDefault.configId === null || apiUrl === null || toApiUrl(byDefault) === apiUrl)
+    return byDefault;
+  return {
+    error: `The account has its id from CUSTOMER_API_URL as it was (${apiUrl}), and what is used now is configuration ${byDefault.configId}, which points elsewhere. Set CUSTOMER_API_URL again; or, to make the customer anew elsewhere, forget the account's ids`,
   };
 }
 

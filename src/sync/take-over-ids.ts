@@ -8,14 +8,17 @@ import type { Database } from "../db/database.ts";
 /** Half a second where tiers are found by their account; where they are not, each chunk reads all of them, so few chunks are better. */
 const CHUNK_ACCOUNTS = 10_000;
 
-/**
- * @param byDefault the default configuration, which accounts belong to that were never sent by us
- * @returns whether there may be more
- */
-export async function takeOverIds(db: Database, byDefault: Home): Promise<boolean> {
+/** `elsewhere`: another replica is at it, which may die before it is done. */
+export type Takeover = "more" | "done" | "elsewhere";
+
+/** @param byDefault the default configuration, which accounts belong to that were never sent by us */
+export async function takeOverIds(db: Database, byDefault: Home): Promise<Takeover> {
   return await db.transaction(async (tx) => {
-    const [begun] = await tx.run<{ watermark: string | null }>("begin_id_takeover");
-    if (begun === undefined) return false;
+    const [begun] = await tx.run<{ isDone: boolean; isOurs: boolean; watermark: string | null }>(
+      "begin_id_takeover",
+    );
+    if (begun === undefined || begun.isDone) return "done";
+    if (!begun.isOurs) return "elsewhere";
 
     const accounts = await tx.run<{ accountId: string }>("take_over_ids", [
       begun.watermark,
@@ -25,6 +28,6 @@ export async function takeOverIds(db: Database, byDefault: Home): Promise<boolea
     ]);
     const isLast = accounts.length < CHUNK_ACCOUNTS;
     await tx.run("advance_id_takeover", [isLast ? null : accounts.at(-1)?.accountId]);
-    return !isLast;
+    return isLast ? "done" : "more";
   });
 }

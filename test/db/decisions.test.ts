@@ -361,6 +361,40 @@ describe("adopt", () => {
     expect(await engine.row(id)).toMatchObject({ state: "parked" });
   });
 
+  test.each([
+    "update m_account set uuid_be = $2 where id::text = $1",
+    "insert into account_sync.mapped_id (account_id, entity, row_id, external_id) values ($1, 'account', $1, $2)",
+    `insert into account_sync.attempt (account_id, generation, trigger, operation, delivery, idempotency_key, sent, received)
+     values ($1, 1, 'change', 'create', 'answered', gen_random_uuid(), '{}', jsonb_build_object('customer', $2::text))`,
+  ])("refuses a GUID that another account has in another letter case: %s", async (taken) => {
+    const guid = "aabbccdd-1111-4222-8333-abcdefabcdef";
+    const id = await sent(noAnswer());
+    const other = await engine.insertAccount();
+    await engine.query(taken, [other.id, guid]);
+
+    await expect(
+      engine.query("select account_sync.adopt($1, $2)", [id, guid.toUpperCase()]),
+    ).rejects.toMatchObject({ code: "23505" });
+    if (taken.startsWith("update"))
+      await engine.query("select account_sync.adopt($1, $2)", [other.id, guid.toUpperCase()]);
+  });
+
+  test("keeps workers away until its transaction ends, also from an account that none had", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.queue.fold();
+
+    await withClient(engine.database.url, async (person) => {
+      await person.query("begin");
+      await person.query("select account_sync.adopt($1, 'ext-there')", [id]);
+      await engine.round(api);
+      expect(api.requests).toEqual([]);
+      await person.query("commit");
+    });
+    await engine.round(api);
+
+    expect(api.requests).toMatchObject([{ operation: "update", externalId: "ext-there" }]);
+  });
+
   test("two accounts that want one id at the same time take turns", async () => {
     const ids = await Promise.all([engine.insertAccount(), engine.insertAccount()]);
 

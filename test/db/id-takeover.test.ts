@@ -1,8 +1,9 @@
 /** The ids that stand in the tables when the mapping is introduced are taken over as they are, in chunks, without a send. */
 import { beforeAll, beforeEach, expect, test } from "vitest";
-import { takeOverIds } from "../../src/sync/take-over-ids.ts";
+import { type Takeover, takeOverIds } from "../../src/sync/take-over-ids.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { createFakeApi } from "../support/fake-api.ts";
+import { withClient } from "../support/postgres.ts";
 
 let engine: Engine;
 
@@ -25,9 +26,9 @@ test("all of them, of accounts, branches, tiers and PICs, and nothing is sent", 
   await engine.query("update m_account_pic set uuid_be = ' '");
   await engine.query("delete from account_sync.change");
 
-  const isMore = await takeOverIds(engine.db, HOME);
+  const takeover = await takeOverIds(engine.db, HOME);
 
-  expect(isMore).toBe(false);
+  expect(takeover).toBe("done");
   expect(
     await engine.query(
       "select entity, row_id, external_id, config_id, api_url from account_sync.mapped_id order by entity",
@@ -61,11 +62,11 @@ test("in chunks, each account once, also by two replicas at a time", async () =>
     "insert into m_account (id, name, uuid_be) select gen_random_uuid(), 'Toko', 'ext-' || n from generate_series(1, 25000) n",
   );
 
-  const steps: boolean[] = [];
+  const steps: Takeover[] = [];
   const replica = async () => {
-    for (let isMore = true; isMore; ) {
-      isMore = await takeOverIds(engine.db, HOME);
-      steps.push(isMore);
+    for (let takeover: Takeover = "more"; takeover === "more"; ) {
+      takeover = await takeOverIds(engine.db, HOME);
+      steps.push(takeover);
     }
   };
   await Promise.all([replica(), replica()]);
@@ -75,7 +76,7 @@ test("in chunks, each account once, also by two replicas at a time", async () =>
     "select count(*)::int as ids, count(distinct external_id)::int as accounts from account_sync.mapped_id",
   );
   expect(count).toEqual({ ids: 25_000, accounts: 25_000 });
-  expect(steps.filter((isMore) => isMore)).toHaveLength(2);
+  expect(steps.filter((takeover) => takeover === "more")).toHaveLength(2);
   const [takeover] = await engine.query("select finished_at from account_sync.id_takeover");
   expect(takeover?.["finished_at"]).toEqual(expect.any(Date));
 });
@@ -92,4 +93,17 @@ test("what a sync has mapped meanwhile stays", async () => {
     [id],
   );
   expect(row).toEqual({ external_id: "ext-customer-1" });
+});
+
+test("is told of another replica that is at it, which may die before it is done", async () => {
+  await engine.insertAccount();
+  await withClient(engine.database.url, async (other) => {
+    await other.query("begin");
+    await other.query("select from account_sync.id_takeover for update");
+    expect(await takeOverIds(engine.db, HOME)).toBe("elsewhere");
+    await other.query("rollback");
+  });
+
+  expect(await takeOverIds(engine.db, HOME)).toBe("done");
+  expect(await takeOverIds(engine.db, HOME)).toBe("done");
 });

@@ -245,7 +245,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the mapping: ids of removed rows are known, too",
     file: "src/sync/deletion.ts",
-    text: "unsettled?.received?.customer ?? mapping.externalId ?? filled(claim.removedExternalId);",
+    text: "unsettled?.received?.customer ?? filled(claim.removedExternalId) ?? mapping.externalId;",
     without: "unsettled?.received?.customer ?? filled(claim.removedExternalId);",
     foundBy: { file: "test/db/sync/id-mapping.test.ts", test: "F47" },
   },

@@ -295,6 +295,30 @@ test("the default may change: accounts stay where they are, new ones go to the n
   expect(sentTo("x")).toEqual([["create", null]]);
 });
 
+test("an account of the environment's API does not go to a row that is the default once the environment names none", async () => {
+  const { id } = await engine.insertAccount();
+  await engine.round(both, { overrides: { connections: { of: async () => CONNECTION } } });
+  await engine.rename(id, "Edited");
+  const elsewhere: SyncTestOptions = {
+    overrides: { connections: { of: async () => usable["x"] ?? { error: "none" } } },
+  };
+
+  const outcome = await only(engine.round(both, elsewhere));
+
+  expect(outcome).toMatchObject({
+    name: "retry",
+    error: expect.stringMatching(/CUSTOMER_API_URL as it was .* configuration x, .* elsewhere/),
+  });
+  expect(sentTo("x")).toEqual([]);
+
+  await engine.makeDue();
+  await engine.round(both, two);
+  expect(sentTo("default")).toEqual([
+    ["create", null],
+    ["update", "ext-customer-1"],
+  ]);
+});
+
 test("a create in doubt is repeated where it was sent, also when the default has changed", async () => {
   const resend = { ...two, policy: { unknownOutcome: "resend" as const } };
   const { id } = await engine.insertAccount();

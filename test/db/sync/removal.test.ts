@@ -43,6 +43,17 @@ describe("an account that was removed", () => {
     expect(api.requests.map(({ operation }) => operation)).toEqual(["create"]);
   });
 
+  test("is deleted by the id that its row had, also where another one is mapped", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.round(api, deleting);
+    await engine.query("update m_account set uuid_be = 'by-hand' where id = $1", [id]);
+    await remove(id);
+
+    await engine.round(api, deleting);
+
+    expect(api.requests.at(-1)).toMatchObject({ operation: "delete", externalId: "by-hand" });
+  });
+
   test("takes its customer along where that is asked for, by the id that it had", async () => {
     const { id } = await engine.insertAccount({ tiers: 1 });
     await engine.round(api, deleting);
