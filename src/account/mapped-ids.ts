@@ -42,6 +42,8 @@ export interface IdMapping {
   readonly restored: readonly MappedId[];
   /** Ids of rows that are not mapped, or mapped to another one: the row wins. */
   readonly unmapped: readonly UnmappedId[];
+  /** Ids of tiers and contact persons that are gone. */
+  readonly leftOut: readonly MappedId[];
 }
 
 export interface MappedRow extends MappedId, Home {
@@ -99,6 +101,13 @@ export function restoreIds(
             externalId: complete("pic", pic.id, pic.externalId),
           })),
         };
+  const present = new Set([
+    ...(account?.tiers ?? []).map(({ id }) => keyOf({ entity: "tier", id })),
+    ...(account?.pics ?? []).map(({ id }) => keyOf({ entity: "pic", id })),
+  ]);
+  const leftOut = ownMapped
+    .filter((row) => (row.entity === "tier" || row.entity === "pic") && !present.has(keyOf(row)))
+    .map(({ entity, id, externalId }) => ({ entity, id, externalId }));
   return {
     account: completed,
     mapping: {
@@ -107,6 +116,7 @@ export function restoreIds(
       externalId: own?.externalId ?? null,
       restored,
       unmapped,
+      leftOut,
     },
   };
 }

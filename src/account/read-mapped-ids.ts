@@ -9,13 +9,9 @@ export async function readMappedIds(
   ids: readonly string[],
   accounts: Iterable<Account>,
 ): Promise<ReadonlyMap<string, readonly MappedRow[]>> {
-  const loaded = [...accounts];
-  const parents = loaded.flatMap(({ parent }) => (parent === null ? [] : [parent.id]));
-  const owners = [...new Set([...ids, ...parents])];
-  const children = loaded.flatMap(({ tiers, pics }) => [...tiers, ...pics].map(({ id }) => id));
+  const parents = [...accounts].flatMap(({ parent }) => (parent === null ? [] : [parent.id]));
   const rows = await tx.run<MappedRow & { readonly rowId: string }>("load_mapped_ids", [
-    owners,
-    [...owners, ...children],
+    [...new Set([...ids, ...parents])],
   ]);
   return Map.groupBy(
     rows.map(({ rowId, ...row }) => ({ ...row, id: rowId })),

@@ -220,12 +220,15 @@ function isOutage({ errorClass, isGivenUp = false }: ApiFailure): boolean {
 }
 
 /**
- * A 5xx or a hang may be caused by this one command, so the same command counts once however often it is repeated: one account must
- * not stop all others. A refused connection, or a 503 that promises that nothing was applied, is not caused by an account and counts each
- * time.
+ * A 5xx of the API itself or a hang may be caused by this one command, so the same command counts once however often it is repeated: one
+ * account must not stop all others. A refused connection, or a 503 that promises that nothing was applied, is not caused by an account and
+ * counts each time.
  */
 function nameOutage(failure: ApiFailure, subject: string, ordinal: number): string {
-  return failure.delivery === "unknown" ? `about ${subject}` : `outage ${ordinal}`;
+  const { delivery, httpStatus } = failure;
+  const isOfApi =
+    delivery === "not_applied" && httpStatus !== null && !GATEWAY_STATUSES.has(httpStatus);
+  return delivery === "unknown" || isOfApi ? `about ${subject}` : `outage ${ordinal}`;
 }
 
 function toStoppedBy(failure: ApiFailure | null): "unauthorized" | "circuit_open" {

@@ -150,9 +150,13 @@ function judgeRefusal(answer: HttpAnswer, request: JudgedRequest): FailedResult 
   const verdict = statusVerdict(status, request.promisedNotApplied);
   const said = mask(messages.join("; ") || plainText(answer), request) || describeBody(answer);
   const ownWords = `${request.what} answered ${answer.status}`;
+  // The key was used before, with other data: a restore has lost what became of that create, which the API may have applied.
+  const isAboutKey =
+    request.operation === "create" && messages.some((text) => /idempoten/i.test(text));
 
   return failed({
     ...toFailure(verdict, answer.status),
+    ...(isAboutKey && verdict.errorClass === "rejected" ? { delivery: "unknown" } : {}),
     message: withHint(`${ownWords}: ${said}`, verdict),
     ownWords: withHint(ownWords, verdict),
     ...asAnswered(json, request),

@@ -101,6 +101,8 @@ export interface SentRows {
   readonly restored?: readonly MappedId[];
   /** Ids that stood in their rows and not, or otherwise, in the mapping, which follows when the API has taken them. */
   readonly unmapped?: readonly UnmappedId[];
+  /** Ids of tiers and contact persons that were gone: the API drops what a command leaves out. */
+  readonly leftOut?: readonly MappedId[];
 }
 
 export interface SentRow {

@@ -87,9 +87,8 @@ export function createPrepare({ db, connections }: Pick<Wiring, "db" | "connecti
 
     const byDefault = await connections.of(null);
     const configId = "error" in byDefault ? null : byDefault.configId;
-    const [owner = null] = await findIdOwners(db, [
-      { externalId: given.externalId, accountId: given.id, configId },
-    ]);
+    const wanted = { externalId: given.externalId, accountId: given.id, configId };
+    const [owner = null] = await findIdOwners(db, [wanted], "rows too");
     if (owner !== null) return { rule: "taken", message: `uuid_be is the id of account ${owner}` };
 
     const rows = await writeIds(db, {

@@ -264,6 +264,8 @@ export function errorOf({ status, error }: RowResult): string | null {
       return null;
     case "conflict":
       return "it has a different external id already, which was kept";
+    case "taken":
+      return `it is the id of account ${String(error)}`;
     case "gone":
       return "there is no such row of this account (any more)";
     case "locked":

@@ -86,7 +86,9 @@ export function createSync(options: SyncOptions): Sync {
     ({ received }) => bytesOfIds(received),
   );
 
-  const ownerBatch = batched<OwnedId, string | null>(BATCH_MAX, (owned) => findIdOwners(db, owned));
+  const ownerBatch = batched<OwnedId, string | null>(BATCH_MAX, (owned) =>
+    findIdOwners(db, owned, "rows too"),
+  );
   const installationId = readOnce(async () => {
     const [row] = await db.run<{ installationId: string }>("installation_id");
     if (row === undefined) throw new Error("account_sync.installation is empty");

@@ -32,7 +32,10 @@ export async function finishDeletion(
   const isRepeat = unsettled?.operation === "delete";
   if (isRepeat && claim.discard) return end(discardDeletion(unsettled));
 
-  const home = unsettled === null ? mapping.home : homeOf(unsettled);
+  const home =
+    unsettled === null
+      ? (mapping.home ?? (await wiring.lastHome(claim.accountId)))
+      : homeOf(unsettled);
   const connection =
     home === null ? await wiring.connection(claim.configId) : await connectHome(sync, home);
   if ("error" in connection)

@@ -13,11 +13,32 @@ export async function mapIds(tx: Queryable, decisions: readonly Decision[]): Pro
     conclusion.kind === "accepted" ? toMapped(conclusion, outcome.rows ?? []) : [],
   );
   await writeMappedIds(tx, mapped);
+  await forgetLeftOut(tx, decisions);
 
   const gone = decisions.flatMap(({ conclusion }) =>
     conclusion.kind === "ended" && conclusion.forgetsIds ? [conclusion.claim.accountId] : [],
   );
   if (gone.length > 0) await tx.run("forget_mapped_ids", [gone]);
+}
+
+async function forgetLeftOut(tx: Queryable, decisions: readonly Decision[]): Promise<void> {
+  const leftOut = decisions.flatMap(({ conclusion }) => {
+    if (conclusion.kind !== "accepted") return [];
+    const { accountId, leftOut = [] } = conclusion.attempt.sent;
+    return leftOut.map((row) => ({ ...row, accountId }));
+  });
+  if (leftOut.length === 0) return;
+
+  // One that was moved to another account is not gone: its mapping says where its id is from.
+  const moved = new Set<string>();
+  for (const entity of ["tier", "pic"] as const) {
+    const ids = leftOut.filter((row) => row.entity === entity).map(({ id }) => id);
+    if (ids.length === 0) continue;
+    for (const { id } of await tx.run<{ id: string }>(`read_${entity}_ids`, [ids]))
+      moved.add(keyOf({ entity, id }));
+  }
+  const gone = leftOut.filter((row) => !moved.has(keyOf(row)));
+  if (gone.length > 0) await tx.run("forget_left_out", [JSON.stringify(gone)]);
 }
 
 export async function writeMappedIds(tx: Queryable, rows: readonly MappedRow[]): Promise<void> {
@@ -49,7 +70,9 @@ function toMapped({ attempt, received }: Accepted, rows: readonly RowResult[]): 
 
   const answered = toMappedRows(sent, received, home).filter((row) => {
     const status = statusOf.get(keyOf({ ...row, entity: rowOf(row.entity) }));
-    if (status === undefined || status === "conflict" || status === "locked") return false;
+    if (status === undefined || status === "locked" || status === "taken") return false;
+    // Of a create: another id was written to the row meanwhile. It wins, as long as it stands.
+    if (status === "conflict") return attempt.operation === "create";
     return status !== "confirmed" || isUnmapped.has(keyOf(row));
   });
   const taken = new Set(answered.map(keyOf));

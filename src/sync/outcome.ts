@@ -43,17 +43,24 @@ export interface FailedRows {
 }
 
 /**
- * What became of one row's id: `written`; `confirmed` (it stood there already); `conflict` (another id stands there); `gone` (the row
- * was removed, or moved to another account); `locked` (try again in a moment); `failed` (the database refused).
+ * What became of one row's id: `written`; `confirmed` (it stood there already); `conflict` (another id stands there); `taken` (it
+ * is the id of another account, `error` says which); `gone` (the row was removed, or moved to another account); `locked` (try again in a moment); `failed` (the database refused).
  */
-export type RowStatus = "written" | "confirmed" | "conflict" | "gone" | "locked" | "failed";
+export type RowStatus =
+  | "written"
+  | "confirmed"
+  | "conflict"
+  | "taken"
+  | "gone"
+  | "locked"
+  | "failed";
 
 export interface RowResult {
   readonly entity: Entity;
   readonly id: string;
   readonly externalId: string;
   readonly status: RowStatus;
-  /** Why it failed; null otherwise. */
+  /** Why it failed, or which account has the id; null otherwise. */
   readonly error: unknown;
 }
 

@@ -6,6 +6,8 @@ import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
 import { type Database, isContention, isOutage, type Transaction } from "../db/database.ts";
 import type { Queue } from "../queue/queue.ts";
+import { isSameId } from "../same-id.ts";
+import { findMappedOwners } from "./adopt.ts";
 import type { Accepted, Conclusion } from "./conclusion.ts";
 import { finishAttempts } from "./finish-attempts.ts";
 import { mapIds } from "./map-ids.ts";
@@ -116,10 +118,12 @@ async function writeReceivedIds(
     return new Map(accepted.map((conclusion) => [conclusion, unwrittenRows(conclusion, mode)]));
   }
   await tx.run("limit_lock_waits", [LOCK_WAIT_MS]);
+  const taken = await findTaken(tx, accepted);
   const { hasBranchIds } = await describeSource(tx);
+  const written = accepted.filter((conclusion) => !taken.has(conclusion));
   const results = await writeBack(
     tx,
-    accepted.map(({ attempt, received, claim }) => ({
+    written.map(({ attempt, received, claim }) => ({
       sent: attempt.sent,
       received: withRestored(received, attempt.sent),
       userId: attempt.userId,
@@ -127,7 +131,42 @@ async function writeReceivedIds(
     })),
     { hasBranchIds, rowByRow: mode === "row by row" },
   );
-  return new Map(accepted.map((conclusion, index) => [conclusion, results[index] ?? []]));
+  return new Map<Conclusion, RowResult[]>([
+    ...taken,
+    ...written.map((conclusion, index) => [conclusion, results[index] ?? []] as const),
+  ]);
+}
+
+/**
+ * Answers with the id of another account's customer: of an API that takes two accounts for one. Written, the edits of the one would
+ * overwrite the other.
+ */
+async function findTaken(
+  tx: Transaction,
+  accepted: readonly Accepted[],
+): Promise<Map<Accepted, RowResult[]>> {
+  const isNew = ({ attempt, received }: Accepted) =>
+    received.customer !== null && !isSameId(received.customer, attempt.sent.externalId);
+  const fresh = accepted.filter(isNew);
+  if (fresh.length === 0) return new Map();
+
+  const owned = fresh.map(({ attempt, received }) => ({
+    externalId: received.customer ?? "",
+    accountId: attempt.sent.accountId,
+    configId: attempt.configId,
+  }));
+  const owners = await findMappedOwners(tx, owned);
+  const firstOf = new Map(owned.map((one) => [one.externalId, one.accountId] as const).reverse());
+  return new Map(
+    fresh.flatMap((conclusion, index) => {
+      const { externalId = "", accountId = "" } = owned[index] ?? {};
+      const first = firstOf.get(externalId) ?? accountId;
+      const owner = owners[index] ?? (first === accountId ? null : first);
+      if (owner === null) return [];
+      const row = { entity: "account", id: accountId, externalId, status: "taken", error: owner };
+      return [[conclusion, [row as RowResult]] as const];
+    }),
+  );
 }
 
 function unwrittenRows(

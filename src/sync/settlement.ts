@@ -3,6 +3,7 @@
  * account's row, and whether its attempt is over. Pure; backoff and jitter are handed in.
  */
 import type { MappedId, UnmappedId } from "../account/mapped-ids.ts";
+import { callOn } from "../call-on.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
 import { errorCode, isNoRowsFault } from "../db/database.ts";
@@ -96,6 +97,7 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
   // Where nothing can be written to the table at all, no account is to blame, and none is parked for it.
   const refused = failed.filter((row) => !isNoRowsFault(row.error));
   const conflicts = rows.filter((row) => row.status === "conflict");
+  const isTaken = rows.some((row) => row.status === "taken");
   const isIncomplete = received.problems.length > 0;
 
   const errorClass: ErrorClass | null =
@@ -103,7 +105,7 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
       ? "database"
       : isIncomplete
         ? "incomplete"
-        : conflicts.length > 0
+        : conflicts.length > 0 || isTaken
           ? "id_conflict"
           : null;
   const mustRepeat = unwritten.length > 0 || isIncomplete;
@@ -113,13 +115,14 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
     unwritten.length > 0 && failed.length + conflicts.length === 0 && !isIncomplete;
   const failureKind = countsAsAttempt ? (errorClass ?? null) : null;
   const isFollowed = mustRepeat || attempt.keyHadOtherData;
-  const isParked = mustRepeat && failureKind !== null && isLastAlike(claim, failureKind);
+  const isParked =
+    isTaken || (mustRepeat && failureKind !== null && isLastAlike(claim, failureKind));
 
   const outcome: Outcome = {
     name: isParked ? "parked" : errorClass === null ? "synced" : "partial",
     operation: attempt.operation,
     httpStatus: accepted.httpStatus,
-    errorClass: isParked ? "incomplete" : errorClass,
+    errorClass: isParked && !isTaken ? "incomplete" : errorClass,
     error: describe(rows, received, attempt.sent),
     updated: updatedRows(attempt.sent, rows),
     failed: failedRows(rows, received),
@@ -136,10 +139,10 @@ function decideAccepted(accepted: Accepted, rows: readonly RowResult[], delays: 
       delayMs: delayOf(delays, claim.attempts, { countsAsAttempt, failed: failed.length > 0 }),
       countsAsAttempt,
       failureKind,
-      endsCreate: false,
+      endsCreate: isTaken && attempt.operation === "create",
       errorClass: outcome.errorClass,
       error: outcome.error,
-      fingerprint: isFollowed ? null : attempt.fingerprint,
+      fingerprint: isFollowed || isTaken ? null : attempt.fingerprint,
       blockedBy: null,
       request: "kept",
     },
@@ -180,7 +183,8 @@ function failedRows(rows: readonly RowResult[], received: ReceivedIds): FailedRo
     count,
   }));
   for (const { entity, status } of rows) {
-    if (status === "conflict") failed.push({ entity, reason: "id_conflict", count: 1 });
+    if (status === "conflict" || status === "taken")
+      failed.push({ entity, reason: "id_conflict", count: 1 });
     if (status === "failed" || status === "locked")
       failed.push({ entity, reason: "database", count: 1 });
   }
@@ -203,6 +207,10 @@ function describe(
         case "conflict":
           return [
             `${row.entity} ${row.id} has a different external id already; it was kept, the API answered ${row.externalId}. A sync with --replace takes that`,
+          ];
+        case "taken":
+          return [
+            `The API answered with ${row.externalId}, which is the id of account ${String(row.error)}, so nothing was written. Give the two accounts what the API can tell them apart by, or look up which customer is whose: \`${callOn("adopt", row.id)} <external id>\``,
           ];
         case "gone":
           return [

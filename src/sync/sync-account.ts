@@ -116,6 +116,7 @@ function transform(
       sentTo: { configId: connection.configId, apiUrl: toApiUrl(connection) },
       ...(mapping.restored.length > 0 && { restored: mapping.restored }),
       ...(mapping.unmapped.length > 0 && { unmapped: mapping.unmapped }),
+      ...(mapping.leftOut.length > 0 && { leftOut: mapping.leftOut }),
     },
     fingerprint: fingerprintOf(command),
     supersedes: unsettled?.attemptId ?? null,

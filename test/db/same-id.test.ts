@@ -79,7 +79,11 @@ describe.each([
     const { id } = await engine.insertAccount();
 
     expect(
-      await findIdOwners(engine.db, [{ externalId: wanted, accountId: id, configId: null }]),
+      await findIdOwners(
+        engine.db,
+        [{ externalId: wanted, accountId: id, configId: null }],
+        "rows too",
+      ),
     ).toEqual([isSame ? ownerId : null]);
     const adopted = adopt(id, wanted);
     if (isSame) await expect(adopted).rejects.toMatchObject({ code: "23505" });
@@ -126,14 +130,19 @@ test.each(["AbC1", GUID.toUpperCase()])(
 
     await expect(adopting.started).rejects.toMatchObject({ code: "23505" });
     expect(
-      await findIdOwners(engine.db, [{ externalId, accountId: byPerson.id, configId: null }]),
+      await findIdOwners(
+        engine.db,
+        [{ externalId, accountId: byPerson.id, configId: null }],
+        "mapped",
+      ),
     ).toEqual([byLookup.id]);
   },
 );
 
 test.each([
+  ["find_id_owners", [["Ext-7", GUID.toUpperCase()], ["a", "b"], [null, null], false]],
   [
-    "find_id_owners",
+    "find_mapped_owners",
     [
       ["Ext-7", GUID.toUpperCase()],
       ["a", "b"],

@@ -1,7 +1,7 @@
--- The ids that the API has given out for these rows, from our own side.
--- $1 account ids   $2 ids of rows: of accounts, tiers and contact persons
+-- The ids that the API has given out for these accounts and their rows, from our own side.
+-- $1 account ids
 --
--- Only of the rows that there are: an account whose contact persons are replaced every night leaves many behind.
+-- Also of rows that are gone: the next command that the API takes leaves them out, and their ids are forgotten then (forget_left_out.sql).
 select
   account_id as "accountId",
   entity as "entity",
@@ -10,4 +10,4 @@ select
   config_id as "configId",
   api_url as "apiUrl"
 from account_sync.mapped_id
-where account_id = any ($1::text[]) and row_id = any ($2::text[])
+where account_id = any ($1::text[])

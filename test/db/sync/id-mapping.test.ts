@@ -327,6 +327,70 @@ describe("an id that stands otherwise than it is mapped", () => {
   });
 });
 
+test("a contact person that the API has dropped with its row is added anew, also under its old key", async () => {
+  const { id, pics } = await engine.insertAccount({ pics: 1 });
+  await engine.round(api);
+  const before = await engine.ids(id);
+  await engine.query("delete from m_account_pic where id = $1", [pics[0]]);
+  await engine.round(api);
+
+  await engine.query(
+    "insert into m_account_pic (id, account_id, name, phone_no, email, username) values ($1, $2, 'Budi Uji 1', '08120000001', '', 'budi1')",
+    [pics[0], id],
+  );
+  await engine.round(api);
+
+  const [crew] = JSON.parse(api.requests.at(-1)?.body ?? "{}")["customer-crew"];
+  expect(crew.id).toBeUndefined();
+  expect((await engine.ids(id)).pics).not.toEqual(before.pics);
+  expect(await engine.row(id)).toMatchObject({ state: "clean" });
+});
+
+describe("an API that answers a create with the id of another account", () => {
+  test("gets nothing written, and the account is parked: two accounts would be one customer", async () => {
+    const first = await engine.insertAccount({ name: "First" });
+    await engine.round(api);
+    const { account } = await engine.ids(first.id);
+    const second = await engine.insertAccount({ name: "Second", tiers: 1 });
+    api.next(accepted({ customer: account, tiers: ["t-1"] }));
+
+    const outcome = await only(engine.round(api));
+
+    expect(outcome).toMatchObject({
+      name: "parked",
+      errorClass: "id_conflict",
+      error: expect.stringContaining(`which is the id of account ${first.id}`),
+    });
+    expect(await engine.ids(second.id)).toMatchObject({ account: null, tiers: [null] });
+    expect(await mapped(second.id)).toEqual([]);
+  });
+
+  test("also where both are answered at the same time: one of them has it", async () => {
+    const ids = [(await engine.insertAccount()).id, (await engine.insertAccount()).id];
+    api.next(accepted({ customer: "ext-one" }), accepted({ customer: "ext-one" }));
+
+    const outcomes = Object.values(await engine.round(api)).map((outcome) => outcome?.name);
+
+    expect(outcomes.toSorted()).toEqual(["parked", "synced"]);
+    const owners = await Promise.all(ids.map(async (id) => (await engine.ids(id)).account));
+    expect(owners.toSorted()).toEqual(["ext-one", null]);
+  });
+});
+
+test("an id that came while another one was written to the row is known when that is gone", async () => {
+  const { id } = await engine.insertAccount();
+  api.next(async () => {
+    await engine.query("update m_account set uuid_be = 'by hand' where id = $1", [id]);
+    return accepted({ customer: "ext-1" });
+  });
+  await engine.round(api);
+  await engine.query("update m_account set uuid_be = null, name = 'Newer' where id = $1", [id]);
+
+  await engine.round(api);
+
+  expect(api.requests.at(-1)).toMatchObject({ operation: "update", externalId: "ext-1" });
+});
+
 test("an update of a customer writes nothing into the mapping", async () => {
   const { id } = await engine.insertAccount({ tiers: 1, pics: 1 });
   await engine.round(api);
