@@ -212,6 +212,7 @@ create function account_sync.adopt(account_id text, external_id text) returns vo
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  is_unknown_there boolean;
   id constant text := account_sync.decided_id(adopt.account_id, 'adopt');
   id_type constant text := account_sync.column_type('m_account', 'id');
   wanted constant text := btrim(adopt.external_id, E' \t\r\n');
@@ -250,6 +251,22 @@ begin
       where t.account_id = id and t.settled_at is null and t.delivery = 'answered'
     )
   );
+  -- An id that the API does not know (404) is a wrong one, and may be replaced: forgetting it would ask for a create.
+  is_unknown_there := exists (
+    select
+    from account_sync.account a
+    cross join lateral (
+      select t.operation, t.http_status
+      from account_sync.attempt t
+      where t.account_id = a.account_id
+      order by t.attempt_id desc
+      limit 1
+    ) last
+    where a.account_id = id and a.parked_at is not null and last.operation = 'update' and last.http_status = 404
+  );
+  if is_unknown_there then
+    stands := null;
+  end if;
   if account_sync.comparable_id(stands) <> account_sync.comparable_id(wanted) then
     raise exception 'Account % has the external id % already', id, stands
       using errcode = 'object_not_in_prerequisite_state', hint = 'To give it another one, forget its ids first.', schema = 'account_sync';
@@ -298,13 +315,18 @@ begin
       and t.delivery = 'answered'
       and account_sync.comparable_id(t.received ->> 'customer') = account_sync.comparable_id(wanted)
   ) other
-  where other.account_id <> id and (not knows_home or other.config_id is not distinct from home)
+  where other.account_id <> id
+    and (not knows_home or other.config_id is not distinct from home)
+    -- One that is gone owns nothing any more.
+    and account_sync.has_account(other.account_id)
   limit 1;
   if owner is null then
     -- uuid_be has no index, so this reads all of m_account, as find_id_owners.sql does.
     execute format(
       'select a.id::text from public.m_account a
-       where account_sync.comparable_id(a.uuid_be) = account_sync.comparable_id($1) and a.id <> $2::%s
+       where lower(a.uuid_be) = lower($1)
+         and account_sync.comparable_id(a.uuid_be) = account_sync.comparable_id($1)
+         and a.id <> $2::%s
          and not ($3 and exists (
            select from account_sync.mapped_id m
            where m.account_id = a.id::text and m.entity = ''account'' and m.config_id is distinct from $4
@@ -323,7 +345,8 @@ begin
   if knows_home then
     insert into account_sync.mapped_id (account_id, entity, row_id, external_id, config_id, api_url)
     values (id, 'account', id, coalesce(stands, wanted), home, home_url)
-    on conflict on constraint mapped_id_pkey do nothing;
+    on conflict on constraint mapped_id_pkey do update set external_id = excluded.external_id, since = now()
+    where is_unknown_there;
   end if;
   -- Never waits for a row (src/sync/write-back.ts): one that the application has locked gets a mapped id with the update.
   begin
@@ -332,11 +355,11 @@ begin
        set uuid_be = $1, updated_by = left(session_user, 50), updated_at = localtimestamp
        where id in (
          select id from public.m_account
-         where id = $2::%s and coalesce(btrim(uuid_be), '''') = ''''
+         where id = $2::%s and (coalesce(btrim(uuid_be), '''') = '''' or $3)
          for no key update skip locked
        )', id_type
     )
-    using coalesce(stands, wanted), id;
+    using coalesce(stands, wanted), id, is_unknown_there;
     get diagnostics written = row_count;
   exception
     when string_data_right_truncation then
@@ -354,18 +377,23 @@ $$;
 
 -- Forgets what is known of an account's ids at the API, so that the next sync creates; or of one tier or contact person, which the next
 -- sync adds anew. The only way to a second create of an account that has an id. Returns how many ids were forgotten.
-create function account_sync.forget(account_id text, tier_id text default null, pic_id text default null) returns integer
+create function account_sync.forget(account_id text, tier_id text default '', pic_id text default '') returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   id constant text := account_sync.decided_id(forget.account_id, 'forget');
-  tier constant text := account_sync.canonical_row_id('m_account_package_tier', forget.tier_id);
-  pic constant text := account_sync.canonical_row_id('m_account_pic', forget.pic_id);
-  is_whole constant boolean := forget.tier_id is null and forget.pic_id is null;
+  tier constant text := account_sync.canonical_row_id('m_account_package_tier', nullif(forget.tier_id, ''));
+  pic constant text := account_sync.canonical_row_id('m_account_pic', nullif(forget.pic_id, ''));
+  is_whole constant boolean := forget.tier_id = '' and forget.pic_id = '';
   is_there constant boolean := account_sync.has_account(id);
   unfinished text;
   forgotten text[];
 begin
+  -- A variable that was meant to hold the id of one row must not forget the whole account.
+  if forget.tier_id is null or forget.pic_id is null then
+    raise exception 'account_sync.forget was given null as the id of a tier or a contact person'
+      using errcode = 'invalid_parameter_value', hint = 'Leave it out to forget the ids of the whole account.', schema = 'account_sync';
+  end if;
   if not is_there
     and not exists (select from account_sync.account a where a.account_id = id)
     and not exists (select from account_sync.mapped_id m where m.account_id = id)
@@ -430,6 +458,8 @@ begin
     update account_sync.account a
     set
       creates_ended = a.creates_ended + 1,
+      -- Nothing at the API is known of it any more.
+      last_synced_at = null,
       external_id = null,
       request = case
         when exists (select from account_sync.attempt t where t.account_id = id and t.settled_at is null)

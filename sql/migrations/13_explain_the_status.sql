@@ -11,7 +11,7 @@ select
   error,
   last_synced_at,
   case
-    when state = 'clean' and last_synced_at is null then 'Nothing is to be delivered.'
+    when state = 'clean' and last_synced_at is null then 'Nothing is to be delivered: it was not sent yet, or its ids were forgotten. The next sync sends it.'
     when state = 'clean' then 'Delivered; nothing has changed since.'
     when state = 'waiting' then 'Changed; it is sent when it has been left alone for the quiet period.'
     when state = 'due' then 'Due; a daemon that is free sends it.'

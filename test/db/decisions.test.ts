@@ -867,3 +867,45 @@ async function scansOf(client: pg.Client): Promise<{ sequential: number; indexed
   );
   return rows[0];
 }
+
+describe("a wrong id, which the API answers with 404", () => {
+  test("may be replaced by adopt: forgetting it would ask for a create", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.round(api);
+    await engine.query("select account_sync.forget($1)", [id]);
+    await engine.query("select account_sync.adopt($1, 'typo')", [id]);
+    api.next(rejected({ httpStatus: 404, message: "answered 404: no such customer" }));
+    await engine.round(api);
+
+    await engine.query("select account_sync.adopt($1, 'ext-customer-1')", [id]);
+    await engine.round(api);
+
+    expect(api.requests.map(({ operation, externalId }) => [operation, externalId])).toEqual([
+      ["create", null],
+      ["update", "typo"],
+      ["update", "ext-customer-1"],
+    ]);
+    expect((await engine.ids(id)).account).toBe("ext-customer-1");
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
+  });
+
+  test("is refused a replacement while the API knows it", async () => {
+    const { id } = await engine.insertAccount();
+    await engine.round(api);
+
+    await expect(
+      engine.query("select account_sync.adopt($1, 'another')", [id]),
+    ).rejects.toMatchObject({ code: "55000" });
+  });
+});
+
+test("forget refuses null for a tier or a contact person: a variable that is empty forgets no whole account", async () => {
+  const { id } = await engine.insertAccount({ pics: 1 });
+  await engine.round(api);
+
+  await expect(
+    engine.query("select account_sync.forget($1, pic_id => null)", [id]),
+  ).rejects.toMatchObject({ code: "22023" });
+
+  expect((await engine.ids(id)).account).not.toBeNull();
+});

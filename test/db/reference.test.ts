@@ -127,7 +127,7 @@ function toCall(list: string): string {
     .split(", ")
     .map((argument) => {
       const [, name = "", fallback] =
-        /^(\w+) .*?(?: DEFAULT (\w+)(?:::\w+)?)?$/.exec(argument) ?? [];
+        /^(\w+) .*?(?: DEFAULT (\w+|'')(?:::\w+)?)?$/.exec(argument) ?? [];
       return fallback === undefined ? name : `${name} => ${fallback.toLowerCase()}`;
     })
     .join(", ");
