@@ -24,7 +24,7 @@ import { explained } from "./db/explained.ts";
 import { migrate } from "./db/migrate.ts";
 import { requireSession, sharedSession } from "./db/pooling.ts";
 import { requireSameDatabase } from "./db/same-database.ts";
-import { reportUnqueued, startHousekeeping, startIdTakeover } from "./housekeeping.ts";
+import { mapLaterIds, reportUnqueued, startHousekeeping, startIdTakeover } from "./housekeeping.ts";
 import { toKnownObstacle } from "./obstacle.ts";
 import type { OperatorError } from "./operator-error.ts";
 import { startHttpServer } from "./ops/http.ts";
@@ -191,7 +191,11 @@ export async function startDaemon(
     const reconcile = new Reconcile({
       clock,
       db,
-      findDrift: (known) => findDrift(db, known, wiring.mapping),
+      findDrift: async (known) => {
+        const { drift, unmapped } = await findDrift(db, known, wiring.mapping);
+        await mapLaterIds(wiring, unmapped);
+        return drift;
+      },
       intervalMs: config.sync.reconcileIntervalMs,
       mark: (accountIds) => queue.markAccounts(accountIds),
       onStep: (results) => observe.reconciled(results),

@@ -5,7 +5,7 @@
 import { sleep } from "./clock.ts";
 import type { Observe } from "./ops/observe.ts";
 import { toApiUrl } from "./sync/home.ts";
-import { type Takeover, takeOverIds } from "./sync/take-over-ids.ts";
+import { type Takeover, takeOverIds, takeOverLater } from "./sync/take-over-ids.ts";
 import { wakeForgottenChildren } from "./sync/wake-waiting.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -33,6 +33,18 @@ export function startHousekeeping(
   void keepHouse();
   const timer = setInterval(() => void keepHouse(), EVERY_MS);
   return () => clearInterval(timer);
+}
+
+/** Ids that stand in rows and are not in the mapping, as a walk over all accounts finds them. */
+export async function mapLaterIds(
+  { connections, db }: Pick<Wiring, "connections" | "db">,
+  accountIds: readonly string[],
+): Promise<void> {
+  if (accountIds.length === 0) return;
+  const connection = await connections.of(null);
+  if ("error" in connection) return;
+  const home = { configId: connection.configId, apiUrl: toApiUrl(connection) };
+  await takeOverLater(db, accountIds, home);
 }
 
 /** Rests as long as it has worked, so that a million accounts cost half of one connection for a while. */

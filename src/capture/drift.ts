@@ -9,8 +9,8 @@ import { toCommand } from "../customer-command/transform.ts";
 import type { Database } from "../db/database.ts";
 
 /**
- * `changed`: other data than were accepted, or it is not known what was. `ids_missing`: a tier or a contact person has no external id, or rows have lost theirs.
- * `customer_missing`: the account has none, though the API took it once, and none is known.
+ * `changed`: other data than were accepted, or it is not known what was. `ids_missing`: a tier or a contact person has no external id,
+ * or rows have lost theirs. `customer_missing`: the account has none, though the API took it once, and none is known.
  */
 export type Drift = "changed" | "ids_missing" | "customer_missing";
 
@@ -20,17 +20,23 @@ export interface KnownAccount {
   readonly fingerprint: string | null;
 }
 
-/** Resolves with the drift per account, in order; null where there is none. An account whose row is gone has none. */
+export interface Compared {
+  /** Per account, in order; null where there is none. An account whose row is gone has none. */
+  readonly drift: readonly (Drift | null)[];
+  /** Accounts with ids that are not in the id mapping. */
+  readonly unmapped: readonly string[];
+}
+
 export async function findDrift(
   db: Database,
   known: readonly KnownAccount[],
   mapping: TransformOptions,
-): Promise<(Drift | null)[]> {
+): Promise<Compared> {
   const loaded = await loadAccounts(
     db,
     known.map(({ accountId }) => accountId),
   );
-  return known.map(({ fingerprint }, position) => {
+  const drift = known.map(({ fingerprint }, position): Drift | null => {
     const account = loaded[position]?.account ?? null;
     if (account === null) return null;
 
@@ -43,4 +49,8 @@ export async function findDrift(
       (loaded[position]?.mapping.restored.length ?? 0) > 0;
     return lacksIds ? "ids_missing" : null;
   });
+  const unmapped = known
+    .filter((_, position) => (loaded[position]?.mapping.unmapped.length ?? 0) > 0)
+    .map(({ accountId }) => accountId);
+  return { drift, unmapped };
 }

@@ -83,7 +83,10 @@ function adviseOnClean({ id, isThere, wasSynced }: AccountFacts): Advice {
   if (!isThere) return { says: "It is gone from m_account: nothing is to be sent.", commands: [] };
   return wasSynced
     ? { says: "Nothing has to be done: the API has the data that was captured last.", commands: [] }
-    : { says: "It was not sent yet, or its ids were forgotten. Send it:", commands: [callOn("sync", id)] };
+    : {
+        says: "It was not sent yet, or its ids were forgotten. Send it:",
+        commands: [callOn("sync", id)],
+      };
 }
 
 /** @param otherwise the advice while nothing stops the sending */

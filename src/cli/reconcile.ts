@@ -22,7 +22,7 @@ export async function reconcile(
       {
         clock: wiring.clock,
         db: wiring.db,
-        findDrift: (known) => findDrift(wiring.db, known, wiring.mapping),
+        findDrift: async (known) => (await findDrift(wiring.db, known, wiring.mapping)).drift,
         mark: (accountIds) => wiring.queue.markAccounts(accountIds),
       },
       { dryRun, onDrifted: (drifted) => printDrifted(drifted, json) },

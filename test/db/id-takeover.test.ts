@@ -1,6 +1,6 @@
 /** The ids that stand in the tables when the mapping is introduced are taken over as they are, in chunks, without a send. */
 import { beforeAll, beforeEach, expect, test } from "vitest";
-import { type Takeover, takeOverIds } from "../../src/sync/take-over-ids.ts";
+import { type Takeover, takeOverIds, takeOverLater } from "../../src/sync/take-over-ids.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { createFakeApi } from "../support/fake-api.ts";
 import { withClient } from "../support/postgres.ts";
@@ -106,4 +106,23 @@ test("is told of another replica that is at it, which may die before it is done"
 
   expect(await takeOverIds(engine.db, HOME)).toBe("done");
   expect(await takeOverIds(engine.db, HOME)).toBe("done");
+});
+
+test("an id that comes into a row later is mapped, too, but not one that another row has", async () => {
+  const first = await engine.insertAccount();
+  const copy = await engine.insertAccount();
+  await engine.query("update m_account set uuid_be = 'c', branch_uuid_be = null where id = $1", [
+    first.id,
+  ]);
+
+  await takeOverLater(engine.db, [first.id], HOME);
+  await engine.query("update m_account set uuid_be = 'C' where id = $1", [copy.id]);
+  await takeOverLater(engine.db, [copy.id], HOME);
+  await engine.query("update m_account set uuid_be = 'c' where id = $1", [copy.id]);
+  await engine.query("delete from account_sync.mapped_id where account_id = $1", [copy.id]);
+  await takeOverLater(engine.db, [copy.id], HOME);
+
+  expect(await engine.query("select account_id, external_id from account_sync.mapped_id")).toEqual([
+    { account_id: first.id, external_id: "c" },
+  ]);
 });

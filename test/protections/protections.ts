@@ -252,7 +252,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the home configuration: an account stays with the API that gave it its id",
     file: "src/sync/home.ts",
-    text: ": await connectHome(sync, home ?? UNKNOWN_HOME);",
+    text: ": await connectHome(sync, home ?? (await wiring.lastHome(account.id)) ?? DEFAULT_HOME);",
     without: ": await wiring.connection(claim.configId);",
     foundBy: {
       file: "test/db/sync/home.test.ts",

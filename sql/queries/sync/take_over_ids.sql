@@ -1,5 +1,5 @@
--- Maps the ids that stand on the next chunk of accounts and their rows, as they are.
--- $1 watermark, null at first   $2 at most so many accounts   $3 the default configuration   $4 where it points to
+-- Maps the ids that stand on accounts and their rows, as they are. What is mapped already stays.
+-- $1 account ids   $2 the default configuration   $3 where it points to   $4 also ids that are mapped to other rows
 --
 -- An account that was sent before belongs to the configuration that it went to last.
 -- branch_uuid_be exists in newer databases only: where m_account has no such column, the name resolves to the null in "missing".
@@ -13,16 +13,14 @@ with chunk as (
   cross join lateral (
     select id, uuid_be, branch_uuid_be
     from public.m_account
-    where id > $1 or $1 is null
-    order by id
-    limit $2
+    where id = any ($1)
   ) as a
 ),
 home as (
   select
     chunk.account_id,
-    coalesce(sent.config_id, $3::text) as config_id,
-    case when coalesce(sent.config_id, $3::text) is not distinct from $3::text then $4::text end as api_url
+    coalesce(sent.config_id, $2::text) as config_id,
+    case when coalesce(sent.config_id, $2::text) is not distinct from $2::text then $3::text end as api_url
   from chunk
   left join lateral (
     select t.config_id
@@ -40,23 +38,28 @@ standing as (
   select chunk.account_id, 'tier', t.id::text, t.uuid_be from chunk join public.m_account_package_tier t on t.account_id = chunk.id
   union all
   select chunk.account_id, 'pic', p.id::text, p.uuid_be from chunk join public.m_account_pic p on p.account_id = chunk.id
-),
-taken_over as (
-  insert into account_sync.mapped_id (account_id, entity, row_id, external_id, config_id, api_url)
-  select
-    standing.account_id,
-    standing.entity,
-    standing.row_id,
-    standing.external_id,
-    home.config_id,
-    case when standing.entity = 'account' then home.api_url end
-  from standing
-  join home using (account_id)
-  where btrim(standing.external_id) <> ''
-  -- In key order, as map_ids does.
-  order by standing.account_id, standing.entity, standing.row_id
-  on conflict (account_id, entity, row_id) do nothing
 )
-select account_id as "accountId"
-from chunk
-order by id
+insert into account_sync.mapped_id (account_id, entity, row_id, external_id, config_id, api_url)
+select
+  standing.account_id,
+  standing.entity,
+  standing.row_id,
+  standing.external_id,
+  home.config_id,
+  case when standing.entity = 'account' then home.api_url end
+from standing
+join home using (account_id)
+where btrim(standing.external_id) <> ''
+  and (
+    $4::boolean
+    or not exists (
+      select
+      from account_sync.mapped_id m
+      where account_sync.comparable_id(m.external_id) = account_sync.comparable_id(standing.external_id)
+        and m.entity = standing.entity
+        and m.config_id is not distinct from home.config_id
+    )
+  )
+-- In key order, as map_ids does.
+order by standing.account_id, standing.entity, standing.row_id
+on conflict (account_id, entity, row_id) do nothing
