@@ -121,7 +121,7 @@ export function createQueue({
   leaseMs,
   replicaId = null,
 }: QueueOptions) {
-  /** Of claims that may have happened and were not answered, as the session was cut: nobody works on what they took. */
+  /** Of claims that may have happened and were not answered, as the session was cut: no worker has what they took. */
   const unanswered = new Set<string>();
 
   return {

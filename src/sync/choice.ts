@@ -28,7 +28,7 @@ export function holdsNewerBack({ operation, delivery, sent }: Unfinished): boole
   }
 }
 
-/** It holds newer data back, and nobody knows whether it was applied. */
+/** It holds newer data back, and it is not known whether it was applied. */
 export function isUndecided(send: Unfinished): boolean {
   return holdsNewerBack(send) && send.delivery !== "not_applied";
 }

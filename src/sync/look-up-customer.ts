@@ -2,7 +2,6 @@
  * Asks the API for the customer of an account: of a create whose answer never came (in-doubt.ts), and of an account that was never sent,
  * since an earlier system may have created its customer and not written the id.
  */
-
 import type { ApiConnection, ApiFailure } from "../customer-api/customer-api.ts";
 import type { CustomerCommand, SentRows } from "../customer-command/command.ts";
 import { fingerprintOf } from "../customer-command/fingerprint.ts";

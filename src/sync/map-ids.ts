@@ -30,14 +30,18 @@ async function forgetLeftOut(tx: Queryable, decisions: readonly Decision[]): Pro
   if (leftOut.length === 0) return;
 
   // One that was moved to another account is not gone: its mapping says where its id is from.
-  const moved = new Set<string>();
+  const ownerOf = new Map<string, string | null>();
   for (const entity of ["tier", "pic"] as const) {
     const ids = leftOut.filter((row) => row.entity === entity).map(({ id }) => id);
     if (ids.length === 0) continue;
-    for (const { id } of await tx.run<{ id: string }>(`read_${entity}_ids`, [ids]))
-      moved.add(keyOf({ entity, id }));
+    const rows = await tx.run<{ id: string; accountId: string | null }>(`read_${entity}_ids`, [
+      ids,
+    ]);
+    for (const { id, accountId } of rows) ownerOf.set(keyOf({ entity, id }), accountId);
   }
-  const gone = leftOut.filter((row) => !moved.has(keyOf(row)));
+  const gone = leftOut.filter(
+    (row) => (ownerOf.get(keyOf(row)) ?? row.accountId) === row.accountId,
+  );
   if (gone.length > 0) await tx.run("forget_left_out", [JSON.stringify(gone)]);
 }
 
