@@ -80,6 +80,69 @@ test("F3 killed again and again at random among 120 creates: no twin, no lost id
   expect(sandbox.customers()).toHaveLength(120);
 });
 
+test("customers that an earlier system created, whose ids were never written, are found before the first create: none is made twice", async () => {
+  const { database, sandbox, start } = await createParts();
+  const accounts = 12;
+  for (let n = 0; n < accounts; n += 1) await createByHand(sandbox, `A-${n}`);
+  for (let n = 0; n < accounts; n += 1)
+    await insertAccount(database, { accountNo: `A-${n}`, tiers: 0, pics: 0 });
+
+  await start({ SYNC_BACKFILL_ON_START: "true" });
+  await eventually(() => expect(sandbox.counts().byOperation.update).toBe(accounts), {
+    timeoutMs: 20_000,
+  });
+  await untilAtRest(database, 40_000);
+
+  expect(sandbox.customers()).toHaveLength(accounts);
+  expect(sandbox.counts().byOperation.create).toBe(accounts);
+  expect(await audit(database, sandbox)).toEqual(FLAWLESS);
+});
+
+/** As a hand-written script does it. */
+async function createByHand(sandbox: Sandbox, code: string): Promise<void> {
+  const token = await fetch(`${sandbox.url}/oauth/token`, {
+    method: "POST",
+    headers: {
+      authorization: `Basic ${btoa(`${sandbox.clientId}:${sandbox.clientSecret}`)}`,
+      "content-type": "application/x-www-form-urlencoded",
+    },
+    body: "grant_type=client_credentials",
+  });
+  const { access_token } = (await token.json()) as { access_token: string };
+  const created = await fetch(`${sandbox.url}/api/customer/command`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${access_token}`, "content-type": "application/json" },
+    body: JSON.stringify({
+      customer: {
+        name: "Earlier",
+        email: "",
+        msisdn: "",
+        address: ADDRESS,
+        customer_role: "branch",
+        parent_id: null,
+        customer_type: "INDIVIDUAL",
+        ktp: "",
+        npwp: "",
+      },
+      tier: [],
+      "customer-crew": [],
+      "beneficiary-account": null,
+      branch: { name: "Earlier", code, address: ADDRESS },
+    }),
+  });
+  expect(created.ok).toBe(true);
+}
+
+const ADDRESS = {
+  building: "",
+  street: "",
+  region: "",
+  city: "",
+  state: "",
+  country: "Indonesia",
+  zip_code: "",
+};
+
 /** Creates go out without a lookup before them. */
 const UNASKED = { CUSTOMER_API_LOOKUP_FIRST: "false" };
 

@@ -371,6 +371,44 @@ describe("failures are counted by their kind", () => {
     expect(await engine.row(id)).toMatchObject({ state: "parked", error_class: "incomplete" });
   });
 
+  test("whatever fails in between: parked by the fifth of one kind in a row, where nothing else counts", async () => {
+    const kinds = fc.constantFrom("incomplete", "the same 500", "503", "refused");
+    await fc.assert(
+      fc.asyncProperty(fc.array(kinds, { minLength: 8, maxLength: 16 }), async (failures) => {
+        await engine.reset();
+        api = createFakeApi();
+        const { id } = await engine.insertAccount({ tiers: 1 });
+        await engine.round(api);
+        await engine.query("update m_account_package_tier set uuid_be = null");
+        await engine.query("delete from account_sync.mapped_id where entity = 'tier'");
+        await engine.forceSync(id);
+
+        let last = "";
+        let alike = 0;
+        for (const kind of failures) {
+          if (alike === 5) break;
+          api.next((request) => answerTo(kind, request.externalId ?? ""));
+          await engine.round(api);
+          if (kind !== "incomplete" && kind !== "the same 500") continue;
+          alike = kind === last ? alike + 1 : 1;
+          last = kind;
+        }
+
+        const isParked = (await engine.row(id))["state"] === "parked";
+        expect(isParked).toBe(alike === 5);
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  function answerTo(kind: string, customer: string) {
+    if (kind === "incomplete") return withoutTiers(customer);
+    if (kind === "the same 500") return serverError();
+    return kind === "503"
+      ? failed({ errorClass: "server", delivery: "unknown", httpStatus: 503 })
+      : failed({ errorClass: "network" });
+  }
+
   test("an outage of any length parks nothing but creates in doubt", async () => {
     const { id } = await engine.insertAccount();
     await engine.round(api);
