@@ -95,9 +95,10 @@ export function createConnections(
   return {
     async of(requestedId) {
       const found = await find(requestedId ?? settings.configId);
-      // Accounts ask for the configuration that they belong to, which mostly is the default one.
-      const isDefault = requestedId === null || requestedId === byDefault.last()?.configId;
-      if (isDefault) byDefault.note(found);
+      // Accounts ask for the configuration that they belong to, which mostly is the default one: where that can be used again, so can
+      // the default. Where it cannot, they ask for the default next.
+      const isDefaultAgain = !("error" in found) && requestedId === byDefault.last()?.configId;
+      if (requestedId === null || isDefaultAgain) byDefault.note(found);
       return found;
     },
 

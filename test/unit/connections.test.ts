@@ -252,7 +252,7 @@ describe("a default configuration that cannot be used", () => {
     expect([unknown, connections.lastDefault()]).toMatchObject([null, { configId: EMPTY_ROW.id }]);
   });
 
-  test("is found so, and usable again, by accounts that ask for it by its id, as those do that have their id from it", async () => {
+  test("is found usable again by accounts that ask for it by its id, as those do that have their id from it", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     const rows: Row[] = [{ ...EMPTY_ROW, baseUrl: OURS }];
     const connections = connectionsOn({}, rows);
@@ -260,7 +260,7 @@ describe("a default configuration that cannot be used", () => {
 
     rows[0] = { ...EMPTY_ROW, baseUrl: null };
     vi.advanceTimersByTime(5_000);
-    await connections.of(EMPTY_ROW.id);
+    await connections.of(null);
     const stopped = [connections.findObstacle()?.by, connections.slots()];
     rows[0] = { ...EMPTY_ROW, baseUrl: OURS };
     vi.advanceTimersByTime(5_000);
