@@ -80,6 +80,7 @@ test.each(GATEWAYS)(
     const { product, front, start } = await createParts({ honourKeys: false });
     await start({
       CUSTOMER_API_UNKNOWN_OUTCOME: "lookup",
+      CUSTOMER_API_LOOKUP_FIRST: "false",
       CUSTOMER_API_LOOKUP_PATH: "/api/customer?code={account_no}",
     });
     answerCreatesWith(front, status, text, 1);
