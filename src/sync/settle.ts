@@ -6,8 +6,8 @@ import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
 import { type Database, isContention, isOutage, type Transaction } from "../db/database.ts";
 import type { Queue } from "../queue/queue.ts";
-import { isSameId } from "../same-id.ts";
-import { findMappedOwners } from "./adopt.ts";
+import { isSameId, toComparableId } from "../same-id.ts";
+import { findMappedOwners, type OwnedId } from "./adopt.ts";
 import type { Accepted, Conclusion } from "./conclusion.ts";
 import { finishAttempts } from "./finish-attempts.ts";
 import { mapIds } from "./map-ids.ts";
@@ -156,11 +156,16 @@ async function findTaken(
     configId: attempt.configId,
   }));
   const owners = await findMappedOwners(tx, owned);
-  const firstOf = new Map(owned.map((one) => [one.externalId, one.accountId] as const).reverse());
+  // Two of this batch may be answered with one id, before either is mapped. Of two APIs the same id is two customers.
+  const nameOf = ({ externalId, configId }: OwnedId) =>
+    JSON.stringify([configId, toComparableId(externalId)]);
+  const firstOf = new Map(owned.map((one) => [nameOf(one), one.accountId] as const).reverse());
   return new Map(
     fresh.flatMap((conclusion, index) => {
-      const { externalId = "", accountId = "" } = owned[index] ?? {};
-      const first = firstOf.get(externalId) ?? accountId;
+      const one = owned[index];
+      if (one === undefined) return [];
+      const { accountId, externalId } = one;
+      const first = firstOf.get(nameOf(one)) ?? accountId;
       const owner = owners[index] ?? (first === accountId ? null : first);
       if (owner === null) return [];
       const row = { entity: "account", id: accountId, externalId, status: "taken", error: owner };

@@ -342,6 +342,17 @@ test("a create in doubt is repeated where it was sent, also when the default has
   expect(await engine.ids(id)).toMatchObject({ account: "ext-customer-1" });
 });
 
+test("two accounts that are answered with one id by two APIs at the same time both have it", async () => {
+  const a = await engine.insertAccount();
+  const b = await engine.insertAccount();
+  await engine.change(b.id, { lane: "manual", request: { force: true, config_id: "x" } });
+
+  const outcomes = await engine.round(both, two);
+
+  expect([outcomes[a.id]?.name, outcomes[b.id]?.name]).toEqual(["synced", "synced"]);
+  expect((await engine.ids(a.id)).account).toBe((await engine.ids(b.id)).account);
+});
+
 test("a child is not sent to an API that does not know its parent's id", async () => {
   const parent = await syncOnceWithX();
   await engine.insertAccount({ parentId: parent });
