@@ -315,12 +315,12 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "an end: failures of another kind do not count",
-    file: "sql/queries/queue/settle_accounts.sql",
-    text: `when d."failureKind" is null then a.failures_alike`,
-    without: `when d."failureKind" is null then a.failures_alike + 1`,
+    file: "src/sync/endings.ts",
+    text: "return (failureKind === kind ? failuresAlike : 0) + 1 >= ALIKE_TRIES;",
+    without: "return failuresAlike + 1 >= ALIKE_TRIES;",
     foundBy: {
       file: "test/db/sync/ways-out.test.ts",
-      test: "four 503s and one incomplete answer do not park",
+      test: "whatever fails in between: parked by the fifth of one kind in a row",
     },
   },
 ];

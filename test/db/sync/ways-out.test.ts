@@ -10,6 +10,7 @@ import {
   foundThere,
   nameIn,
   noAnswer,
+  rejected,
   unclear,
 } from "../../support/fake-api.ts";
 
@@ -223,7 +224,22 @@ test("an unfinished send is given up also while it is tried again by itself", as
   expect(api.requests.map(nameIn)).toEqual(["Bad", "Good"]);
 });
 
-test("giving up is good for one send: the next one that is in doubt is decided anew", async () => {
+test("giving up is good for one send: the next one that is in doubt is not given up for it", async () => {
+  const resend = { policy: { unknownOutcome: "resend" as const } };
+  const { id } = await engine.insertAccount();
+  api.next(rejected(), noAnswer());
+  await engine.round(api, resend);
+  // There is nothing to give up: the refused create has come to its end.
+  await retry(id, true);
+  await engine.round(api, resend);
+
+  await engine.round(api, resend);
+
+  const [, inDoubt, repeated] = api.requests;
+  expect(repeated?.idempotencyKey).toBe(inDoubt?.idempotencyKey);
+});
+
+test("what was given up leads to the next create, and that is decided anew when it is in doubt", async () => {
   const { id } = await engine.insertAccount();
   api.next(noAnswer(), noAnswer());
   await engine.round(api);
@@ -397,7 +413,12 @@ describe("failures are counted by their kind", () => {
         const isParked = (await engine.row(id))["state"] === "parked";
         expect(isParked).toBe(alike === 5);
       }),
-      { numRuns: 15 },
+      {
+        numRuns: 15,
+        examples: [
+          [["the same 500", "the same 500", "the same 500", "the same 500", "incomplete", "503"]],
+        ],
+      },
     );
   });
 
