@@ -227,9 +227,13 @@ async function forgetWhatWasCaptured(): Promise<void> {
   await product.database.query("delete from account_sync.change");
 }
 
+/**
+ * What ended last is the word of the history. Not what began last: a call that fails in an unforeseen way is recorded with the time that it
+ * took, reckoned back from when it is written, which on a busy machine comes out after the start of its own send.
+ */
 async function queueAndHistory(id: string): Promise<unknown> {
   const [row] = await product.database.query(
-    `select s.state, (select outcome from account_sync.history h where h.account_id = s.account_id order by started_at desc limit 1)
+    `select s.state, (select outcome from account_sync.history h where h.account_id = s.account_id order by finished_at desc limit 1)
      from account_sync.status s where s.account_id = $1`,
     [id],
   );
