@@ -1,9 +1,13 @@
 /**
- * Limits the connections of a server so that idle connections do not block new ones: a new connection is always accepted, and an older
- * one is closed for it.
+ * Limits what the connections of a server take.
+ *
+ * Idle connections do not block new ones: a new connection is always accepted, and an older one is closed for it.
  *
  * Node's own `maxConnections` refuses the new connection instead. Some hundred sockets that send nothing, opened by a scanner or a broken
  * load balancer, would then block a health check, and a supervisor would kill a daemon that works.
+ *
+ * A connection whose caller asks on without waiting for answers is closed. Node stops reading when the answers are not read, but by then one
+ * read may have brought a thousand requests, and each takes some 10 KB until its turn has come.
  */
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
@@ -12,9 +16,19 @@ import type { Socket } from "node:net";
 const KINDS = ["nothing_asked", "still_asking", "kept_alive", "being_answered"] as const;
 type ConnectionKind = (typeof KINDS)[number];
 
-export function limitConnections(server: Server, max: number): void {
+export interface ConnectionLimits {
+  readonly connectionsMax: number;
+  /** Requests on one connection that have not been answered yet. Browsers, scrapers and probes have one. */
+  readonly unansweredMax: number;
+}
+
+export function limitConnections(
+  server: Server,
+  { connectionsMax, unansweredMax }: ConnectionLimits,
+): void {
   /** In the order of their last change. */
   const kinds = new Map<Socket, ConnectionKind>();
+  const unanswered = new WeakMap<Socket, number>();
 
   const note = (socket: Socket, kind: ConnectionKind) => {
     if (!kinds.delete(socket)) return;
@@ -24,11 +38,19 @@ export function limitConnections(server: Server, max: number): void {
   server.on("connection", (socket: Socket) => {
     kinds.set(socket, "nothing_asked");
     socket.once("close", () => kinds.delete(socket));
-    if (kinds.size > max) closeOne(kinds, socket);
+    if (kinds.size > connectionsMax) closeOne(kinds, socket);
   });
 
-  server.on("request", (request, response) => {
+  // Before those that answer: they can tell by the socket that nobody is there any more.
+  server.prependListener("request", (request, response) => {
     const { socket, headers } = request;
+    const count = (by: number) => unanswered.set(socket, (unanswered.get(socket) ?? 0) + by);
+    count(1);
+    response.once("close", () => count(-1));
+    if ((unanswered.get(socket) ?? 0) > unansweredMax) {
+      socket.destroy();
+      return;
+    }
     const hasBody = "transfer-encoding" in headers || Number(headers["content-length"] ?? 0) > 0;
     note(socket, hasBody ? "still_asking" : "being_answered");
     if (hasBody) request.once("end", () => note(socket, "being_answered"));

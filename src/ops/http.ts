@@ -29,6 +29,7 @@ const KEEP_ALIVE_MS = 5_000;
 /** A connection on which nothing has moved for this long is closed: its reader does not read, and it counts as one of the connections. */
 const STALLED_MS = 30_000;
 const CONNECTIONS_MAX = 256;
+const UNANSWERED_MAX = 8;
 /** Connections that are closed for new ones are gone only at the end of a turn of the event loop: until then they count here. */
 const SOCKETS_MAX = 4 * CONNECTIONS_MAX;
 /** How long an answer that is being written at the stop may take. */
@@ -115,7 +116,10 @@ function createServer(onError: (error: unknown) => void): FastifyInstance {
     },
   });
   server.server.maxConnections = SOCKETS_MAX;
-  limitConnections(server.server, CONNECTIONS_MAX);
+  limitConnections(server.server, {
+    connectionsMax: CONNECTIONS_MAX,
+    unansweredMax: UNANSWERED_MAX,
+  });
 
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
@@ -124,7 +128,11 @@ function createServer(onError: (error: unknown) => void): FastifyInstance {
     async (_request: FastifyRequest, body: string) => parseJson(body),
   );
 
-  server.addHook("onRequest", async (_request, reply) => setCommonHeaders(reply));
+  server.addHook("onRequest", async (request, reply) => {
+    // What was read together with the request that closed the connection.
+    if (request.raw.socket.destroyed) return reply.hijack();
+    setCommonHeaders(reply);
+  });
   server.setNotFoundHandler((_request, reply) =>
     sendProblem(reply, { status: 404, title: "Not Found", detail: "There is nothing here." }),
   );
