@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect, test } from "vitest";
+import { sqlOf } from "../../src/db/queries.ts";
 import { eventually } from "../support/eventually.ts";
 import { expectFlawless } from "../support/fault-end.ts";
 import { mountSmallDisk } from "../support/full-disk.ts";
@@ -236,7 +237,10 @@ const FULL_DISK_TRIGGER = `
   end $$;
   create trigger full_disk before insert on account_sync.attempt for each row execute function full_disk()`;
 
-/** Brings the fault about when the accounts have been read and their sends are about to be journaled (M1). */
+/**
+ * Brings the fault about when the accounts have been read and their sends are about to be journaled (M1). Others wait for the table, too:
+ * housekeeping, before anything has been folded.
+ */
 async function betweenReadAndJournal(product: Product, fault: () => Promise<unknown>) {
   // Not withClient: a gate that the fault itself may break.
   const gate = new pg.Client({ connectionString: product.database.url });
@@ -247,7 +251,9 @@ async function betweenReadAndJournal(product: Product, fault: () => Promise<unkn
   await eventually(
     async () => {
       const [row] = await product.database.query(
-        "select count(*)::int as waiting from pg_stat_activity where datname = current_database() and application_name like 'account-sync %' and wait_event_type = 'Lock'",
+        `select count(*)::int as waiting from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock' and starts_with($1, left(query, 500))`,
+        [sqlOf("journal_sends")],
       );
       expect(row?.["waiting"]).toBeGreaterThan(0);
     },
@@ -271,7 +277,7 @@ async function sendsNothing(
   expect(daemon.log.length - linesBefore).toBeLessThan(60);
   expect((await fetch(`${daemon.url}/healthz`)).status).toBe(200);
   const isSeen =
-    (await daemon.metric("pending_accounts")) > 0 ||
+    (await daemon.metric("oldest_pending_seconds")) > 0 ||
     (await daemon.metric("queue_status_age_seconds")) > 1;
   expect(isSeen).toBe(true);
   expect(daemon.log.join("\n")).toContain("database trouble");
