@@ -23,39 +23,43 @@ test("sees nothing wrong where nothing is", async () => {
 });
 
 test.each([
-  ["lost", "update m_account set name = 'Never sent' where id = $1", "account A-1"],
+  ["lost", "update m_account set name = 'Never sent' where id = $1", "account A-1 (clean)"],
   [
     "lost",
     "update m_account_package_tier set amount = 9 where account_id = $1 and min_value = 0",
-    "account A-1",
+    "account A-1 (clean)",
   ],
   ["wrongIds", "update m_account set uuid_be = 'made-up' where id = $1", "account A-1"],
   [
     "lost",
     "insert into m_account_address (account_id, city) values ($1, 'Nowhere')",
-    "account A-1",
+    "account A-1 (clean)",
   ],
   [
     "lost",
     "insert into m_account_bank (account_id, bank_account_no, bank_account_holder_name) values ($1, '1', 'Budi Uji')",
-    "account A-1",
+    "account A-1 (clean)",
   ],
   [
     "lost",
     "with t as (insert into m_account_type (name) values ('child') returning id) update m_account a set account_type_id = t.id from t where a.id = $1",
-    "account A-1",
+    "account A-1 (clean)",
   ],
   [
     "lost",
     `with p as (insert into m_account (name, uuid_be) values ('Parent', 'p') returning id) update m_account a set "parentId" = p.id from p where a.id = $1`,
-    "account A-1",
+    "account A-1 (clean)",
   ],
   [
     "lost",
     "with b as (insert into m_account_billing_method (method) values ('Auto Deduct') returning id) update m_account_package_tier t set billing_method_id = b.id from b where t.account_id = $1",
-    "account A-1",
+    "account A-1 (clean)",
   ],
-  ["lost", "update m_account_pic set phone_no = '0811' where account_id = $1", "account A-1"],
+  [
+    "lost",
+    "update m_account_pic set phone_no = '0811' where account_id = $1",
+    "account A-1 (clean)",
+  ],
   [
     "wrongIds",
     "update m_account_pic p set uuid_be = o.uuid_be from m_account_pic o where p.account_id = $1 and o.account_id = $1 and o.id <> p.id",
@@ -107,7 +111,7 @@ test("an account that was removed is seen by its customer, and by what the queue
   await product.database.query(
     "update account_sync.account set changed_at = now(), due_at = now()",
   );
-  expect(await judge()).toEqual({ ...FLAWLESS, lost: [`account ${id}`], strays: ["A-1"] });
+  expect(await judge()).toEqual({ ...FLAWLESS, lost: [`account ${id} (due)`], strays: ["A-1"] });
 });
 
 test("a second customer of one account is a twin", async () => {

@@ -124,7 +124,9 @@ function judgeAccount(
     !isExplained &&
     !["parked", "blocked"].includes(state ?? "");
   return {
-    lost: isLost ? [name] : [],
+    lost: isLost
+      ? [`${name} (${[state, errorClass].filter((word) => word !== null).join(", ")})`]
+      : [],
     waiting:
       isSettled || isExplained || isLost ? [] : [`${name} is ${state} (${errorClass}): ${error}`],
     wrongIds: hasOtherIds ? [] : wrongIds,

@@ -18,18 +18,18 @@ test("finds nothing where every account has arrived", () => {
 });
 
 test.each<[string, Partial<SourceAccount>, Partial<MadeCustomer>, Partial<typeof FLAWLESS>]>([
-  ["a lost change", { payload: "edited" }, {}, { lost: ["account A-1"] }],
+  ["a lost change", { payload: "edited" }, {}, { lost: ["account A-1 (clean)"] }],
   [
     "an account that never arrived",
     { uuid: null },
     { code: "A-2", id: "cus_2" },
-    { lost: ["account A-1"], strays: ["A-2"] },
+    { lost: ["account A-1 (clean)"], strays: ["A-2"] },
   ],
   [
     "the id of another customer",
     { uuid: "cus_9" },
     {},
-    { lost: ["account A-1"], wrongIds: ["account A-1"] },
+    { lost: ["account A-1 (clean)"], wrongIds: ["account A-1"] },
   ],
   [
     "the id of another row",
@@ -53,7 +53,7 @@ test.each<[string, Partial<SourceAccount>, Partial<MadeCustomer>, Partial<typeof
     "an account that never comes to rest",
     { state: "retrying", payload: "edited" },
     {},
-    { lost: ["account A-1"] },
+    { lost: ["account A-1 (retrying)"] },
   ],
 ])("finds %s", (_, account, customer, found) => {
   expect(judgeOne(account, customer)).toEqual({ ...FLAWLESS, ...found });
@@ -145,7 +145,7 @@ test("still finds a lost change where other ids are explained", () => {
     explained: { "other ids: by hand": 1 },
   });
   expect(judgeOne({ uuid: "by-hand", payload: "edited" }, {}, [byHand]).lost).toEqual([
-    "account A-1",
+    "account A-1 (clean)",
   ]);
 });
 
