@@ -1,7 +1,6 @@
 /** After a call, queue and history say the same, and what a daemon does about it is what is left to be done. */
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { ProcessingResult } from "../../src/index.ts";
 import { createLog } from "../../src/ops/log.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { isAtRest } from "../support/audit.ts";
@@ -114,42 +113,6 @@ test("a call that could not reach the API is retrying in both, and a daemon repe
   expect(result).toMatchObject({ success: false, details: { errorClass: "throttled" } });
   expect(await queueAndHistory(id)).toEqual({ state: "retrying", outcome: "retry" });
 });
-
-test("a create that a daemon took for unanswered is clean once its caller has written the ids", async () => {
-  vi.stubEnv("SYNC_LEASE_MS", "1000");
-  const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-  const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
-  const data = await accountDataOf(product.database, id);
-  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
-  const calling = syncCustomerToExternalApi(data);
-  await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
-  // The answer cannot be journaled.
-  await product.database.query(
-    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`,
-  );
-  await product.database.query(
-    "create trigger refuse before update on account_sync.attempt for each row execute function refuse()",
-  );
-  const { processingResult } = await calling;
-  await product.database.query("drop trigger refuse on account_sync.attempt");
-  await settleByDaemon();
-  const before = await stateOf(id);
-
-  const retried = await retryFailedUpdates(
-    JSON.parse(JSON.stringify(processingResult)) as ProcessingResult,
-    { id },
-  );
-
-  expect(processingResult).toMatchObject({
-    error: expect.stringMatching(/^Database Error: .*P0001/),
-    updatedRecords: [],
-  });
-  expect(before).toEqual({ state: "parked", error_class: "unknown_outcome" });
-  expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3 } });
-  expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
-  await settleByDaemon();
-  expect(product.requests()).toHaveLength(1);
-}, 60_000);
 
 test("the ids of one send do not settle a later one", async () => {
   const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);

@@ -524,47 +524,6 @@ describe("ids that could not be written", () => {
     expect(await audit(product.database, product.sandbox)).toEqual(FLAWLESS);
   });
 
-  test("none of them, where the database goes away after the API has answered", async () => {
-    const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
-    const data = await accountDataOf(product.database, id);
-    product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
-    const calling = syncCustomerToExternalApi(data);
-    await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
-    await product.database.query("alter table account_sync.attempt rename to away");
-    product.sandbox.clearFaults();
-
-    const result = (await calling) as SyncedResult;
-    await product.database.query("alter table account_sync.away rename to attempt");
-    const retried = await retryFailedUpdates(
-      JSON.parse(JSON.stringify(result.processingResult)) as ProcessingResult,
-      data,
-    );
-
-    expect(result).toMatchObject({
-      success: true,
-      response: { customer: { data: { id: expect.any(String) } } },
-      processingResult: {
-        success: false,
-        error: expect.stringMatching(/^Database Error: /),
-        updatedRecords: [],
-        errors: [
-          expect.stringMatching(/^Failed to update account UUID: /),
-          expect.stringMatching(/^Failed to update tier UUID: /),
-          expect.stringMatching(/^Failed to update crew UUID: /),
-        ],
-        summary: { totalUpdated: 0, totalErrors: 3 },
-      },
-    });
-    expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3, totalErrors: 0 } });
-    expect(await externalIds(product.database, id)).toMatchObject({
-      account: expect.any(String),
-      tiers: [expect.any(String)],
-      pics: [expect.any(String)],
-    });
-    expect(product.requests()).toHaveLength(1);
-  }, 60_000);
-
   test("are not forced on a row that has another id by now", async () => {
     const { retryFailedUpdates, updatePackageTier } = await openLibrary(product);
     const id = await insertAccount(product.database, { tiers: 1, pics: 0 });

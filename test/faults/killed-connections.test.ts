@@ -1,9 +1,9 @@
 /** Connections to the database that are killed at any moment. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, beforeEach, expect, test } from "vitest";
-import { createEngine, type Engine } from "../../support/engine.ts";
-import { eventually } from "../../support/eventually.ts";
-import { createFakeApi, type FakeApi } from "../../support/fake-api.ts";
+import { createEngine, type Engine } from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
+import { createFakeApi, type FakeApi } from "../support/fake-api.ts";
 
 let engine: Engine;
 let api: FakeApi;

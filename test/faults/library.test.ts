@@ -1,20 +1,24 @@
-/** The library beside a daemon: many calls at once, and sessions killed under both. */
-
+/** The library beside a daemon: many calls at once, sessions killed under both, and a database that is gone when the answer comes. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { beforeEach, expect, test } from "vitest";
-import type { AccountSync } from "../../src/index.ts";
-import { insertAccount } from "../support/accounts.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { AccountSync, ProcessingResult, SyncedResult } from "../../src/index.ts";
+import { externalIds, insertAccount } from "../support/accounts.ts";
 import { audit, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { accountDataOf, openLibrary } from "../support/library.ts";
 import { withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
+import { stateOf } from "../support/queue-state.ts";
 import { FLAWLESS } from "../support/verdict.ts";
 
 let product: Product;
 
 beforeEach(async () => {
   product = await createProduct({ database: { migrated: true } });
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
 });
 
 test("five hundred accounts are synced by both at once: no account in both, no id wrong", async () => {
@@ -140,6 +144,96 @@ test("a library that is closed while it takes an account leaves no lease behind"
     await database.query("select from account_sync.account where lease_token is not null"),
   ).toEqual([]);
 });
+
+test("the database goes away after the API has answered: the result says that no id was written, and retryFailedUpdates writes all", async () => {
+  vi.stubEnv("SYNC_LEASE_MS", "1000");
+  const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+  const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+  const data = await accountDataOf(product.database, id);
+  product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
+  const calling = syncCustomerToExternalApi(data);
+  await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
+  await product.database.query("alter table account_sync.attempt rename to away");
+  product.sandbox.clearFaults();
+
+  const result = (await calling) as SyncedResult;
+  await product.database.query("alter table account_sync.away rename to attempt");
+  const retried = await retryFailedUpdates(
+    JSON.parse(JSON.stringify(result.processingResult)) as ProcessingResult,
+    data,
+  );
+
+  expect(result).toMatchObject({
+    success: true,
+    response: { customer: { data: { id: expect.any(String) } } },
+    processingResult: {
+      success: false,
+      error: expect.stringMatching(/^Database Error: /),
+      updatedRecords: [],
+      errors: [
+        expect.stringMatching(/^Failed to update account UUID: /),
+        expect.stringMatching(/^Failed to update tier UUID: /),
+        expect.stringMatching(/^Failed to update crew UUID: /),
+      ],
+      summary: { totalUpdated: 0, totalErrors: 3 },
+    },
+  });
+  expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3, totalErrors: 0 } });
+  expect(await externalIds(product.database, id)).toMatchObject({
+    account: expect.any(String),
+    tiers: [expect.any(String)],
+    pics: [expect.any(String)],
+  });
+  expect(product.requests()).toHaveLength(1);
+}, 60_000);
+
+test("a create that a daemon took for unanswered is clean once its caller has written the ids", async () => {
+  vi.stubEnv("SYNC_LEASE_MS", "1000");
+  const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
+  const id = await insertAccount(product.database, { tiers: 1, pics: 1 });
+  const data = await accountDataOf(product.database, id);
+  product.sandbox.setFaults({ next: [{ delayMs: 500 }] });
+  const calling = syncCustomerToExternalApi(data);
+  await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
+  // The answer cannot be journaled.
+  await product.database.query(
+    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`,
+  );
+  await product.database.query(
+    "create trigger refuse before update on account_sync.attempt for each row execute function refuse()",
+  );
+  const { processingResult } = await calling;
+  await product.database.query("drop trigger refuse on account_sync.attempt");
+  await settleByDaemon();
+  const before = await stateOf(product.database, id);
+
+  const retried = await retryFailedUpdates(
+    JSON.parse(JSON.stringify(processingResult)) as ProcessingResult,
+    { id },
+  );
+
+  expect(processingResult).toMatchObject({
+    error: expect.stringMatching(/^Database Error: .*P0001/),
+    updatedRecords: [],
+  });
+  expect(before).toMatchObject({ state: "parked", error_class: "unknown_outcome" });
+  expect(retried).toMatchObject({ success: true, summary: { totalUpdated: 3 } });
+  expect(await stateOf(product.database, id)).toMatchObject({ state: "clean" });
+  const [last] = await product.database.query(
+    "select outcome from account_sync.history where account_id = $1 order by finished_at desc limit 1",
+    [id],
+  );
+  expect(last).toEqual({ outcome: "synced" });
+  await settleByDaemon();
+  expect(product.requests()).toHaveLength(1);
+}, 60_000);
+
+/** What is to be done is done. */
+async function settleByDaemon(): Promise<void> {
+  const daemon = await product.start();
+  await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
+  await daemon.stop("enough");
+}
 
 const WAITING_FOR_A_LOCK =
   "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";

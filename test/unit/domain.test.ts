@@ -117,7 +117,7 @@ const LINES: readonly (readonly [says: string, file: string, test: string])[] = 
   ["the queue tells the same truth", "test/e2e/predecessor.test.ts", "parkedAndNotSentAgain"],
   ["the types narrow", "test/e2e/library-types.test.ts", "without a cast"],
   ["imported as they are", "test/e2e/imported.test.ts", "an application that calls once"],
-  ["API fine, database not", "test/e2e/library.test.ts", "goes away after the API has answered"],
+  ["API fine, database not", "test/faults/library.test.ts", "goes away after the API has answered"],
   [
     "partly written, and retryFailedUpdates",
     "test/e2e/library.test.ts",
