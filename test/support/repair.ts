@@ -15,7 +15,8 @@ export async function repair(
   { database, sandbox, fleet }: Place,
   httpToken: string,
 ): Promise<void> {
-  // The API reports refused rows one at a time, and a child waits for its parent.
+  // Whose data are corrected waits no more, and is still to be decided over.
+  const parked = await readWaiting(database, await toldOfConflicts(database));
   await database.query(
     `update m_account set name = replace(name, '${POISON}', 'Betul') where name like '${POISON}%'`,
   );
@@ -25,14 +26,11 @@ export async function repair(
      set content = content || jsonb_build_object('name', replace(content ->> 'name', '${POISON}', 'Betul'))
      where content ->> 'name' like '${POISON}%'`,
   );
+  // The API reports refused rows one at a time, and a child waits for its parent.
   for (let round = 0; round < 5; round += 1) {
-    const rows = await database.query<{ id: string; code: string; uuid: string | null }>(
-      `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null
-       union
-       select a.id::text, a.account_no, a.uuid_be from m_account a where a.account_no = any ($1)`,
-      [round === 0 ? await toldOfConflicts(database) : []],
-    );
-    if (rows.length === 0 && (await countWaiting(database)) === 0) return;
+    const rows = round === 0 ? parked : await readWaiting(database, []);
+    if (rows.length === 0 && (await countWaiting(database)) === 0)
+      return await comeToRest(database, sandbox);
 
     for (const { id, code, uuid } of rows) {
       const known = sandbox.customers().filter((customer) => customer.code === code);
@@ -56,7 +54,7 @@ export async function repair(
             [id, ids],
           ),
         );
-      await decide(database, id, uuid === null ? (known[0]?.id ?? null) : null);
+      await whenItIsFree(() => decide(database, id, uuid === null ? (known[0]?.id ?? null) : null));
       await database.query("select account_sync.request($1::uuid)", [id]);
     }
     const url = fleet.slots[0]?.url;
@@ -71,6 +69,19 @@ export async function repair(
     if (!retried.ok) throw new Error(`retry answered ${retried.status}: ${await retried.text()}`);
     await comeToRest(database, sandbox);
   }
+}
+
+/** @param codes account numbers of others that are to be repaired */
+async function readWaiting(
+  database: TestDatabase,
+  codes: readonly string[],
+): Promise<{ id: string; code: string; uuid: string | null }[]> {
+  return await database.query(
+    `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null
+     union
+     select a.id::text, a.account_no, a.uuid_be from m_account a where a.account_no = any ($1)`,
+    [codes],
+  );
 }
 
 /** An account that is being synced right now is refused. */
