@@ -5,6 +5,8 @@ import type { QueueStatus } from "../ops/queue-gauges.ts";
 
 /** Counting a million accounts takes a second: it is done for at most a twentieth of the time, however often it is asked for. */
 const COUNTING_SHARE = 20;
+/** Where an answer took long because the network was away, the count was not dear, and is not kept for minutes. */
+const COUNTED_KEPT_MAX_MS = 30_000;
 /** Accounts that one page looks at for those in its state: some milliseconds. */
 const EXAMINED_MAX = 10_000;
 
@@ -13,24 +15,19 @@ const KEPT_BACK: ReadonlySet<string | null> = new Set(["parked", "retrying", "bl
 
 /** @param now monotonic milliseconds */
 export function createInspector(db: Queryable, now: () => number = () => performance.now()) {
-  let counted: {
-    readonly status: QueueStatus;
-    readonly at: number;
-    readonly tookMs: number;
-  } | null = null;
-  let counting: Promise<QueueStatus> | null = null;
+  let counted: Counted | null = null;
+  let counting: Promise<Counted> | null = null;
 
   return {
-    /** As it was at most twenty times as long ago as it took to find out. */
+    /** The last count, where another one would take more than a twentieth of the time; kept for half a minute at most. */
     async status(): Promise<QueueStatus & { readonly readMsAgo: number }> {
-      if (counting === null && counted !== null) {
-        const readMsAgo = now() - counted.at;
-        if (readMsAgo < counted.tookMs * COUNTING_SHARE) return { ...counted.status, readMsAgo };
-      }
+      if (counting === null && counted !== null && now() < counted.keptUntil)
+        return toAged(counted);
       counting ??= count().finally(() => {
         counting = null;
       });
-      return { ...(await counting), readMsAgo: 0 };
+      counted = await counting;
+      return toAged(counted);
     },
 
     async accounts<Row extends { readonly account_id: string }>(page: {
@@ -91,7 +88,7 @@ export function createInspector(db: Queryable, now: () => number = () => perform
     },
   };
 
-  async function count(): Promise<QueueStatus> {
+  async function count(): Promise<Counted> {
     const begunAt = now();
     const counts = await db.run<{ state: PendingState; count: number }>("count_pending");
     const [oldest] = await db.run<{ seconds: number }>("oldest_pending");
@@ -104,10 +101,25 @@ export function createInspector(db: Queryable, now: () => number = () => perform
       blocked: 0,
     };
     for (const { state, count } of counts) byState[state] = count;
-    const status = { byState, oldestPendingSeconds: oldest?.seconds ?? 0 };
-    counted = { status, at: now(), tookMs: now() - begunAt };
-    return status;
+    const endedAt = now();
+    const keptMs = Math.min((endedAt - begunAt) * COUNTING_SHARE, COUNTED_KEPT_MAX_MS);
+    return {
+      status: { byState, oldestPendingSeconds: oldest?.seconds ?? 0 },
+      begunAt,
+      keptUntil: endedAt + keptMs,
+    };
   }
+
+  function toAged({ status, begunAt }: Counted): QueueStatus & { readonly readMsAgo: number } {
+    return { ...status, readMsAgo: now() - begunAt };
+  }
+}
+
+interface Counted {
+  readonly status: QueueStatus;
+  /** The numbers may have been read as early as this; their answer may have been long on its way. */
+  readonly begunAt: number;
+  readonly keptUntil: number;
 }
 
 type ExaminedRow<Row> = { readonly lastExamined: string | null; readonly examined: number } & (
