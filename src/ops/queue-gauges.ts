@@ -37,7 +37,8 @@ export function createQueueGauges({
 }): () => Promise<void> {
   let reading: Promise<void> | null = null;
   let startedAt = Number.NEGATIVE_INFINITY;
-  let knownAt = now();
+  /** Until they have been read once, the gauges stand at 0 and mean nothing: their age is infinite. */
+  let knownAt = Number.NEGATIVE_INFINITY;
 
   return async function refreshQueueGauges(): Promise<void> {
     if (reading !== null && now() - startedAt >= ABANDON_MS) reading = null;

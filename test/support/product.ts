@@ -117,5 +117,10 @@ export async function readMetric(
   );
   if (wanted.length === 0)
     throw new Error(`/metrics has no account_sync_${name} ${JSON.stringify(labels)}`);
-  return wanted.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+  return wanted.reduce((sum, line) => sum + toNumber(line.slice(line.lastIndexOf(" "))), 0);
+}
+
+/** As Prometheus writes numbers. */
+export function toNumber(text: string): number {
+  return Number(text.replace("Inf", "Infinity"));
 }

@@ -138,6 +138,15 @@ test("when the database fails the last known numbers stay and their age shows it
   expect(body).toContain("account_sync_queue_status_age_seconds 60\n");
 });
 
+test("before the first answer of the database the numbers are as old as can be", async () => {
+  const ask = vi.fn<() => Promise<QueueStatus>>().mockRejectedValue(new Error("not connected yet"));
+  const metrics = createMetrics({ version: "1.2.3", queueStatus: ask });
+
+  const { body } = await metrics.scrape();
+
+  expect(body).toContain("account_sync_queue_status_age_seconds +Inf\n");
+});
+
 test("a hanging database costs a scrape two seconds and piles up no questions", async () => {
   vi.useFakeTimers();
   const ask = vi.fn(() => new Promise<never>(() => undefined));
