@@ -9,6 +9,7 @@ import type { SandboxRequest } from "../../src/local/sandbox-requests.ts";
 import { hiddenAccounts } from "./audit.ts";
 import type { Slot } from "./fleet.ts";
 import { type TestDatabase, withClient } from "./postgres.ts";
+import { toNumber } from "./product.ts";
 
 /** A fault of ours: a request may have been sent in this time, and its answer lost. Monotonic milliseconds. */
 export interface Disturbance {
@@ -170,6 +171,8 @@ export function watchVisibility(
   slots: readonly Slot[],
 ): Watch<Visibility> {
   const findings: Visibility = { looks: 0, scrapes: 0, hidden: new Set() };
+  // A change is as old as its statement, and nobody sees it before its transaction has committed.
+  const oldestSeen: { change: string | null; at: number } = { change: null, at: 0 };
   // Since when so many are parked: a retry makes them fewer, and a scrape may be a little late.
   const parkedSince = { count: -1, at: 0 };
   return watch(500, findings, async () => {
@@ -178,6 +181,8 @@ export function watchVisibility(
     findings.looks += 1;
 
     const before = await readPending(database);
+    if (before.oldest !== oldestSeen.change)
+      Object.assign(oldestSeen, { change: before.oldest, at: performance.now() });
     if (before.parked !== parkedSince.count)
       Object.assign(parkedSince, { count: before.parked, at: performance.now() });
     const scrapes = await Promise.all(slots.map(scrape));
@@ -188,8 +193,11 @@ export function watchVisibility(
       // The metrics say that they are stale.
       if ((metrics.get("queue_status_age_seconds") ?? 0) > 1) continue;
       const seconds = metrics.get("oldest_pending_seconds") ?? 0;
-      const isSameOne = before.oldest !== null && before.oldest === after.oldest;
-      if (isSameOne && seconds < before.seconds - METRIC_LATE_S)
+      const isSeen =
+        before.oldest !== null &&
+        before.oldest === after.oldest &&
+        performance.now() - oldestSeen.at > METRIC_LATE_S * 1_000;
+      if (isSeen && seconds < before.seconds - METRIC_LATE_S)
         findings.hidden.add(
           `replica ${index}: oldest_pending_seconds ${seconds}, it is ${before.seconds}`,
         );
@@ -238,9 +246,9 @@ async function scrape({ url, state }: Slot): Promise<Map<string, number> | null>
   try {
     const text = await readMetrics(url);
     return new Map(
-      [...text.matchAll(/^account_sync_(\S+) (\S+)$/gm)].map(([, name = "", value]) => [
+      [...text.matchAll(/^account_sync_(\S+) (\S+)$/gm)].map(([, name = "", value = ""]) => [
         name,
-        Number(value),
+        toNumber(value),
       ]),
     );
   } catch {
