@@ -16,7 +16,7 @@ export async function repair(
   httpToken: string,
 ): Promise<void> {
   // Whose data are corrected waits no more, and is still to be decided over.
-  const parked = await readWaiting(database, await toldOfConflicts(database));
+  let rows = await readWaiting(database, await toldOfConflicts(database));
   await database.query(
     `update m_account set name = replace(name, '${POISON}', 'Betul') where name like '${POISON}%'`,
   );
@@ -28,11 +28,11 @@ export async function repair(
   );
   // The API reports refused rows one at a time, and a child waits for its parent.
   for (let round = 0; round < 5; round += 1) {
-    const rows = round === 0 ? parked : await readWaiting(database, []);
     if (rows.length === 0 && (await countWaiting(database)) === 0)
       return await comeToRest(database, sandbox);
+    const [began] = await database.query<{ at: string }>("select clock_timestamp()::text as at");
 
-    for (const { id, code, uuid } of rows) {
+    for (const { id, code } of rows) {
       const known = sandbox.customers().filter((customer) => customer.code === code);
       const ids = known.flatMap(({ tiers, crew }) => [...tiers, ...crew].map((item) => item.id));
       for (const [table, entity] of [
@@ -54,7 +54,7 @@ export async function repair(
             [id, ids],
           ),
         );
-      await whenItIsFree(() => decide(database, id, uuid === null ? (known[0]?.id ?? null) : null));
+      await whenItIsFree(() => decide(database, id, known[0]?.id ?? null));
       await database.query("select account_sync.request($1::uuid)", [id]);
     }
     const url = fleet.slots[0]?.url;
@@ -68,6 +68,8 @@ export async function repair(
     });
     if (!retried.ok) throw new Error(`retry answered ${retried.status}: ${await retried.text()}`);
     await comeToRest(database, sandbox);
+    // A create that was decided over may bring another id than stands on a row.
+    rows = await readWaiting(database, await toldOfConflicts(database, began?.at));
   }
 }
 
@@ -75,11 +77,11 @@ export async function repair(
 async function readWaiting(
   database: TestDatabase,
   codes: readonly string[],
-): Promise<{ id: string; code: string; uuid: string | null }[]> {
+): Promise<{ id: string; code: string }[]> {
   return await database.query(
-    `select a.id::text as id, a.account_no as code, a.uuid_be as uuid ${WAITING} and a.id is not null
+    `select a.id::text as id, a.account_no as code ${WAITING} and a.id is not null
      union
-     select a.id::text, a.account_no, a.uuid_be from m_account a where a.account_no = any ($1)`,
+     select a.id::text, a.account_no from m_account a where a.account_no = any ($1)`,
     [codes],
   );
 }
@@ -89,21 +91,31 @@ async function whenItIsFree(act: () => Promise<unknown>): Promise<void> {
   await eventually(act, { timeoutMs: 30_000, intervalMs: 50 });
 }
 
-/** Over what is unfinished; nothing is under way at the API any more. */
+/**
+ * Over what is unfinished; nothing is under way at the API any more.
+ *
+ * @param customerId what the API has of this account; null for nothing
+ */
 async function decide(
   database: TestDatabase,
   id: string,
-  externalId: string | null,
+  customerId: string | null,
 ): Promise<void> {
-  const [unfinished] = await database.query<{ operation: string; hasId: boolean }>(
-    `select operation,
-       exists (select from account_sync.id_mapping m where m.account_id = t.account_id and m.entity = 'account') as "hasId"
-     from account_sync.attempt t where account_id = $1 and settled_at is null and delivery <> 'answered'`,
+  const [account] = await database.query<{ isUnfinished: boolean; hasId: boolean }>(
+    `select
+       a.uuid_be is not null or exists (
+         select from account_sync.id_mapping m where m.account_id = a.id::text and m.entity = 'account'
+       ) as "hasId",
+       exists (
+         select from account_sync.attempt t
+         where t.account_id = a.id::text and t.settled_at is null and t.delivery <> 'answered'
+       ) as "isUnfinished"
+     from m_account a where a.id = $1`,
     [id],
   );
-  const isAdopted = externalId !== null && unfinished?.hasId !== true;
-  if (isAdopted) await database.query("select account_sync.adopt($1, $2)", [id, externalId]);
-  else if (unfinished !== undefined)
+  if (customerId !== null && account?.hasId === false)
+    await database.query("select account_sync.adopt($1, $2)", [id, customerId]);
+  else if (account?.isUnfinished === true)
     await database.query("select account_sync.retry($1, discard => true)", [id]);
 }
 
@@ -130,9 +142,13 @@ export async function comeToRest(
 }
 
 /** Account numbers for which an id conflict was reported: a row keeps the id that it was given as another account's. */
-export async function toldOfConflicts(database: TestDatabase): Promise<string[]> {
+export async function toldOfConflicts(
+  database: TestDatabase,
+  since = "-infinity",
+): Promise<string[]> {
   const rows = await database.query<{ code: string }>(
-    "select distinct a.account_no as code from m_account a join account_sync.history h on h.account_id = a.id::text where h.error_class = 'id_conflict'",
+    "select distinct a.account_no as code from m_account a join account_sync.history h on h.account_id = a.id::text where h.error_class = 'id_conflict' and h.finished_at > $1",
+    [since],
   );
   return rows.map(({ code }) => code);
 }
