@@ -41,13 +41,13 @@ export function limitConnections(
     if (kinds.size > connectionsMax) closeOne(kinds, socket);
   });
 
-  // Before those that answer: they can tell by the socket that nobody is there any more.
+  // In front of fastify's listener, which then finds the socket destroyed and answers nothing.
   server.prependListener("request", (request, response) => {
     const { socket, headers } = request;
-    const count = (by: number) => unanswered.set(socket, (unanswered.get(socket) ?? 0) + by);
-    count(1);
-    response.once("close", () => count(-1));
-    if ((unanswered.get(socket) ?? 0) > unansweredMax) {
+    const waiting = (unanswered.get(socket) ?? 0) + 1;
+    unanswered.set(socket, waiting);
+    response.once("close", () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1));
+    if (waiting > unansweredMax) {
       socket.destroy();
       return;
     }
