@@ -14,6 +14,7 @@ import { statusPageRoute } from "../../src/console/status-page.ts";
 import type { KnownObstacle, Obstacle } from "../../src/obstacle.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
+import { eventually } from "../support/eventually.ts";
 
 const token = "correct horse battery staple".replaceAll(" ", "-");
 
@@ -488,6 +489,30 @@ test("an address that is not ours is one clear error", async () => {
   const elsewhere = start({ host: "192.0.2.1" });
 
   await expect(elsewhere).rejects.toThrow("HTTP_HOST 192.0.2.1 cannot be listened on");
+});
+
+test("a connection may have eight requests that wait for their answers, again and again; one more ends it", async () => {
+  const { server } = await start({});
+  const { hostname, port } = new URL(server.url);
+  const socket = connect(Number(port), hostname).setEncoding("utf8");
+  socket.on("error", () => undefined);
+  const gone = new Promise((resolve) => socket.once("close", resolve));
+  let answers = 0;
+  socket.on("data", (text: string) => {
+    answers += text.split("HTTP/1.1 200").length - 1;
+  });
+  const ask = (times: number) =>
+    socket.write("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(times));
+
+  for (const round of [1, 2, 3]) {
+    ask(8);
+    await eventually(() => expect(answers).toBe(8 * round));
+  }
+  ask(9);
+  await gone;
+
+  expect(answers).toBe(24);
+  expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
 });
 
 test("closing does not wait for a caller that never finishes", async () => {
