@@ -5,7 +5,7 @@ import { createLog } from "../../src/ops/log.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
-import { accountDataOf, openLibrary } from "../support/library.ts";
+import { accountDataOf, openLibrary, settleByDaemon } from "../support/library.ts";
 import { createProduct, type Product } from "../support/product.ts";
 
 let product: Product;
@@ -23,13 +23,13 @@ test("a call whose data are older than the rows, which the API had, is followed 
   const id = await insertAccount(product.database, { tiers: 0, pics: 0 });
   const old = await accountDataOf(product.database, id);
   await product.database.query("update m_account set name = 'Toko Baru' where id = $1", [id]);
-  await settleByDaemon();
+  await settleByDaemon(product);
 
   const result = await syncCustomerToExternalApi(old);
 
   expect(result).toMatchObject({ success: true });
   expect(await queueAndHistory(id)).toEqual({ state: "due", outcome: "synced" });
-  await settleByDaemon();
+  await settleByDaemon(product);
   expect(product.requests().map(nameOf)).toEqual(["Toko Baru", "Toko Uji", "Toko Baru"]);
   expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
 });
@@ -43,7 +43,7 @@ test("an account that is pushed by calls on purpose, with other data than its ro
   await syncCustomerToExternalApi({ id, name: "Dua" });
 
   expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
-  await settleByDaemon();
+  await settleByDaemon(product);
   expect(product.requests().map(nameOf)).toEqual(["Satu", "Dua"]);
 });
 
@@ -80,7 +80,7 @@ test("what changes while the API refuses goes out", async () => {
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
   await product.database.query("update m_account set name = 'Toko Baru' where id = $1", [id]);
   const result = await calling;
-  await settleByDaemon();
+  await settleByDaemon(product);
 
   expect(product.requests().map(nameOf)).toEqual(["Toko Uji", "Toko Baru"]);
   expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
@@ -97,7 +97,7 @@ test("a sync that a person asks for while the API refuses is done", async () => 
   await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
   await product.database.query("select account_sync.request($1)", [id]);
   expect(await calling).toMatchObject({ success: false, details: { httpStatus: 422 } });
-  await settleByDaemon();
+  await settleByDaemon(product);
 
   expect(product.requests()).toHaveLength(2);
   expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
@@ -177,13 +177,6 @@ test("the steps of a call stand in the log, in their order and without a persona
 });
 
 const refusal = { status: 422, body: { error: "name is taken" } };
-
-/** What is to be done is done. */
-async function settleByDaemon(): Promise<void> {
-  const daemon = await product.start();
-  await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
-  await daemon.stop("enough");
-}
 
 /** As where the account was there before the first migrate. */
 async function forgetWhatWasCaptured(): Promise<void> {

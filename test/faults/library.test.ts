@@ -5,7 +5,7 @@ import type { AccountSync, ProcessingResult, SyncedResult } from "../../src/inde
 import { externalIds, insertAccount } from "../support/accounts.ts";
 import { audit, isAtRest } from "../support/audit.ts";
 import { eventually } from "../support/eventually.ts";
-import { accountDataOf, openLibrary } from "../support/library.ts";
+import { accountDataOf, openLibrary, settleByDaemon } from "../support/library.ts";
 import { withClient } from "../support/postgres.ts";
 import { createProduct, type Product } from "../support/product.ts";
 import { stateOf } from "../support/queue-state.ts";
@@ -204,7 +204,7 @@ test("a create that a daemon took for unanswered is clean once its caller has wr
   );
   const { processingResult } = await calling;
   await product.database.query("drop trigger refuse on account_sync.attempt");
-  await settleByDaemon();
+  await settleByDaemon(product);
   const before = await stateOf(product.database, id);
 
   const retried = await retryFailedUpdates(
@@ -224,16 +224,9 @@ test("a create that a daemon took for unanswered is clean once its caller has wr
     [id],
   );
   expect(last).toEqual({ outcome: "synced" });
-  await settleByDaemon();
+  await settleByDaemon(product);
   expect(product.requests()).toHaveLength(1);
 }, 60_000);
-
-/** What is to be done is done. */
-async function settleByDaemon(): Promise<void> {
-  const daemon = await product.start();
-  await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
-  await daemon.stop("enough");
-}
 
 const WAITING_FOR_A_LOCK =
   "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";

@@ -3,6 +3,8 @@ import { afterEach } from "vitest";
 import { type AccountSync, type AccountSyncOptions, createAccountSync } from "../../src/index.ts";
 import type { Sandbox } from "../../src/local/sandbox.ts";
 import type { TestDatabase } from "./postgres.ts";
+import type { Product } from "./product.ts";
+import { untilAtRest } from "./queue-state.ts";
 
 const opened: AccountSync[] = [];
 
@@ -48,4 +50,14 @@ export async function accountDataOf(
     [id],
   );
   return { ...account, package_tiers, pics } as never;
+}
+
+/** A daemon beside the calls does what they have left to be done, and leaves. */
+export async function settleByDaemon({
+  start,
+  database,
+}: Pick<Product, "start" | "database">): Promise<void> {
+  const daemon = await start();
+  await untilAtRest(database);
+  await daemon.stop("enough");
 }
