@@ -3,7 +3,7 @@
  * its sends.
  */
 import type { Monitor } from "./checks/monitor.ts";
-import { errorCode } from "./db/database.ts";
+import { errorCode } from "./db/error-code.ts";
 import type { Obstacle } from "./obstacle.ts";
 import type { Health } from "./ops/observe.ts";
 import type { LoopTrouble } from "./queue/loop.ts";

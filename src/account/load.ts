@@ -4,7 +4,8 @@
  * Always in a later statement than the claim: the claim's own snapshot may be older than the generation it returns, and a new generation
  * with old data is a lost update.
  */
-import { type Database, isImpossibleValue, type Queryable } from "../db/database.ts";
+import type { Database, Queryable } from "../db/database.ts";
+import { isImpossibleValue } from "../db/error-code.ts";
 import type { Account } from "./account.ts";
 import { type IdMapping, restoreIds } from "./mapped-ids.ts";
 import { readAccounts } from "./read-accounts.ts";

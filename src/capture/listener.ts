@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientConfig } from "pg";
 import createSubscriber, { type Options, type Subscriber } from "pg-listen";
 import { reconnectMs } from "../backoff.ts";
-import { isClosed, isContention, isOutage } from "../db/database.ts";
+import { isClosed, isContention, isOutage } from "../db/error-code.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Notification } from "./notification.ts";
 import { readNotification } from "./notification.ts";

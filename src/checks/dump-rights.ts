@@ -1,5 +1,5 @@
 /** Whether the owners of the source tables can dump the database: pg_dump fails as a whole at a table that it may not read. */
-import { errorCode } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import { dumpGrants, type HinderedOwner } from "../db/grant-dump.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";

@@ -1,5 +1,5 @@
 /** Whether requests for many accounts are worked off: those that cannot be expanded are set aside and tried again. */
-import { errorCode } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 

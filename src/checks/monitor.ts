@@ -2,7 +2,7 @@
  * The monitor: runs all checks before a start claims anything, and again every hour. While something is wrong, or could not be checked, it
  * runs them every minute, so that a repair is noticed soon.
  */
-import { isContention, isOutage } from "../db/database.ts";
+import { isContention, isOutage } from "../db/error-code.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import { type CheckContext, lookAt, unchecked } from "./check.ts";
 import { CHECKS } from "./list.ts";

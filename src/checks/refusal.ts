@@ -1,5 +1,5 @@
 /** Why a start refuses: one error with everything that the checks found which stops it. */
-import { errorCode } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import { UnsoundSchemaError } from "../db/preconditions.ts";
 import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { type CheckContext, lookAt } from "./check.ts";

@@ -1,5 +1,5 @@
 /** Whether the sequences of our schema are ahead of their tables: one that is not gives out ids that are there already. */
-import { errorCode } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";
 

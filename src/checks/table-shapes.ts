@@ -1,5 +1,5 @@
 /** Whether the source tables are there, with the columns that our queries read and write, in types that fit each other. */
-import { errorCode } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import { diagnoseMissingTables } from "../db/preconditions.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";

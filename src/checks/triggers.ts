@@ -3,7 +3,7 @@
  * The functions that migrate makes them with are compared with the files of this version.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { errorCode } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import { sqlDirectory } from "../db/queries.ts";
 import type { Diagnosis } from "../operator-error.ts";
 import type { CheckContext } from "./check.ts";

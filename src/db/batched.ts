@@ -5,7 +5,7 @@
  * one connection is in use for each function that is batched.
  */
 import DataLoader from "dataloader";
-import { isContention, isOutage } from "./database.ts";
+import { isContention, isOutage } from "./error-code.ts";
 
 /** What one statement carries at most: 64 accounts of a megabyte each are eight statements. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;

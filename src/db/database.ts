@@ -4,11 +4,13 @@
  * Knows nothing of accounts. Timeouts: `statement_timeout` cancels on the server, `query_timeout` makes the driver give up a socket
  * without an answer; the first is the shorter one, or a statement would go on after we stopped listening.
  */
+import type { Duplex } from "node:stream";
 import pg from "pg";
 import { parseConnectionUrl } from "./connection-url.ts";
+import { isOutage } from "./error-code.ts";
 import { isIdentityCollision, type RepairedIdentity, repairIdentities } from "./identities.ts";
+import { PreparedStatements, unlessStale } from "./prepared-statements.ts";
 import { sqlOf } from "./queries.ts";
-import { isTlsFailure } from "./tls-failure.ts";
 
 export interface Queryable {
   /** Runs `sql/queries/<name>.sql`. */
@@ -96,6 +98,9 @@ export function connectionOptions(
             "-c row_security=off",
             // With a stricter default of the database, statements that meet the application's changes would fail with 40001.
             "-c default_transaction_isolation=read\\ committed",
+            // A plan is kept for as long as nothing is analyzed: one that was made while a table was empty must not read the whole of it when it
+            // holds a million rows. Compiling one is dearer than running it.
+            "-c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan",
             `-c lock_timeout=${LOCK_TIMEOUT_MS}`,
             `-c synchronous_commit=${options.synchronousCommit}`,
           ]
@@ -106,8 +111,11 @@ export function connectionOptions(
 }
 
 export function createDatabase(options: DatabaseOptions): Database {
+  // Behind a pooler a prepared statement may be looked for in another session than the one that has it.
+  const isOwnSession = !options.settingsPerTransaction;
   const pool = new pg.Pool({
     ...connectionOptions(options),
+    pipeline: isOwnSession,
     max: options.max,
     idleTimeoutMillis: 60_000,
     // An application that uses the library may end without closing it.
@@ -120,24 +128,35 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
   pool.on("error", onError);
   pool.on("connect", (client) => client.on("error", onError));
-  return { ...databaseOver(pool, options), close: () => pool.end() };
+  return {
+    ...databaseOver(pool, { ...options, isOwnSession }),
+    close: () => pool.end(),
+  };
 }
 
 /** What is used of a pool: the simulation has its own, and the library is given one. */
 export type ConnectionPool = Pick<pg.Pool, "query" | "connect">;
 
-export function databaseOver(
-  pool: ConnectionPool,
-  options: Pick<DatabaseOptions, "settingsPerTransaction" | "onRepaired">,
-): Omit<Database, "close"> {
+export interface PoolOptions
+  extends Pick<DatabaseOptions, "settingsPerTransaction" | "onRepaired"> {
+  /**
+   * The sessions behind the pool are ours alone, and pipelining is on: statements are prepared once for each, and several go out without
+   * waiting for each other's answers. Default false.
+   */
+  readonly isOwnSession?: boolean;
+}
+
+export function databaseOver(pool: ConnectionPool, options: PoolOptions): Omit<Database, "close"> {
+  const prepared = options.isOwnSession === true ? new PreparedStatements() : null;
   const transact = <T>(work: (tx: Transaction) => Promise<T>, isolation: Isolation) =>
-    transactOn(pool, options, work, isolation);
+    unlessStale(prepared, (names) => transactOn(pool, options, work, isolation, names));
   const repair = async () => {
     for (const one of await repairIdentities((work) => transact(work, "read committed")))
       options.onRepaired?.(one);
   };
   return {
-    run: (name, params) => repairing(repair, () => runOn(pool, name, params)),
+    run: (name, params) =>
+      repairing(repair, () => unlessStale(prepared, (names) => runOn(pool, name, params, names))),
     transaction: (work, isolation = "read committed") =>
       repairing(repair, () => transact(work, isolation)),
     repairIdentities: repair,
@@ -163,30 +182,69 @@ type Isolation = "read committed" | "repeatable read, read only";
 
 async function transactOn<T>(
   pool: ConnectionPool,
-  options: Pick<DatabaseOptions, "settingsPerTransaction">,
+  { settingsPerTransaction, isOwnSession = false }: PoolOptions,
   work: (tx: Transaction) => Promise<T>,
   isolation: Isolation,
+  names: PreparedStatements | null,
 ): Promise<T> {
   const client = await pool.connect();
+  const atOnce: RunQuery = (name, params) => {
+    if (isOwnSession) writeTogether(client);
+    return runOn(client, name, params, names);
+  };
+  const { run, idle } = isOwnSession ? { run: atOnce, idle: async () => {} } : inTurn(atOnce);
+  const tx = transactionOn(client, run);
+  const isReading = isOwnSession && isolation !== "read committed";
   let broken: Error | undefined;
+  let ended: Promise<unknown> = Promise.resolve();
   try {
-    await client.query(`begin transaction isolation level ${isolation}`);
-    if (options.settingsPerTransaction) await runOn(client, "guard_transaction", GUARDS);
-    const result = await work(transactionOn(client));
-    await client.query("commit");
+    if (isOwnSession) writeTogether(client);
+    const begun = client.query(`begin transaction isolation level ${isolation}`);
+    // What only reads waits neither for the begin nor for the commit: where the first fails, what was read is dropped.
+    if (!isReading) await begun;
+    if (settingsPerTransaction) await tx.run("guard_transaction", GUARDS);
+    const [result] = await Promise.all([work(tx), begun]);
+    ended = client.query("commit");
+    if (!isReading) await ended;
     return result;
   } catch (error) {
     if (isOutage(error)) broken = toError(error);
     // When the rollback fails, too, the connection is in an unknown state: it is closed instead of given back.
     else {
+      await idle();
       await client.query("rollback").catch((rollbackError: unknown) => {
         broken = toError(rollbackError);
       });
     }
     throw error;
   } finally {
-    client.release(broken);
+    ended.then(
+      () => client.release(broken),
+      (error: unknown) => client.release(toError(error)),
+    );
   }
+}
+
+/** Queries that are asked for in one go leave in one write: each is a system call, dearer than the query's own work in the driver. */
+function writeTogether(client: pg.PoolClient): void {
+  const { stream } = (client as unknown as { connection: { stream: Duplex } }).connection;
+  stream.cork();
+  queueMicrotask(() => stream.uncork());
+}
+
+type RunQuery = Queryable["run"];
+
+/** For a connection that does not pipeline: the driver's own queue of further queries is deprecated. */
+function inTurn(run: RunQuery): { readonly run: RunQuery; idle(): Promise<unknown> } {
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    run: <Row>(name: string, params?: readonly unknown[]) => {
+      const next = last.then(() => run<Row>(name, params));
+      last = next.catch(() => {});
+      return next;
+    },
+    idle: () => last,
+  };
 }
 
 /** Queries on one connection of the caller, in the transaction that it is in. */
@@ -194,9 +252,9 @@ export function queryableOn(client: Pick<pg.ClientBase, "query">): Queryable {
   return { run: (name, params) => runOn(client, name, params) };
 }
 
-function transactionOn(client: pg.PoolClient): Transaction {
+function transactionOn(client: pg.PoolClient, run: RunQuery): Transaction {
   return {
-    run: (name, params) => runOn(client, name, params),
+    run,
     async trySavepoint(work) {
       await client.query("savepoint attempt");
       try {
@@ -215,10 +273,17 @@ function transactionOn(client: pg.PoolClient): Transaction {
 
 async function runOn<Row>(
   client: Pick<pg.Pool | pg.ClientBase, "query">,
-  name: string,
+  query: string,
   params: readonly unknown[] = [],
+  names: PreparedStatements | null = null,
 ): Promise<Row[]> {
-  const result = await client.query({ text: sqlOf(name), values: [...params], types: TYPES });
+  const name = names?.nameOf(query);
+  const result = await client.query({
+    text: sqlOf(query),
+    values: [...params],
+    types: TYPES,
+    ...(name !== undefined && { name }),
+  });
   return result.rows as Row[];
 }
 
@@ -233,61 +298,6 @@ TYPES.setTypeParser(pg.types.builtins.INT8, asItStands);
 TYPES.setTypeParser(pg.types.builtins.TEXT, asItStands);
 TYPES.setTypeParser(pg.types.builtins.JSON, (text) => JSON.parse(text) as unknown);
 TYPES.setTypeParser(pg.types.builtins.JSONB, (text) => JSON.parse(text) as unknown);
-
-/** PostgreSQL's error code, or the system's: `23505`, `ECONNREFUSED`. */
-export function errorCode(error: unknown): string | null {
-  if (
-    typeof error === "object" &&
-    error !== null &&
-    "code" in error &&
-    typeof error.code === "string"
-  )
-    return error.code;
-  return null;
-}
-
-/** The value cannot be one of this column's: 22P02 invalid text, 22003 out of range. */
-export function isImpossibleValue(error: unknown): boolean {
-  const code = errorCode(error);
-  return code === "22P02" || code === "22003";
-}
-
-/**
- * The server or the way to it is gone, rather than this statement being wrong: classes 08 (connection), 57P (shutdown), 53
- * (resources), 58030 (its disk), 25006 (a standby), 25P03 (our session was ended), the system's own codes, a certificate that is not
- * (or no longer) accepted, and errors of the driver without a code.
- */
-export function isOutage(error: unknown): boolean {
-  const code = errorCode(error);
-  if (code === null) return error instanceof Error && DRIVER_OUTAGE.test(error.message);
-  return (
-    /^(?:08...|57P0.|53...|58030|25006|25P03|EAI_[A-Z]+|E[A-Z]+)$/.test(code) || isTlsFailure(code)
-  );
-}
-
-/** Whole messages of pg and pg-pool: a poison account's error may contain "connection" or "timeout" too. */
-const DRIVER_OUTAGE =
-  /^(?:The server does not support SSL connections|There was an error establishing an SSL connection|Connection terminated\b.*|Client (?:was closed|has encountered a connection error) and is not queryable|Query read timeout|timeout expired|timeout exceeded when trying to connect)$/;
-
-/** Other transactions were in the way, which a later try need not meet: 40001 serialization, 40P01 deadlock, 55P03 lock not available. */
-export function isContention(error: unknown): boolean {
-  return /^(?:40001|40P01|55P03)$/.test(errorCode(error) ?? "");
-}
-
-/**
- * A right that was revoked, a table or column that is gone: classes 28, 3F and 42. The same statement fails for every row,
- * whatever the row holds.
- */
-export function isNoRowsFault(error: unknown): boolean {
-  return /^(?:28|3F|42)/.test(errorCode(error) ?? "");
-}
-
-/** The pool was closed on our side: no later query is answered. */
-export function isClosed(error: unknown): boolean {
-  return (
-    error instanceof Error && error.message === "Cannot use a pool after calling end on the pool"
-  );
-}
 
 function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));

@@ -1,7 +1,7 @@
 /** An error of the server, or of the way to it → an OperatorError: one sentence about what came back, and what to do about it. */
 import { type Diagnosis, OperatorError } from "../operator-error.ts";
 import { readConnectionUrl, type UrlSetting } from "./connection-url.ts";
-import { errorCode, isOutage } from "./database.ts";
+import { errorCode, isOutage } from "./error-code.ts";
 import { toRefusal } from "./raised.ts";
 import { type ConnectionFailure, explainTls } from "./tls-failure.ts";
 

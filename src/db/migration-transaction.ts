@@ -8,7 +8,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
-import { errorCode, queryableOn } from "./database.ts";
+import { queryableOn } from "./database.ts";
+import { errorCode } from "./error-code.ts";
 import { findHolder, type WantedLock } from "./lock-holder.ts";
 
 /** How long a long transaction on a source table, or another migrate, is waited for altogether. */

@@ -8,7 +8,8 @@
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
 import type { UrlSetting } from "./connection-url.ts";
-import { connectionOptions, errorCode } from "./database.ts";
+import { connectionOptions } from "./database.ts";
+import { errorCode } from "./error-code.ts";
 import { explained } from "./explained.ts";
 
 /**

@@ -1,7 +1,7 @@
 /** Runs work again while the database is away, or other transactions are in its way. */
 import { reconnectMs } from "../backoff.ts";
 import { type Clock, sleep } from "../clock.ts";
-import { isContention, isOutage } from "./database.ts";
+import { isContention, isOutage } from "./error-code.ts";
 
 export interface AwayRetry {
   readonly clock: Clock;

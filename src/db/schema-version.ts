@@ -1,7 +1,8 @@
 /** The version of schema account_sync: which one this code brings, which one is installed, and what is wrong where they differ. */
 import { readdirSync } from "node:fs";
 import type { Diagnosis } from "../operator-error.ts";
-import { errorCode, type Queryable } from "./database.ts";
+import type { Queryable } from "./database.ts";
+import { errorCode } from "./error-code.ts";
 import { sqlDirectory } from "./queries.ts";
 
 /** The version this code brings: the number of its migrations. */

@@ -1,4 +1,4 @@
-import { errorCode, isClosed, isOutage } from "../db/database.ts";
+import { errorCode, isClosed, isOutage } from "../db/error-code.ts";
 
 export const CLOSED = "account-sync was closed";
 

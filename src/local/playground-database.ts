@@ -1,7 +1,8 @@
 /** The playground's database: an embedded PostgreSQL with the source tables, our schema, and sample accounts at the first start. */
 import pg from "pg";
 import { parseConnectionUrl } from "../db/connection-url.ts";
-import { type Database, errorCode } from "../db/database.ts";
+import type { Database } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 import { migrate } from "../db/migrate.ts";
 import { withDatabase } from "../db/with-database.ts";
 import { OperatorError } from "../operator-error.ts";

@@ -5,7 +5,7 @@
  * dispatcher knows nothing of where they come from, nor of what a sync does.
  */
 import type { Clock } from "../clock.ts";
-import { isContention, isOutage } from "../db/database.ts";
+import { isContention, isOutage } from "../db/error-code.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import { GiveBack } from "./give-back.ts";

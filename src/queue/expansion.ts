@@ -5,7 +5,8 @@
  * A marker is not lost. One that cannot be expanded is set aside and tried again. A table or column that it reads may be away for a
  * moment, while the application is deployed; it is given up only where this database has nothing to expand it along.
  */
-import { type Database, errorCode, isImpossibleValue, type Queryable } from "../db/database.ts";
+import type { Database, Queryable } from "../db/database.ts";
+import { errorCode, isImpossibleValue } from "../db/error-code.ts";
 import type { Trigger } from "../sync/outcome.ts";
 
 /** Accounts marked by one step of an expansion. */

@@ -3,7 +3,7 @@
  * again: an account is not left to the end of its lease because sessions were cut.
  */
 import type { Clock } from "../clock.ts";
-import { isClosed } from "../db/database.ts";
+import { isClosed } from "../db/error-code.ts";
 import { retryWhileAway } from "../db/retry-while-away.ts";
 import type { Claim } from "./queue.ts";
 

@@ -13,7 +13,8 @@
  * token, so a worker that was away too long changes nothing; and the generation, so a change during a send is not lost.
  */
 import { createHash } from "node:crypto";
-import { type Database, isOutage, type Queryable } from "../db/database.ts";
+import type { Database, Queryable } from "../db/database.ts";
+import { isOutage } from "../db/error-code.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
 import { createActs } from "./acts.ts";
 import { expandMarker } from "./expansion.ts";

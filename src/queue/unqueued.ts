@@ -1,5 +1,6 @@
 /** Counts the accounts that the queue does not know, for a person who waits for the answer. */
-import { type Database, errorCode } from "../db/database.ts";
+import type { Database } from "../db/database.ts";
+import { errorCode } from "../db/error-code.ts";
 
 /** Among a million accounts the one that is missing takes a second to find. */
 const WITHIN_MS = 2_000;

@@ -3,7 +3,7 @@ import type { Account } from "../account/account.ts";
 import { callOn } from "../call-on.ts";
 import type { ApiFailure } from "../customer-api/customer-api.ts";
 import type { SentRows } from "../customer-command/command.ts";
-import { errorCode, isNoRowsFault } from "../db/database.ts";
+import { errorCode, isNoRowsFault } from "../db/error-code.ts";
 import type { Claim } from "../queue/queue.ts";
 import { describeParked } from "./choice.ts";
 import type { Ending, SettlingAttempt } from "./conclusion.ts";

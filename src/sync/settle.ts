@@ -4,7 +4,8 @@
  */
 import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
-import { type Database, isContention, isOutage, type Transaction } from "../db/database.ts";
+import type { Database, Transaction } from "../db/database.ts";
+import { isContention, isOutage } from "../db/error-code.ts";
 import type { Queue } from "../queue/queue.ts";
 import { isSameId, toComparableId } from "../same-id.ts";
 import { findMappedOwners, type OwnedId } from "./adopt.ts";

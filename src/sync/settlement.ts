@@ -6,7 +6,7 @@ import type { MappedId, UnmappedId } from "../account/mapped-ids.ts";
 import { callOn } from "../call-on.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
-import { errorCode, isNoRowsFault } from "../db/database.ts";
+import { errorCode, isNoRowsFault } from "../db/error-code.ts";
 import type { Settlement } from "../queue/queue.ts";
 import type { Accepted, Conclusion, Ended } from "./conclusion.ts";
 import { isLastAlike, UNCOUNTED_STEP } from "./endings.ts";

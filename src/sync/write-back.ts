@@ -9,7 +9,8 @@
 import type { MappedEntity } from "../account/mapped-ids.ts";
 import type { SentRows } from "../customer-command/command.ts";
 import type { ReceivedIds } from "../customer-command/match-ids.ts";
-import { isContention, type Transaction } from "../db/database.ts";
+import type { Transaction } from "../db/database.ts";
+import { isContention } from "../db/error-code.ts";
 import { isSameId } from "../same-id.ts";
 import type { RowResult, RowStatus } from "./outcome.ts";
 

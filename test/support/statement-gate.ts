@@ -3,7 +3,7 @@
  * its transaction, or between what the server did and the answer. A test then kills, stops or terminates the daemon exactly there.
  *
  * Speaks PostgreSQL's plain protocol, without TLS. Statements are told apart by their text, which the driver sends whole, comments
- * included, so a query of sql/queries/ is known by its name.
+ * included, when it prepares them, so a query of sql/queries/ is known by its name.
  */
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
@@ -133,6 +133,8 @@ function join(near: Socket, far: Socket, wishes: Set<Wish>): void {
   const toClient = createRoad((message) => near.writable && near.write(message));
   const fromClient = createSplitter({ beginsUntyped: true });
   const fromServer = createSplitter({ beginsUntyped: false });
+  const statementIn = createStatementReader();
+  // As the client sees it: what it sends right behind its "begin" is part of the transaction, answered or not.
   let isInTransaction = false;
   /** Its statement was part of the transaction that is open now. */
   let awaitsCommit: Wish | null = null;
@@ -143,7 +145,7 @@ function join(near: Socket, far: Socket, wishes: Set<Wish>): void {
     for (const message of fromClient(chunk)) toServer.send(message, onStatement);
   });
   far.on("data", (chunk) => {
-    for (const message of fromServer(chunk)) toClient.send(message, onAnswer);
+    for (const message of fromServer(chunk)) toClient.send(message, () => true);
   });
   // A client that is gone takes with it what had not got through.
   near.on("end", () => far.end());
@@ -157,6 +159,8 @@ function join(near: Socket, far: Socket, wishes: Set<Wish>): void {
   function onStatement(message: Buffer): boolean {
     const text = statementIn(message);
     if (text === null) return true;
+    if (/^begin\b/i.test(text)) isInTransaction = true;
+    if (/^(?:commit|rollback)$/i.test(text)) isInTransaction = false;
     if (awaitsCommit !== null && /^(?:commit|rollback)$/i.test(text)) {
       const wish = awaitsCommit;
       awaitsCommit = null;
@@ -183,13 +187,8 @@ function join(near: Socket, far: Socket, wishes: Set<Wish>): void {
 
   function holdAnswerTo(wish: Wish): true {
     awaitsAnswer = wish;
-    wish.letGo = () => toClient.open(onAnswer);
+    wish.letGo = () => toClient.open(() => true);
     toClient.close();
-    return true;
-  }
-
-  function onAnswer(message: Buffer): boolean {
-    if (message[0] === READY_FOR_QUERY) isInTransaction = message[5] !== IDLE;
     return true;
   }
 
@@ -237,13 +236,27 @@ function createRoad(deliver: (message: Buffer) => void): Road {
   return road;
 }
 
-const [QUERY, PARSE, READY_FOR_QUERY, IDLE] = [..."QPZI"].map((letter) => letter.charCodeAt(0));
+const [QUERY, PARSE, BIND, READY_FOR_QUERY] = [..."QPBZ"].map((letter) => letter.charCodeAt(0));
 
-function statementIn(message: Buffer): string | null {
-  if (message[0] === QUERY) return textFrom(message, 5);
-  if (message[0] !== PARSE) return null;
-  const nameEnds = message.indexOf(0, 5);
-  return textFrom(message, nameEnds + 1);
+/** Reads which statement a message runs; a prepared one is run when its parameters are bound. */
+function createStatementReader(): (message: Buffer) => string | null {
+  const prepared = new Map<string, string>();
+
+  return (message) => {
+    switch (message[0]) {
+      case QUERY:
+        return textFrom(message, 5);
+      case PARSE: {
+        const name = textFrom(message, 5);
+        prepared.set(name, textFrom(message, message.indexOf(0, 5) + 1));
+        return null;
+      }
+      case BIND:
+        return prepared.get(textFrom(message, message.indexOf(0, 5) + 1)) ?? null;
+      default:
+        return null;
+    }
+  };
 }
 
 function textFrom(message: Buffer, start: number): string {

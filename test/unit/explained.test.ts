@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { isOutage } from "../../src/db/database.ts";
+import { isOutage } from "../../src/db/error-code.ts";
 import { explained } from "../../src/db/explained.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 import { createAuthority } from "../support/certificates.ts";
