@@ -5,13 +5,13 @@
  * with old data is a lost update.
  */
 import type { Database, Queryable } from "../db/database.ts";
-import { isImpossibleValue } from "../db/error-code.ts";
+import { isImpossibleValue, isNoRowsFault } from "../db/error-code.ts";
 import type { Account } from "./account.ts";
 import { type IdMapping, restoreIds } from "./mapped-ids.ts";
 import { readAccounts } from "./read-accounts.ts";
 import { readMappedIds } from "./read-mapped-ids.ts";
 import { ACCOUNT_LIMITS, BATCH_LIMITS, createSizeCheck, type SizeLimits } from "./size-limits.ts";
-import { describeWholeSource } from "./source.ts";
+import { describeWholeSource, hasSameTables, type Source } from "./source.ts";
 
 export interface LoadedAccount {
   /** With the ids that its rows have lost and the id mapping knows. null when there is no such row (any more). */
@@ -47,47 +47,58 @@ const NOTHING_ELSE: ExtraRead<never> = {
   excess: () => null,
 };
 
+/** What the source looked like at the last load. It is taken for granted, and found out, together with the rows, whether it still is so. */
+export interface LastSource {
+  source: Source | null;
+}
+
 /** `loadAccounts`, together with what the caller reads in the same snapshot. */
 export async function loadAccountsWith<Extra>(
   db: Database,
   ids: readonly string[],
   extraRead: ExtraRead<Extra>,
+  last: LastSource = { source: null },
 ): Promise<LoadedWithExtra<Extra>[]> {
-  if (ids.length === 1) return await loadWithin(db, ids, extraRead, ACCOUNT_LIMITS);
+  const loadWithin = (ids: readonly string[], limits: SizeLimits) =>
+    loadPossible({ db, extraRead, limits, last }, ids);
+  if (ids.length === 1) return await loadWithin(ids, ACCOUNT_LIMITS);
 
-  const loaded = await loadWithin(db, ids, extraRead, BATCH_LIMITS);
+  const loaded = await loadWithin(ids, BATCH_LIMITS);
   const whole: LoadedWithExtra<Extra>[] = [];
   for (const [index, entry] of loaded.entries()) {
     const id = ids[index];
     if (entry.tooLarge === null || id === undefined) whole.push(entry);
-    else whole.push(...(await loadWithin(db, [id], extraRead, ACCOUNT_LIMITS)));
+    else whole.push(...(await loadWithin([id], ACCOUNT_LIMITS)));
   }
   return whole;
 }
 
-async function loadWithin<Extra>(
-  db: Database,
+interface Load<Extra> {
+  readonly db: Database;
+  readonly extraRead: ExtraRead<Extra>;
+  readonly limits: SizeLimits;
+  readonly last: LastSource;
+}
+
+/** An id that the key's type cannot hold fails the whole batch; alone it is an account that does not exist. */
+async function loadPossible<Extra>(
+  load: Load<Extra>,
   ids: readonly string[],
-  extraRead: ExtraRead<Extra>,
-  limits: SizeLimits,
 ): Promise<LoadedWithExtra<Extra>[]> {
   try {
-    return await db.transaction(
-      (tx) => loadInSnapshot(tx, ids, extraRead, limits),
-      "repeatable read, read only",
-    );
+    return await loadTogether(load, ids);
   } catch (error) {
     if (!isImpossibleValue(error)) throw error;
   }
 
-  // One id that the key's type cannot hold fails the whole batch; alone it is an account that does not exist.
   if (ids.length > 1) {
     const half = Math.ceil(ids.length / 2);
     return [
-      ...(await loadWithin(db, ids.slice(0, half), extraRead, limits)),
-      ...(await loadWithin(db, ids.slice(half), extraRead, limits)),
+      ...(await loadPossible(load, ids.slice(0, half))),
+      ...(await loadPossible(load, ids.slice(half))),
     ];
   }
+  const { db, extraRead } = load;
   const extras = await extraRead.read(db, ids, ACCOUNT_LIMITS.bytes);
   const mapped = await readMappedIds(db, ids, []);
   return ids.map((id) => ({
@@ -97,30 +108,56 @@ async function loadWithin<Extra>(
   }));
 }
 
+async function loadTogether<Extra>(
+  load: Load<Extra>,
+  ids: readonly string[],
+): Promise<LoadedWithExtra<Extra>[]> {
+  const { db, last } = load;
+  for (;;) {
+    const { source } = last;
+    try {
+      return await db.transaction(
+        (tx) => loadInSnapshot(load, tx, ids),
+        "repeatable read, read only",
+      );
+    } catch (error) {
+      // A table or column that was there at the last load is gone.
+      if (source === null || !isNoRowsFault(error)) throw error;
+      last.source = null;
+    }
+  }
+}
+
 async function loadInSnapshot<Extra>(
+  { extraRead, limits, last }: Load<Extra>,
   tx: Queryable,
   ids: readonly string[],
-  extraRead: ExtraRead<Extra>,
-  limits: SizeLimits,
 ): Promise<LoadedWithExtra<Extra>[]> {
-  // Described each time: a table that appears or vanishes while we run must not leave its rows out of what is sent.
-  const source = await describeWholeSource(tx);
-  const sizes = createSizeCheck(limits);
+  for (;;) {
+    const expected = last.source ?? (await describeWholeSource(tx));
+    const sizes = createSizeCheck(limits);
+    // Asked for together: they come in one round trip. Described each time, since a table that appears while we run must not leave its rows
+    // out of what is sent.
+    const [source, extras, mapped, accounts] = await Promise.all([
+      describeWholeSource(tx),
+      extraRead.read(tx, ids, limits.bytes),
+      readMappedIds(tx, ids, ids),
+      readAccounts(tx, expected, ids, sizes),
+    ]);
+    last.source = source;
+    if (!hasSameTables(source, expected)) continue;
 
-  const extras = await extraRead.read(tx, ids, limits.bytes);
-  const accounts = await readAccounts(tx, source, ids, sizes);
-  const mapped = await readMappedIds(tx, ids, accounts.values());
-  for (const [id, extra] of extras) {
-    const excess = extraRead.excess(extra, limits.bytes);
-    if (excess !== null) sizes.reject(id, excess);
+    for (const [id, extra] of extras) {
+      const excess = extraRead.excess(extra, limits.bytes);
+      if (excess !== null) sizes.reject(id, excess);
+    }
+    return ids.map((id) => {
+      const tooLarge = sizes.problemOf(id);
+      return {
+        ...restoreIds(id, tooLarge === null ? (accounts.get(id) ?? null) : null, mapped, source),
+        extra: extras.get(id) ?? null,
+        tooLarge,
+      };
+    });
   }
-
-  return ids.map((id) => {
-    const tooLarge = sizes.problemOf(id);
-    return {
-      ...restoreIds(id, tooLarge === null ? (accounts.get(id) ?? null) : null, mapped, source),
-      extra: extras.get(id) ?? null,
-      tooLarge,
-    };
-  });
 }

@@ -1,7 +1,6 @@
 /** Reads the rows of accounts from the source tables, one small query per table, and puts the accounts together. */
 import type { Queryable } from "../db/database.ts";
 import type { Account, Address, BankAccount, Pic, Tier } from "./account.ts";
-import { lookUp } from "./look-up.ts";
 import type { Measured, Owned, SizeCheck } from "./size-limits.ts";
 import type { Source } from "./source.ts";
 
@@ -16,7 +15,7 @@ export async function readAccounts(
   sizes: SizeCheck,
 ): Promise<ReadonlyMap<string, Account>> {
   const { limits } = sizes;
-  const readChildren = async <Row extends { readonly id: string }>(table: string, query: string) =>
+  const readRows = async <Row extends { readonly id: string }>(table: string, query: string) =>
     source.has(table)
       ? sizes.accept<Row>(
           table,
@@ -24,21 +23,23 @@ export async function readAccounts(
         )
       : [];
 
-  const accounts = sizes.accept<AccountRow>(
-    "m_account",
-    await tx.run<Measured<AccountRow>>("load_accounts", [ids, limits.bytes]),
-  );
-  const tiers = await readChildren<TierRow>("m_account_package_tier", "load_tiers");
-  const pics = await readChildren<Pic>("m_account_pic", "load_pics");
-  const addresses = await readChildren<Address>("m_account_address", "load_addresses");
-  const bankAccounts = await readChildren<BankAccountRow>("m_account_bank", "load_bank_accounts");
+  const readValues = async (table: string, query: string) => {
+    const rows = source.has(table) ? await tx.run<Value>(query, [ids]) : [];
+    const values = new Map(rows.map(({ id, value }) => [id, value]));
+    return (id: string | null) => (id === null ? null : (values.get(id) ?? null));
+  };
 
-  const typeIds = accounts.map((row) => row.typeId);
-  const typeNameOf = await lookUp(tx, source, "m_account_type", typeIds);
-  const methodIds = tiers.map((row) => row.billingMethodId);
-  const billingMethodOf = await lookUp(tx, source, "m_account_billing_method", methodIds);
-  const bankIds = bankAccounts.map((row) => row.bankId);
-  const bankExternalIdOf = await lookUp(tx, source, "m_bank", bankIds);
+  const [accounts, tiers, pics, addresses, bankAccounts, typeNameOf, billingMethodOf, bankIdOf] =
+    await Promise.all([
+      readRows<AccountRow>("m_account", "load_accounts"),
+      readRows<TierRow>("m_account_package_tier", "load_tiers"),
+      readRows<Pic>("m_account_pic", "load_pics"),
+      readRows<Address>("m_account_address", "load_addresses"),
+      readRows<BankAccountRow>("m_account_bank", "load_bank_accounts"),
+      readValues("m_account_type", "load_account_types"),
+      readValues("m_account_billing_method", "load_billing_methods"),
+      source.has("m_account_bank") ? readValues("m_bank", "load_banks") : () => null,
+    ]);
 
   const tiersByOwner = Map.groupBy(tiers, ownerOf);
   const picsByOwner = Map.groupBy(pics, ownerOf);
@@ -63,11 +64,17 @@ export async function readAccounts(
         addresses: addressesByOwner.get(row.id) ?? [],
         bankAccounts: (bankAccountsByOwner.get(row.id) ?? []).map((bankAccount) => ({
           ...bankAccount,
-          bankExternalId: bankExternalIdOf(bankAccount.bankId),
+          bankExternalId: bankIdOf(bankAccount.bankId),
         })),
       },
     ]),
   );
+}
+
+/** What a row that accounts refer to is wanted for: its name, its external id. */
+interface Value {
+  readonly id: string;
+  readonly value: string | null;
 }
 
 interface AccountRow

@@ -2,6 +2,8 @@
 import type { Queryable } from "../db/database.ts";
 
 export interface Source {
+  /** Tables that exist. */
+  readonly tables: ReadonlySet<string>;
   /** Tables that were captured at the last migrate and do not exist any more: what they held must not be sent as empty. */
   readonly vanished: readonly string[];
   /** Optional tables that do not exist, though their rows would be sent. */
@@ -36,21 +38,26 @@ export async function describeSource(db: Queryable): Promise<Source> {
   const rows = await db.run<{
     table: string;
     exists: boolean;
-    columns: string[];
+    hasBranchIds: boolean;
     keyType: string | null;
     encoding: string;
   }>("describe_source", [TABLES]);
-  const tables = new Map(rows.filter((row) => row.exists).map((row) => [row.table, row]));
-  const account = tables.get("m_account");
+  const tables = new Set(rows.filter(({ exists }) => exists).map(({ table }) => table));
+  const account = rows.find(({ table, exists }) => exists && table === "m_account");
 
   return {
+    tables,
     vanished: rows.filter((row) => !row.exists).map((row) => row.table),
     missing: OPTIONAL_TABLES.filter((table) => !tables.has(table)),
     has: (table) => tables.has(table),
-    hasBranchIds: account?.columns.includes("branch_uuid_be") ?? false,
+    hasBranchIds: account?.hasBranchIds ?? false,
     isUnicode: rows.some(({ encoding }) => encoding === "UTF8"),
     isPossibleId: idCheckOf(account?.keyType ?? "text"),
   };
+}
+
+export function hasSameTables(a: Pick<Source, "tables">, b: Pick<Source, "tables">): boolean {
+  return a.tables.size === b.tables.size && [...a.tables].every((table) => b.tables.has(table));
 }
 
 /**

@@ -27,7 +27,7 @@ export const EXPECTED_TABLES: readonly ExpectedTable[] = [
     writes: words("uuid_be branch_uuid_be updated_by updated_at"),
     newer: ["branch_uuid_be"],
     load: "load_accounts",
-    loadNothing: [[], 0],
+    loadNothing: [[], 0, 0],
   },
   {
     table: "m_account_package_tier",

@@ -2,9 +2,9 @@
  * Looks up what the given accounts refer to by id only: the name of the type, the external ids of the parent and of the banks.
  */
 import type { Account } from "../account/account.ts";
-import { lookUp } from "../account/look-up.ts";
 import { describeSource } from "../account/source.ts";
 import type { Queryable } from "../db/database.ts";
+import { lookUp } from "./look-up.ts";
 import type { GivenAccount } from "./parse-account-data.ts";
 
 /** Resolves with the accounts, in order. Rejects where the key's type of a table cannot hold an id. */

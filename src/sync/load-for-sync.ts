@@ -1,5 +1,5 @@
 /** The first step of a sync: reads an account, and its earlier send that is not settled yet, from one snapshot. */
-import { type LoadedAccount, loadAccountsWith } from "../account/load.ts";
+import { type LastSource, type LoadedAccount, loadAccountsWith } from "../account/load.ts";
 import type { Database } from "../db/database.ts";
 import { loadUnsettledAttempts, type UnsettledAttempt } from "./journal.ts";
 
@@ -10,11 +10,20 @@ export interface Loaded extends LoadedAccount {
 }
 
 /** Resolves with one entry per id, in order. */
-export async function loadForSync(db: Database, ids: readonly string[]): Promise<Loaded[]> {
-  const loaded = await loadAccountsWith(db, ids, {
-    read: loadUnsettledAttempts,
-    excess: ({ bodyBytes }, bytesMax) =>
-      bodyBytes > bytesMax ? `a journaled command of ${bodyBytes} bytes` : null,
-  });
+export async function loadForSync(
+  db: Database,
+  ids: readonly string[],
+  last?: LastSource,
+): Promise<Loaded[]> {
+  const loaded = await loadAccountsWith(
+    db,
+    ids,
+    {
+      read: loadUnsettledAttempts,
+      excess: ({ bodyBytes }, bytesMax) =>
+        bodyBytes > bytesMax ? `a journaled command of ${bodyBytes} bytes` : null,
+    },
+    last,
+  );
   return loaded.map(({ extra, ...account }) => ({ ...account, unsettled: extra }));
 }

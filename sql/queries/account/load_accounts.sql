@@ -1,12 +1,12 @@
 -- Accounts with their parents' external ids.
 -- $1 account ids; PostgreSQL infers the key's type, so there is no cast of the key that would keep the index from being used
--- $2 bytes of an account at most; of a larger one only the id and the bytes are returned
+-- $2 rows of an account at most: it has one   $3 bytes of an account at most; of a larger one only the id and the bytes are returned
 --
 -- A blank external id is returned as null.
 -- branch_uuid_be exists in newer databases only: where m_account has no such column, the name resolves to the null in "missing".
 select
   found.id::text as "accountId",
-  1 as "ownerRows",
+  found.owner_rows as "ownerRows",
   found.bytes::float8 as "ownerBytes",
   a.id::text as "id",
   a.account_no as "accountNo",
@@ -24,6 +24,7 @@ select
 from (select null::text as branch_uuid_be) as missing
 cross join lateral (
   select
+    1 as owner_rows,
     id,
     account_no,
     name,
@@ -47,5 +48,5 @@ cross join lateral (
   from public.m_account
   where id = any ($1)
 ) as found
-left join lateral (select found.*) as a on found.bytes <= $2
+left join lateral (select found.*) as a on found.owner_rows <= $2 and found.bytes <= $3
 left join public.m_account as parent on parent.id = a."parentId"

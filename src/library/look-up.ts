@@ -1,11 +1,10 @@
-/** Values in the tables that accounts refer to by id: names of types, billing methods, external ids of banks. */
+/** Values in the tables that accounts refer to by id: names of types, external ids of banks. */
+import type { Source } from "../account/source.ts";
 import type { Queryable } from "../db/database.ts";
-import type { Source } from "./source.ts";
 
 const QUERIES = {
-  m_account_type: "load_account_types",
-  m_account_billing_method: "load_billing_methods",
-  m_bank: "load_banks",
+  m_account_type: "find_account_types",
+  m_bank: "find_banks",
 } as const;
 
 /** Resolves with the value of each of these ids; null for any other, and where the table does not exist. */
