@@ -122,6 +122,7 @@ export async function startDaemon(
       onMoreDue: () => queue.ring(),
       observe,
       concurrency: config.sync.concurrency,
+      slots: wiring.slots,
       sweepIntervalMs: config.sync.sweepIntervalMs,
     });
     const foldLoop = new FoldLoop({

@@ -23,6 +23,7 @@ import { OperatorError } from "./operator-error.ts";
 import type { Observe } from "./ops/observe.ts";
 import { createInspector } from "./queue/inspect.ts";
 import { createQueue, type Queue } from "./queue/queue.ts";
+import { RequestSlots } from "./queue/request-slots.ts";
 import { type Asker, readSending, type Sending } from "./queue/sending.ts";
 import { createSync, type Sync } from "./sync/create-sync.ts";
 import { createRateLimit } from "./sync/rate-limit.ts";
@@ -38,6 +39,7 @@ export interface Wiring {
   readonly mapping: TransformOptions;
   readonly api: CustomerApiClient;
   readonly sync: Sync;
+  readonly slots: RequestSlots;
   /** Milliseconds after so many failed attempts. */
   readonly delayAfter: (attempts: number) => number;
   close(): Promise<void>;
@@ -113,6 +115,7 @@ export async function openWiring(
   const tokenTimeoutMs = Math.min(config.api.timeoutMs, TOKEN_TIMEOUT_MAX_MS);
   const delayAfter = (attempts: number) =>
     backoffMs(attempts, config.sync.backoff, systemClock.random);
+  const slots = new RequestSlots(config.sync.concurrency, systemClock);
   const sync = createSync({
     clock: systemClock,
     db,
@@ -122,6 +125,7 @@ export async function openWiring(
     mapping,
     observe,
     rateLimit,
+    slots,
     policy: {
       unknownOutcome: config.api.unknownOutcome ?? "park",
       lookupFirst: config.api.lookupFirst,
@@ -146,6 +150,7 @@ export async function openWiring(
     mapping,
     api,
     sync,
+    slots,
     delayAfter,
     async close() {
       await api.close();

@@ -138,6 +138,7 @@ function createDispatcher(
     onMoreDue: async () => {},
     observe: { ...observe, ran: () => {} },
     concurrency: config.sync.concurrency,
+    slots: wiring.slots,
     sweepIntervalMs: LOOK_EVERY_MS,
   });
 }

@@ -119,6 +119,7 @@ export class Calls {
       onMoreDue: async () => {},
       observe,
       concurrency,
+      slots: wiring.slots,
       sweepIntervalMs: LOOK_EVERY_MS,
     });
   }

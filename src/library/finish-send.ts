@@ -83,10 +83,12 @@ async function finishTaken(
       db,
       queue,
       delayAfter: wiring.delayAfter,
+      lastSource: { source: null },
+      onStray: () => {},
       // Those that wait for this account look again by themselves.
       onTrouble: () => {},
     },
-    [{ kind: "accepted", claim, attempt, received, httpStatus: null }],
+    [{ kind: "accepted", claim, attempt, received, httpStatus: null, isJournaled: true }],
   );
   return settled === null || settled instanceof Error ? null : (settled.rows ?? []);
 }

@@ -1,5 +1,9 @@
 /**
- * The loop that decides when and how many: due → claim → run, up to `concurrency` at a time.
+ * The loop that decides when and how many: due → claim → run.
+ *
+ * More accounts are at work than `concurrency`, the number of requests in flight (request-slots.ts): as many more as come to their end in a
+ * tenth of a second. They are loaded and journaled in front of the requests and settled behind them, in batches, and no request waits for
+ * that. No more, so that what is sent is hardly older than the request.
  *
  * Due accounts come through one port: the queue of the daemon, the calls of the library, the ids that the `sync` command was given. The
  * dispatcher knows nothing of where they come from, nor of what a sync does.
@@ -11,7 +15,9 @@ import type { Outcome } from "../sync/outcome.ts";
 import { GiveBack } from "./give-back.ts";
 import { type Lease, RenewedLease } from "./lease.ts";
 import { Loop, type LoopTrouble } from "./loop.ts";
+import { Pace } from "./pace.ts";
 import type { Claim } from "./queue.ts";
+import type { RequestSlots } from "./request-slots.ts";
 
 /** A source of due accounts, and what the dispatcher does with the claims it got from there. */
 export interface DueAccounts {
@@ -54,6 +60,8 @@ export interface DispatcherOptions {
     "databaseBack" | "databaseTrouble" | "leaseLost" | "ran" | "warning"
   >;
   readonly concurrency: number;
+  /** Where accounts at work wait for their requests. */
+  readonly slots: Pick<RequestSlots, "refuseWaiting">;
   /** Due accounts are claimed at least so often, whatever was said about the next one. */
   readonly sweepIntervalMs: number;
 }
@@ -67,6 +75,13 @@ const RENEW_AT_LEAST_EVERY_MS = 750;
 /** What aborted requests may take to be settled when the drain deadline has passed. */
 export const ABORT_GRACE_MS = 2_000;
 
+/** Accounts ahead of the requests and behind them, for each that came to its end in the last tenth of a second. */
+const AT_WORK_PER_ENDED = 1.5;
+/** Beside the requests in flight: their data are in memory, and settling them takes a second when the database is slow. */
+const AT_WORK_BESIDE_MAX = 480;
+/** While more is due, so many are claimed in one statement rather than one for each that ends. */
+const CLAIM_AT_LEAST = 0.25;
+
 interface Running {
   readonly claim: Claim;
   /** Claimed when only so many sends made sense. */
@@ -79,6 +94,10 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #loop: Loop;
   readonly #running = new Set<Running>();
+  /** Of two runs of one account, the later one. */
+  readonly #runningOf = new Map<string, Running>();
+  #probes = 0;
+  readonly #ended: Pace;
   readonly #giveBack: GiveBack;
   #endRenewals = () => {};
   #renewing = false;
@@ -86,8 +105,8 @@ export class Dispatcher {
 
   /*
    * The loop's deadlines, monotonic. Accounts are claimed at #dueAt, which is what the port said after the last claim (at once after a
-   * wake or a run, which may have moved it), and at #sweepAt in any case; while #mayBeMoreDue, because the last claim filled every slot,
-   * as soon as a slot is free. Full slots or an API that is away hold claims back and move none of these, so everything that has passed
+   * wake or a run, which may have moved it), and at #sweepAt in any case; while #mayBeMoreDue, because the last claim took as many as there
+   * was room for, as soon as there is room again. No room or an API that is away hold claims back and move none of these, so everything that has passed
    * counts when there is room again.
    */
   #dueAt = Number.POSITIVE_INFINITY;
@@ -100,6 +119,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     const { clock, due, observe, sweepIntervalMs } = options;
+    this.#ended = new Pace(clock);
     this.#giveBack = new GiveBack({
       clock,
       leaseMs: due.leaseMs,
@@ -153,10 +173,13 @@ export class Dispatcher {
   async stop(timeoutMs: number, createsMs?: number): Promise<void> {
     if (createsMs !== undefined)
       for (const { lease } of this.#running) lease.leaveWithin(createsMs);
+    const { slots } = this.#options;
+    slots.refuseWaiting();
     const drained = this.#loop.stop().then(() => this.#allDone());
     await this.#within(timeoutMs, drained);
     const waitedFor = [...this.#running].filter(({ lease }) => lease.isWaitedFor);
     for (const running of this.#running) if (!waitedFor.includes(running)) running.lease.leave();
+    slots.refuseWaiting();
     if (createsMs !== undefined && waitedFor.length > 0) {
       this.#waitsForCreates = true;
       const answered = Promise.all(waitedFor.map(({ done }) => done));
@@ -186,7 +209,7 @@ export class Dispatcher {
   }
 
   #isTimeToClaim(): boolean {
-    if (this.#freeSlots() <= 0 || this.#options.capacity.availableInMs() > 0) return false;
+    if (!this.#hasRoom() || this.#options.capacity.availableInMs() > 0) return false;
     const now = this.#now();
     return this.#mayBeMoreDue || now >= this.#dueAt || now >= this.#sweepAt;
   }
@@ -194,7 +217,7 @@ export class Dispatcher {
   async #claimDue(): Promise<void> {
     const { due, sweepIntervalMs } = this.#options;
     const now = this.#now();
-    const free = this.#freeSlots();
+    const free = this.#room();
     const moves = this.#moves;
     const claims = await due.claim(free);
     // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
@@ -217,10 +240,22 @@ export class Dispatcher {
   }
 
   /** When only probes make sense, those that are on their way count; what has been in flight since before does not. */
-  #freeSlots(): number {
-    const { concurrency, capacity } = this.#options;
-    const probes = [...this.#running].filter(({ isProbe }) => isProbe).length;
-    return Math.min(concurrency - this.#running.size, capacity.slots() - probes);
+  #room(): number {
+    const { capacity } = this.#options;
+    return Math.min(this.#atWorkMax() - this.#running.size, capacity.slots() - this.#probes);
+  }
+
+  #hasRoom(): boolean {
+    const { capacity } = this.#options;
+    const isBatch = this.#mayBeMoreDue && capacity.slots() === Number.POSITIVE_INFINITY;
+    return this.#room() >= (isBatch ? Math.ceil(this.#atWorkMax() * CLAIM_AT_LEAST) : 1);
+  }
+
+  #atWorkMax(): number {
+    const { concurrency } = this.#options;
+    const paced = Math.floor(this.#ended.lately() * AT_WORK_PER_ENDED);
+    const beside = Math.max(paced, Math.ceil(concurrency / 2));
+    return concurrency + Math.min(beside, AT_WORK_BESIDE_MAX);
   }
 
   async #tellOthers(): Promise<void> {
@@ -239,20 +274,25 @@ export class Dispatcher {
       lease,
       done: Promise.resolve(),
     };
-    const before = [...this.#running].filter((one) => one.claim.accountId === claim.accountId);
+    const before = this.#runningOf.get(claim.accountId);
+    if (running.isProbe) this.#probes += 1;
     running.done = this.#runAfter(before, claim, lease).finally(() => {
       lease.close();
       this.#running.delete(running);
+      if (this.#runningOf.get(claim.accountId) === running) this.#runningOf.delete(claim.accountId);
+      if (running.isProbe) this.#probes -= 1;
+      this.#ended.count();
       // The account may be due again soon (a retry, a newer change), or have made others due.
       this.wake();
     });
     this.#running.add(running);
+    this.#runningOf.set(claim.accountId, running);
   }
 
   /** We claimed an account that we still work on: its lease ran out. The old run has to end first, or two requests would overlap. */
-  async #runAfter(before: readonly Running[], claim: Claim, lease: Lease): Promise<void> {
-    for (const old of before) old.lease.lose();
-    await Promise.all(before.map(({ done }) => done));
+  async #runAfter(before: Running | undefined, claim: Claim, lease: Lease): Promise<void> {
+    before?.lease.lose();
+    await before?.done;
     await this.#runOne(claim, lease);
   }
 
@@ -325,12 +365,12 @@ export class Dispatcher {
 
   /** Milliseconds until the next claim makes sense. */
   #untilClaim(): number {
-    const { concurrency, capacity } = this.#options;
+    const { capacity } = this.#options;
     const untilDue = this.#mayBeMoreDue ? 0 : Math.min(this.#dueAt, this.#sweepAt) - this.#now();
     const unavailableForMs = capacity.availableInMs();
-    // A slot that becomes free wakes us.
+    // An account that ends wakes us.
     const isFull =
-      this.#running.size >= concurrency || (unavailableForMs === 0 && this.#freeSlots() <= 0);
+      this.#running.size >= this.#atWorkMax() || (unavailableForMs === 0 && !this.#hasRoom());
     return isFull ? Number.POSITIVE_INFINITY : Math.max(untilDue, unavailableForMs);
   }
 

@@ -22,6 +22,9 @@ export interface LoopTrouble {
   readonly sinceMs: number;
 }
 
+/** A reason that is at hand: by default an error is made for each. */
+const WOKEN = "woken";
+
 /** The wait after a failed round. */
 const TROUBLE_WAIT = { minMs: 100, maxMs: 2_000 };
 
@@ -95,7 +98,7 @@ export class Loop {
     if (this.isStopping) return;
     const { clock, longestWaitMs } = this.#options;
     const awake = new AbortController();
-    this.#alarm = () => awake.abort();
+    this.#alarm = () => awake.abort(WOKEN);
     await sleep(clock, Math.min(ms, longestWaitMs), awake.signal);
     this.#alarm = null;
   }

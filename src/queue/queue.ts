@@ -185,18 +185,6 @@ export function createQueue({
       return new Set(renewed.map((row) => row.accountId));
     },
 
-    /**
-     * To be called in the transaction that journals the sends of these accounts: renews and locks their leases, and forgets what was
-     * accepted last. Resolves with the account ids that are still ours.
-     */
-    async beginSends(tx: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
-      const begun = await tx.run<{ accountId: string }>("begin_sends", [
-        ...leasesOf(claims),
-        leaseMs,
-      ]);
-      return new Set(begun.map((row) => row.accountId));
-    },
-
     /** Gives claims back unworked. */
     async release(claims: readonly Leased[], within: Queryable = relaxedDb): Promise<void> {
       await within.run("release_leases", leasesOf(claims));

@@ -16,8 +16,15 @@ export async function settleEnded(
 /** Writes the ids of an answer back and settles. Resolves null when the lease was lost. */
 export async function settleAccepted(
   { wiring, claim, caller, dbSignal }: SyncContext,
-  { attempt, received, httpStatus }: WriteBackStep,
+  { attempt, received, httpStatus, isJournaled }: WriteBackStep,
 ): Promise<Outcome | null> {
-  const accepted = { kind: "accepted", claim, attempt, received, httpStatus } as const;
+  const accepted = {
+    kind: "accepted",
+    claim,
+    attempt,
+    received,
+    httpStatus,
+    isJournaled,
+  } as const;
   return await wiring.settle((await caller.toConclusion?.(accepted)) ?? accepted, dbSignal);
 }

@@ -6,12 +6,14 @@ import type { ErrorClass, FailedRows, Operation, OutcomeName } from "./outcome.t
 
 export type Conclusion = Accepted | Ended;
 
-/** The API took the command; the ids it gave out are journaled and wait to be written back. */
+/** The API took the command; the ids it gave out wait to be written back. */
 export interface Accepted {
   readonly kind: "accepted";
   readonly claim: Claim;
   readonly attempt: SettlingAttempt;
   readonly received: ReceivedIds;
+  /** Whether the ids are in the journal; settling writes them there, too, where they are not. */
+  readonly isJournaled: boolean;
   /** null when the answer was journaled before this claim. */
   readonly httpStatus: number | null;
 }

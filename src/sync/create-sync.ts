@@ -1,4 +1,5 @@
 /** Wires the sync of one account: batched statements, repetition while the database is away, and what is done about unforeseen errors. */
+import type { LastSource } from "../account/load.ts";
 import type { Home } from "../account/mapped-ids.ts";
 import type { Clock } from "../clock.ts";
 import type { Connections } from "../customer-api/connections.ts";
@@ -16,8 +17,16 @@ import { adoptCustomer, findIdOwners, type OwnedId } from "./adopt.ts";
 import { settleEnded } from "./conclude.ts";
 import type { Conclusion } from "./conclusion.ts";
 import { failedUnforeseen } from "./endings.ts";
-import { type Answered, type Attempt, journalAnswers, journalSends, type Send } from "./journal.ts";
-import { loadForSync } from "./load-for-sync.ts";
+import { toAnswers } from "./finish-attempts.ts";
+import {
+  type AddressedSend,
+  type Answered,
+  type Journaled,
+  journalAnswers,
+  journalSends,
+  type StrayCustomer,
+} from "./journal.ts";
+import { type Loaded, loadForSync } from "./load-for-sync.ts";
 import { rowOf } from "./map-ids.ts";
 import { findMappedElsewhere } from "./mapped-elsewhere.ts";
 import type { FailedRows, Outcome } from "./outcome.ts";
@@ -29,6 +38,7 @@ import { syncAccount } from "./sync-account.ts";
 import type { SyncCaller } from "./sync-caller.ts";
 import { beginSync } from "./sync-context.ts";
 import type { ParentState, SyncWiring } from "./sync-wiring.ts";
+import { createTurns } from "./turns.ts";
 
 export interface SyncOptions {
   readonly clock: Clock;
@@ -39,11 +49,15 @@ export interface SyncOptions {
   readonly mapping: TransformOptions;
   readonly policy: SyncPolicy;
   readonly rateLimit: RateLimit;
+  readonly slots: SyncWiring["slots"];
   readonly observe: Observe;
 }
 
-/** One transaction settles at most so many accounts: about what a slot count ever finishes together. */
-const BATCH_MAX = 64;
+/** One transaction loads, journals or settles at most so many accounts. */
+const BATCH_MAX = 128;
+
+/** Accounts that are prepared before answers that came in meanwhile are read: about a millisecond. */
+const PREPARED_PER_TURN = 8;
 
 /** Brings one claimed account to its outcome. Resolves null when the lease was lost. */
 export type Sync = (claim: Claim, lease: Lease, caller?: SyncCaller) => Promise<Outcome | null>;
@@ -57,11 +71,14 @@ export function createSync(options: SyncOptions): Sync {
     onTrouble: (error) => observe.databaseTrouble({ doing, error }),
   });
 
+  const lastSource: LastSource = { source: null };
   const settleOptions = {
     clock,
     db,
     queue,
     delayAfter: policy.delayAfter,
+    lastSource,
+    onStray: (stray: StrayCustomer) => observe.strayCustomer(stray),
     onTrouble: (error: unknown) =>
       observe.databaseTrouble({ doing: "waking accounts that wait", error }),
   };
@@ -70,10 +87,10 @@ export function createSync(options: SyncOptions): Sync {
     (conclusions) => settleAll(settleOptions, conclusions),
     (conclusion) => (conclusion.kind === "accepted" ? bytesOfIds(conclusion.received) : 0),
   );
-  const sendBatch = batched<Send, Attempt | null>(
+  const sendBatch = batched<AddressedSend, Journaled>(
     BATCH_MAX,
     (sends) => journalSends(db, queue, sends),
-    ({ body, sent, fieldFingerprints }) =>
+    ({ send: { body, sent, fieldFingerprints } }) =>
       Buffer.byteLength(body) +
       (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX +
       Object.keys(fieldFingerprints ?? {}).length * FIELD_BYTES_MAX,
@@ -108,9 +125,37 @@ export function createSync(options: SyncOptions): Sync {
     }
   };
 
+  // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
+  const journalAnswer = async (answered: Answered, signal: AbortSignal) => {
+    const retry = retrying("journaling an answer", signal);
+    await retryWhileAway({ ...retry, mayPass: (error) => !isClosed(error) }, () =>
+      answerBatch(answered),
+    );
+  };
+  const settle = async (conclusion: Conclusion, signal: AbortSignal) => {
+    const [answer] = toAnswers([conclusion]);
+    if (answer === undefined || conclusion.kind === "ended")
+      return await retryWhileAway(retrying("settling", signal), () => settleBatch(conclusion));
+    try {
+      return await settleBatch(conclusion);
+    } catch (error) {
+      observe.databaseTrouble({ doing: "settling", error });
+    }
+    await journalAnswer(answer, signal);
+    return await retryWhileAway(retrying("settling", signal), () =>
+      settleBatch({ ...conclusion, isJournaled: true }),
+    );
+  };
+
+  const loadBatch = batched<string, Loaded>(BATCH_MAX, (ids) => loadForSync(db, ids, lastSource));
+  const turn = createTurns(PREPARED_PER_TURN);
   const wiring: SyncWiring = {
     clock,
-    load: batched(BATCH_MAX, (ids) => loadForSync(db, ids)),
+    async load(accountId) {
+      const loaded = await loadBatch(accountId);
+      await turn();
+      return loaded;
+    },
     findParentCycle: async (accountId) => {
       const [cycle] = await db.run<{ members: string[] }>("find_parent_cycle", [[accountId]]);
       return cycle?.members ?? null;
@@ -128,38 +173,29 @@ export function createSync(options: SyncOptions): Sync {
     installationId,
     connection: (configId) => options.connections.of(configId),
     api: options.api,
-    waitForTurn: (baseUrl, signal) =>
+    waitForTurn: (signal) =>
       retryWhileAway(retrying("waiting for a turn to send", signal), () =>
-        options.rateLimit.waitForTurn(baseUrl, signal),
+        options.rateLimit.waitForTurn(signal),
       ),
-    async journalSend(send, signal) {
+    askedWaitMs: (baseUrl) => options.rateLimit.askedWaitMs(baseUrl),
+    slots: options.slots,
+    async journalSend(addressed, signal) {
       const begunAt = clock.now();
-      const attempt = await retryWhileAway(retrying("journaling a send", signal), () =>
-        sendBatch(send),
+      const journaled = await retryWhileAway(retrying("journaling a send", signal), () =>
+        sendBatch(addressed),
       );
-      if (attempt === null || clock.now() - begunAt < queue.silenceMs) return attempt;
+      if (journaled.kind !== "attempt" || clock.now() - begunAt < queue.silenceMs) return journaled;
       // Stopped for too long (SIGSTOP, a suspended machine): another process may have the account by now, however long the lease.
-      return (await isStillOurs(send.claim, signal)) ? attempt : null;
+      return (await isStillOurs(addressed.send.claim, signal)) ? journaled : { kind: "not ours" };
     },
-    // What came back is kept in memory for as long as it takes, whatever the trouble is: the request cannot be taken back.
-    async journalAnswer(answered, signal) {
-      await retryWhileAway(
-        {
-          ...retrying("journaling an answer", signal),
-          mayPass: (error) => !isClosed(error),
-        },
-        () => answerBatch(answered),
-      );
-    },
+    journalAnswer,
     adopt: (adoption, signal) =>
       retryWhileAway(retrying("journaling what a lookup found", signal), () =>
         adoptCustomer(db, queue, adoption),
       ),
     isStillOurs,
     async settle(conclusion, signal) {
-      const outcome = await retryWhileAway(retrying("settling", signal), () =>
-        settleBatch(conclusion),
-      );
+      const outcome = await settle(conclusion, signal);
       if (outcome !== null) {
         reportConflicts(observe, conclusion.claim, outcome);
         reportMended(observe, conclusion, outcome);

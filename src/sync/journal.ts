@@ -82,59 +82,110 @@ export async function loadUnsettledAttempts(
 }
 
 /**
- * Writes the sends down. Resolves with the attempt per send, or null where the lease was lost: then nothing may be sent.
+ * `attempt`: it may go out. `asked to wait`: its API asked all daemons for a pause, and nothing is written down. `not ours`: the lease was
+ * lost, or something came in that has to be finished first; nothing may be sent.
+ */
+export type Journaled =
+  | { readonly kind: "attempt"; readonly attempt: Attempt }
+  | { readonly kind: "asked to wait"; readonly forMs: number }
+  | { readonly kind: "not ours" };
+
+/** A send, and the API that it goes to. */
+export interface AddressedSend {
+  readonly send: Send;
+  readonly baseUrl: string;
+}
+
+/**
+ * Writes the sends down. Resolves with what became of each.
  *
  * The leases are renewed in the same transaction, so that each request starts with a whole lease before it. Repeatable, as long as
  * it is for the same sends: a commit whose answer was lost may have happened.
  */
 export async function journalSends(
   db: Database,
-  queue: Pick<Queue, "beginSends" | "release">,
-  sends: readonly Send[],
-): Promise<(Attempt | null)[]> {
+  queue: Pick<Queue, "leaseMs" | "lockLeases" | "release">,
+  sends: readonly AddressedSend[],
+): Promise<Journaled[]> {
+  const fresh = sends.filter(({ send }) => send.supersedes === null);
+  const superseding = sends.filter(({ send }) => send.supersedes !== null);
+  const rows = [
+    // One statement is a transaction of its own, in one round trip.
+    ...(await write(db, queue.leaseMs, fresh)),
+    ...(superseding.length === 0 ? [] : await supersede(db, queue, superseding)),
+  ];
+  const rowOf = new Map(rows.map((row) => [row.accountId, row]));
+
+  // The answer to an earlier send came in since the account was loaded, from a worker that had lost its lease: claimed again, the
+  // account begins with that.
+  const overtaken = sends.flatMap(({ send: { claim } }) => {
+    const row = rowOf.get(claim.accountId);
+    return row !== undefined && row.attemptId === null && row.waitMs === null ? [claim] : [];
+  });
+  if (overtaken.length > 0) await queue.release(overtaken);
+  return sends.map(({ send }) => toResult(send, rowOf.get(send.claim.accountId)));
+}
+
+/** An attempt is superseded under the account's lease only, and together with the send that replaces it. */
+async function supersede(
+  db: Database,
+  queue: Pick<Queue, "leaseMs" | "lockLeases">,
+  sends: readonly AddressedSend[],
+): Promise<JournaledSend[]> {
   return await db.transaction(async (tx) => {
-    const held = await queue.beginSends(
+    const held = await queue.lockLeases(
       tx,
-      sends.map((send) => send.claim),
+      sends.map(({ send }) => send.claim),
     );
-    const allowed = sends.filter((send) => held.has(send.claim.accountId));
-
-    const superseding = allowed.filter((send) => send.supersedes !== null);
-    if (superseding.length > 0)
-      await tx.run("supersede_attempts", [
-        superseding.map((send) => send.supersedes),
-        superseding.map((send) => send.operation === "delete"),
-      ]);
-
-    const rows = await tx.run<JournaledSend>("journal_sends", [
-      JSON.stringify(allowed.map(toJournaled)),
+    const allowed = sends.filter(({ send }) => held.has(send.claim.accountId));
+    await tx.run("supersede_attempts", [
+      allowed.map(({ send }) => send.supersedes),
+      allowed.map(({ send }) => send.operation === "delete"),
     ]);
-    const journaled = new Map(rows.map(({ accountId, ...row }) => [accountId, row]));
-
-    // The answer to an earlier send came in since the account was loaded, from a worker that had lost its lease: claimed again, the
-    // account begins with that.
-    const overtaken = allowed.filter((send) => !journaled.has(send.claim.accountId));
-    if (overtaken.length > 0)
-      await queue.release(
-        overtaken.map((send) => send.claim),
-        tx,
-      );
-    return sends.map((send) => {
-      const row = journaled.get(send.claim.accountId);
-      return row === undefined ? null : { ...send, ...row };
-    });
+    return await write(tx, queue.leaseMs, allowed);
   });
 }
 
-interface JournaledSend extends Pick<Attempt, "attemptId" | "keyHadOtherData"> {
-  readonly accountId: string;
+async function write(
+  db: Queryable,
+  leaseMs: number,
+  sends: readonly AddressedSend[],
+): Promise<JournaledSend[]> {
+  if (sends.length === 0) return [];
+  return await db.run<JournaledSend>("journal_sends", [
+    JSON.stringify(sends.map(toJournaled)),
+    leaseMs,
+  ]);
 }
 
-function toJournaled(send: Send) {
+/** An account whose lease is still ours. */
+interface JournaledSend {
+  readonly accountId: string;
+  /** null when it was not written down. */
+  readonly attemptId: string | null;
+  readonly keyHadOtherData: boolean | null;
+  /** What is left of a pause that its API asked for. */
+  readonly waitMs: number | null;
+}
+
+function toResult(send: Send, row: JournaledSend | undefined): Journaled {
+  if (row === undefined) return { kind: "not ours" };
+  const { attemptId, waitMs } = row;
+  if (attemptId !== null) {
+    const keyHadOtherData = row.keyHadOtherData ?? false;
+    return { kind: "attempt", attempt: { ...send, attemptId, keyHadOtherData } };
+  }
+  return waitMs === null ? { kind: "not ours" } : { kind: "asked to wait", forMs: waitMs };
+}
+
+function toJournaled({ send, baseUrl }: AddressedSend) {
   const { claim, generation, operation, idempotencyKey, userId, configId } = send;
-  const { body, sent, fingerprint, fieldFingerprints, warnings } = send;
+  const { body, sent, fingerprint, fieldFingerprints, warnings, supersedes } = send;
   return {
     accountId: claim.accountId,
+    leaseToken: claim.leaseToken,
+    // Where an earlier send has been given up for this one, it is written down in any case.
+    waitsFor: supersedes === null ? baseUrl : null,
     trigger: claim.trigger,
     generation,
     operation,
@@ -165,6 +216,7 @@ export async function journalAnswers(
   db: Queryable,
   answers: readonly Answered[],
 ): Promise<StrayCustomer[]> {
+  if (answers.length === 0) return [];
   const rows = await db.run<StrayCustomer | { stray: null }>("journal_answers", [
     answers.map((answer) => answer.attemptId),
     answers.map((answer) => JSON.stringify(answer.received)),

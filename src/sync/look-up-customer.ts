@@ -35,11 +35,11 @@ export async function lookUpCustomer(
   create: WantedCreate,
 ): Promise<LookedUp> {
   const { wiring, claim, lease } = sync;
-  const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
-  if (turn.kind === "stopped") return LEASE_LOST;
-  if (turn.kind === "asked to wait") {
-    wiring.api.startWait(connection, turn.forMs);
-    return turn;
+  if (!(await wiring.waitForTurn(lease.signal))) return LEASE_LOST;
+  const forMs = await wiring.askedWaitMs(connection.baseUrl);
+  if (forMs > 0) {
+    wiring.api.startWait(connection, forMs);
+    return { kind: "asked to wait", forMs };
   }
   if (!(await wiring.isStillOurs(claim, sync.dbSignal))) return LEASE_LOST;
 

@@ -1,7 +1,7 @@
 /**
- * One send: it waits for its turn, is journaled, goes out, and its answer is journaled before anything is done with it.
+ * One send: it waits for its turn, is journaled, and goes out. The ids of its answer are journaled where the account is settled (settle.ts).
  *
- *     turn ─▶ journal the send ─▶ request ─▶ match ids ─▶ journal the answer
+ *     turn ─▶ admission ─▶ journal the send ─▶ slot ─▶ request ─▶ match ids
  */
 import type { ApiResult } from "../customer-api/customer-api.ts";
 import type { CustomerCommand } from "../customer-command/command.ts";
@@ -21,24 +21,27 @@ import type { SyncContext } from "./sync-context.ts";
 
 /** Resolves with what is left to do: write ids back, or end. */
 export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {
-  return (await holdBack(sync, step)) ?? (await sendNow(sync, step));
+  const { wiring, lease } = sync;
+  if (!(await wiring.waitForTurn(lease.signal)) || !(await wiring.slots.admit())) return LEASE_LOST;
+  try {
+    return (await holdBack(sync, step)) ?? (await sendNow(sync, step));
+  } finally {
+    wiring.slots.leave();
+  }
 }
 
-/** Before the send is journaled: until its turn has come it has not begun. null when it may begin. */
+/** Before the send is journaled: until then it has not begun. null when it may begin. */
 async function holdBack(
   sync: SyncContext,
   { connection, send }: SendStep,
 ): Promise<LastStep | null> {
-  const { wiring, claim, lease } = sync;
-  const turn = await wiring.waitForTurn(connection.baseUrl, lease.signal);
-  if (turn.kind === "stopped") return LEASE_LOST;
-  if (turn.kind === "asked to wait") {
-    wiring.api.startWait(connection, turn.forMs);
-    const { generation, warnings } = send;
-    return end({ ...notSentYet(claim, send.sent, turn.forMs), generation, warnings });
-  }
+  const { wiring, claim } = sync;
   // Given back while the process drains: broken off, it would be in doubt.
   if (!hasTime(sync, send)) return LEASE_LOST;
+  if (send.supersedes !== null) {
+    const forMs = await wiring.askedWaitMs(connection.baseUrl);
+    if (forMs > 0) return askedToWait(sync, { connection, send }, forMs);
+  }
   if (send.operation !== "delete") return null;
 
   // It may have waited long for its turn, and the account may be back.
@@ -46,19 +49,30 @@ async function holdBack(
   return account === null ? null : end({ ...accountBack(unsettled), generation: send.generation });
 }
 
-async function sendNow(
-  sync: SyncContext,
-  { connection, send, isRepeat }: SendStep,
-): Promise<LastStep> {
+function askedToWait(
+  { wiring, claim }: SyncContext,
+  { connection, send }: Pick<SendStep, "connection" | "send">,
+  forMs: number,
+): LastStep {
+  wiring.api.startWait(connection, forMs);
+  const { generation, warnings } = send;
+  return end({ ...notSentYet(claim, send.sent, forMs), generation, warnings });
+}
+
+async function sendNow(sync: SyncContext, step: SendStep): Promise<LastStep> {
+  const { connection, send, isRepeat } = step;
   const { wiring, lease, caller, dbSignal } = sync;
   const journaledAt = wiring.clock.now();
-  const attempt = await wiring.journalSend(send, dbSignal);
-  if (attempt === null) return LEASE_LOST;
+  const journaled = await wiring.journalSend({ send, baseUrl: connection.baseUrl }, dbSignal);
+  if (journaled.kind === "not ours") return LEASE_LOST;
+  if (journaled.kind === "asked to wait") return askedToWait(sync, step, journaled.forMs);
 
+  const { attempt } = journaled;
   const isInTime = () =>
     lease.isHeld() && wiring.clock.now() - journaledAt < wiring.policy.beginWithinMs;
-  const exchange = async () => {
-    const result = await wiring.api.send(connection, {
+  const request = () => {
+    caller.onSend?.(send, isRepeat);
+    return wiring.api.send(connection, {
       operation: send.operation,
       externalId: send.operation === "create" ? null : send.sent.externalId,
       body: send.operation === "delete" ? null : send.body,
@@ -67,10 +81,12 @@ async function sendNow(
       mayBegin: () => isInTime() && hasTime(sync, send),
       signal: mayNotBeRepeated(send, wiring.policy) ? lease.leaving : lease.signal,
     });
+  };
+  const exchange = async () => {
+    const result = await wiring.slots.use(request);
     caller.onResult?.(send, result);
     return await judge(sync, attempt, result);
   };
-  caller.onSend?.(send, isRepeat);
   return mayNotBeRepeated(send, wiring.policy) ? await lease.waitFor(exchange) : await exchange();
 }
 
@@ -115,8 +131,7 @@ async function judge(sync: SyncContext, attempt: Attempt, result: ApiResult): Pr
     return fail(answeredWithoutCustomer(httpStatus));
 
   caller.onReceived?.(received);
-  await wiring.journalAnswer({ attemptId, received, httpStatus }, dbSignal);
-  return { kind: "write back", attempt, received, httpStatus };
+  return { kind: "write back", attempt, received, httpStatus, isJournaled: false };
 }
 
 /** A delete gives out no ids. */

@@ -1,7 +1,10 @@
 /**
- * Ends syncs: in one transaction the ids are written back, the attempts finished and the accounts settled, for all accounts that came
- * to their end together. Fenced by the lease: an account that another worker has taken over is not changed.
+ * Ends syncs: in one transaction the answers are journaled, the ids written back, the attempts finished and the accounts settled, for all
+ * accounts that came to their end together. Fenced by the lease: of an account that another worker has taken over only the answer is kept.
+ *
+ * Where that transaction fails, the answers are journaled alone before anything else is tried: until then only this process has the ids.
  */
+import type { LastSource } from "../account/load.ts";
 import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
 import type { Database, Transaction } from "../db/database.ts";
@@ -10,7 +13,8 @@ import type { Queue } from "../queue/queue.ts";
 import { isSameId, toComparableId } from "../same-id.ts";
 import { findMappedOwners, type OwnedId } from "./adopt.ts";
 import type { Accepted, Conclusion } from "./conclusion.ts";
-import { finishAttempts } from "./finish-attempts.ts";
+import { finishAttempts, toAnswers } from "./finish-attempts.ts";
+import { journalAnswers, type StrayCustomer } from "./journal.ts";
 import { mapIds } from "./map-ids.ts";
 import type { Outcome, RowResult } from "./outcome.ts";
 import { decide } from "./settlement.ts";
@@ -22,6 +26,9 @@ export interface SettleOptions {
   readonly db: Database;
   readonly queue: Pick<Queue, "lockLeases" | "settle" | "wakeChildren" | "reviveAnswered">;
   readonly delayAfter: (attempts: number) => number;
+  /** Whether there is a column for the branch's id. */
+  readonly lastSource: LastSource;
+  readonly onStray: (stray: StrayCustomer) => void;
   /** Waking the accounts that wait has failed; their next recheck finds what they wait for. */
   readonly onTrouble: (error: unknown) => void;
 }
@@ -34,17 +41,28 @@ export async function settleAll(
   options: SettleOptions,
   conclusions: readonly Conclusion[],
 ): Promise<(Outcome | null | Error)[]> {
+  let failure: unknown;
   try {
     return await settleTogether(options, conclusions, "together");
   } catch (error) {
     if (isOutage(error)) throw error;
-    // The whole table is locked (a migration, an index being built): each account alone would wait as long.
-    if (isContention(error))
-      return await settleTogether(options, conclusions, { rows: "locked", error });
+    failure = error;
   }
+  // A column may be gone.
+  options.lastSource.source = null;
+  for (const stray of await journalAnswers(options.db, toAnswers(conclusions)))
+    options.onStray(stray);
+
+  const journaled = conclusions.map(
+    (conclusion): Conclusion =>
+      conclusion.kind === "accepted" ? { ...conclusion, isJournaled: true } : conclusion,
+  );
+  // The whole table is locked (a migration, an index being built): each account alone would wait as long.
+  if (isContention(failure))
+    return await settleTogether(options, journaled, { rows: "locked", error: failure });
   // Something in the batch is refused by the database: one by one, so that a bad row costs only itself.
   const outcomes: (Outcome | null | Error)[] = [];
-  for (const conclusion of conclusions) outcomes.push(await settleAlone(options, conclusion));
+  for (const conclusion of journaled) outcomes.push(await settleAlone(options, conclusion));
   return outcomes;
 }
 
@@ -79,13 +97,14 @@ async function settleTogether(
   mode: Mode,
 ): Promise<(Outcome | null)[]> {
   const { db, queue, delayAfter, clock } = options;
-  const decisions = await db.transaction(async (tx) => {
+  const { decisions, strays } = await db.transaction(async (tx) => {
     const held = await queue.lockLeases(
       tx,
       conclusions.map(({ claim }) => claim),
     );
     const ours = conclusions.filter(({ claim }) => held.has(claim.accountId));
-    const rows = await writeReceivedIds(tx, ours, mode);
+    const lost = conclusions.filter(({ claim }) => !held.has(claim.accountId));
+    const rows = await writeReceivedIds(tx, ours, mode, options.lastSource);
     const decided = ours.map((conclusion) =>
       decide(conclusion, rows.get(conclusion) ?? [], {
         delayAfter,
@@ -93,14 +112,18 @@ async function settleTogether(
       }),
     );
 
-    await mapIds(tx, decided);
-    await finishAttempts(tx, decided);
-    await queue.settle(
-      tx,
-      decided.map(({ settlement }) => settlement),
-    );
-    return decided;
+    const [finished, lateAnswers] = await Promise.all([
+      finishAttempts(tx, decided),
+      journalAnswers(tx, toAnswers(lost)),
+      mapIds(tx, decided),
+      queue.settle(
+        tx,
+        decided.map(({ settlement }) => settlement),
+      ),
+    ]);
+    return { decisions: decided, strays: [...finished, ...lateAnswers] };
   });
+  for (const stray of strays) options.onStray(stray);
 
   // Settled already: a child that is not woken here finds its parent at its next recheck.
   await wakeWaiting(options, conclusions, decisions).catch(options.onTrouble);
@@ -112,15 +135,18 @@ async function writeReceivedIds(
   tx: Transaction,
   conclusions: readonly Conclusion[],
   mode: Mode,
+  last: LastSource,
 ): Promise<Map<Conclusion, RowResult[]>> {
   const accepted = conclusions.filter((conclusion) => conclusion.kind === "accepted");
   if (accepted.length === 0) return new Map();
   if (typeof mode === "object") {
     return new Map(accepted.map((conclusion) => [conclusion, unwrittenRows(conclusion, mode)]));
   }
-  await tx.run("limit_lock_waits", [LOCK_WAIT_MS]);
-  const taken = await findTaken(tx, accepted);
-  const { hasBranchIds } = await describeSource(tx);
+  const [taken, { hasBranchIds }] = await Promise.all([
+    findTaken(tx, accepted),
+    last.source ?? describeSource(tx),
+    tx.run("limit_lock_waits", [LOCK_WAIT_MS]),
+  ]);
   const written = accepted.filter((conclusion) => !taken.has(conclusion));
   const results = await writeBack(
     tx,

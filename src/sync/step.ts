@@ -18,9 +18,11 @@ export interface SendStep {
   readonly isRepeat: boolean;
 }
 
-/** The ids of an answer are journaled. */
+/** The API has answered with ids. */
 export interface WriteBackStep {
   readonly kind: "write back";
+  /** False: until they are, only this process knows them. */
+  readonly isJournaled: boolean;
   readonly attempt: SettlingAttempt;
   readonly received: ReceivedIds;
   readonly httpStatus: number | null;

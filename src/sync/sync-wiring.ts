@@ -5,9 +5,10 @@ import type { ApiConnection, CustomerApi } from "../customer-api/customer-api.ts
 import type { TransformOptions } from "../customer-command/transform.ts";
 import type { Observe } from "../ops/observe.ts";
 import type { Claim } from "../queue/queue.ts";
+import type { RequestSlots } from "../queue/request-slots.ts";
 import type { Adoption, OwnedId } from "./adopt.ts";
 import type { Conclusion } from "./conclusion.ts";
-import type { Answered, Attempt, Send } from "./journal.ts";
+import type { AddressedSend, Answered, Journaled } from "./journal.ts";
 import type { Loaded } from "./load-for-sync.ts";
 import type { MappedElsewhere } from "./mapped-elsewhere.ts";
 import type { Outcome } from "./outcome.ts";
@@ -37,10 +38,12 @@ export interface SyncWiring {
   ) => Promise<readonly MappedElsewhere[]>;
   /** The namespace of the idempotency keys of creates. */
   readonly installationId: () => Promise<string>;
-  /** Waits until the rate limit lets this send go. */
+  /** Waits until the rate limit lets this request go. Resolves false when the signal was aborted before that. */
   readonly waitForTurn: RateLimit["waitForTurn"];
-  /** Resolves null when the lease was lost: then nothing may be sent. */
-  readonly journalSend: (send: Send, signal: AbortSignal) => Promise<Attempt | null>;
+  readonly askedWaitMs: RateLimit["askedWaitMs"];
+  readonly slots: Pick<RequestSlots, "admit" | "leave" | "use">;
+  readonly journalSend: (send: AddressedSend, signal: AbortSignal) => Promise<Journaled>;
+  /** At once. Where a settling follows, that does it. */
   readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;
   /**
    * Maps what a lookup found to the account, unless another account has that id: then resolves with that account. null when the lease

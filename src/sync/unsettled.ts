@@ -19,7 +19,13 @@ export async function finishUnsettled(
   if (unsettled === null) return null;
   if (unsettled.delivery === "answered" && unsettled.received !== null) {
     const { received } = unsettled;
-    return { kind: "write back", attempt: unsettled, received, httpStatus: null };
+    return {
+      kind: "write back",
+      attempt: unsettled,
+      received,
+      httpStatus: null,
+      isJournaled: true,
+    };
   }
   if (account === null || !mustBeRepeated(unsettled, account)) return null;
 

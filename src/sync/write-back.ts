@@ -35,18 +35,23 @@ export async function writeBack(
   writeBacks: readonly WriteBack[],
   options: WriteBackOptions,
 ): Promise<RowResult[][]> {
-  const accounts = await writeAccounts(tx, writeBacks, options);
-  const tiers = await writeChildren(tx, childrenOf(writeBacks, "tier"), "tier", options);
-  const pics = await writeChildren(tx, childrenOf(writeBacks, "pic"), "pic", options);
+  const writes = [
+    () => writeAccounts(tx, writeBacks, options),
+    () => writeChildren(tx, childrenOf(writeBacks, "tier"), "tier", options),
+    () => writeChildren(tx, childrenOf(writeBacks, "pic"), "pic", options),
+  ];
+  // Savepoints are for one table at a time.
+  const results = options.rowByRow
+    ? await oneByOne(writes)
+    : await Promise.all(writes.map((write) => write()));
 
-  return writeBacks.map(({ sent }) => {
-    const account = accounts.get(sent.accountId);
-    return [
-      ...(account === undefined ? [] : [account]),
-      ...(tiers.get(sent.accountId) ?? []),
-      ...(pics.get(sent.accountId) ?? []),
-    ];
-  });
+  return writeBacks.map(({ sent }) => results.flatMap((rows) => rows.get(sent.accountId) ?? []));
+}
+
+async function oneByOne<Result>(works: readonly (() => Promise<Result>)[]): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const work of works) results.push(await work());
+  return results;
 }
 
 /** The ids of an answer, with those that were known and that their rows have lost. The answer's go first. */
@@ -102,13 +107,13 @@ async function writeAccounts(
   tx: Transaction,
   writeBacks: readonly WriteBack[],
   options: WriteBackOptions,
-): Promise<Map<string, RowResult>> {
+): Promise<Map<string, RowResult[]>> {
   const results = new Map<string, RowResult>();
   const wanted = writeBacks.filter(
     ({ received }) =>
       received.customer !== null || (options.hasBranchIds && received.branch !== null),
   );
-  if (wanted.length === 0) return results;
+  if (wanted.length === 0) return new Map();
 
   const rows = await tx.run<AccountIds>("read_account_ids", [
     wanted.map(({ sent }) => sent.accountId),
@@ -182,7 +187,7 @@ async function writeAccounts(
     if (planned.status === "conflict" && became.status === "written") continue;
     results.set(write.accountId, { ...planned, ...became });
   }
-  return results;
+  return Map.groupBy(results.values(), ({ id }) => id);
 }
 
 interface AccountWrite {

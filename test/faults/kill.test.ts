@@ -77,7 +77,7 @@ test("F1 killed before anything was written down: the journal is read again, and
     "M0 before the fold": before("fold_changes"),
     "M0 after the claim": answerTo("claim_accounts"),
     "M0 before the load": before("load_accounts"),
-    "M1 before the journal": before("begin_sends"),
+    "M1 before the journal": before("journal_sends"),
     "M1 before the attempt": before("journal_sends"),
     "M1 before the commit": beforeCommit("journal_sends"),
   };

@@ -58,7 +58,7 @@ test("F7 told to leave at any moment: nothing new is begun, what is in flight is
     "M0 before the claim": { stop: before("claim_accounts"), isFinished: false },
     "M0 after the claim": { stop: answerTo("claim_accounts"), isFinished: false },
     "M0 before the load": { stop: before("load_accounts"), isFinished: true },
-    "M1 before the attempt": { stop: before("begin_sends"), isFinished: true },
+    "M1 before the attempt": { stop: before("journal_sends"), isFinished: true },
     "M2 attempt committed": { stop: answerTo("journal_sends"), isFinished: true },
     "M3 in flight": { stop: during({ delayMs: 1_500 }), isFinished: true },
     "M5 before the journal": { stop: before("journal_answers"), isFinished: true },
@@ -133,7 +133,7 @@ test("F7 a request that never ends is given up at the drain deadline, and finish
 test("F7 a database that falls silent does not keep the process: it leaves soon after the drain deadline", async () => {
   await using scene = await openScene();
   const daemon = await scene.start({ SYNC_SHUTDOWN_TIMEOUT_MS: "1500" });
-  const stopped = daemon.gate.holdBefore("begin_sends");
+  const stopped = daemon.gate.holdBefore("journal_sends");
   const id = await insertAccount(scene.database);
   await stopped.reached;
 
@@ -165,7 +165,7 @@ test("F7 a second SIGTERM leaves at once, whatever the first one waits for", asy
     },
     "a database that is silent": async (scene) => {
       const daemon = await scene.start();
-      const stopped = daemon.gate.holdBefore("begin_sends");
+      const stopped = daemon.gate.holdBefore("journal_sends");
       await insertAccount(scene.database, { accountNo: "A-silent" });
       await stopped.reached;
       return daemon;
@@ -220,7 +220,7 @@ const pausesUnder = (
   policy: Policy,
 ): Readonly<Record<string, { readonly stop: Stop; readonly requests: readonly string[] }>> => ({
   // Nothing was journaled: the other one begins anew, and the sleeper notices that it may not send.
-  "M1 before the attempt": { stop: before("begin_sends"), requests: ["create 201"] },
+  "M1 before the attempt": { stop: before("journal_sends"), requests: ["create 201"] },
   // Journaled by the sleeper, which notices before the first byte; sent by the other one, or on request.
   "M2 attempt committed": { stop: answerTo("journal_sends"), requests: ["create 201"] },
   // Under way. Sent again under its key, it overlaps until the sleeper wakes up and aborts: the only case where that can happen. With

@@ -25,8 +25,8 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the lease: only who holds it sends",
-    file: "sql/queries/queue/begin_sends.sql",
-    text: "where a.lease_token = h.lease_token",
+    file: "sql/queries/sync/journal_sends.sql",
+    text: `where a.lease_token = wanted."leaseToken"`,
     without: "where true",
     foundBy: {
       file: "test/db/sync/journal.test.ts",
@@ -235,7 +235,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the mapping: what the API gave out is kept on our side",
     file: "src/sync/settle.ts",
-    text: "await mapIds(tx, decided);",
+    text: "mapIds(tx, decided),",
     without: "",
     foundBy: {
       file: "test/db/sync/id-mapping.test.ts",
@@ -285,7 +285,7 @@ export const PROTECTIONS: readonly Protection[] = [
   },
   {
     name: "the discard: good for one send",
-    file: "sql/queries/queue/begin_sends.sql",
+    file: "sql/queries/sync/journal_sends.sql",
     text: "a.request - 'retry' - 'discard'",
     without: "a.request - 'retry'",
     foundBy: {

@@ -12,6 +12,7 @@ import { Dispatcher } from "../../src/queue/dispatcher.ts";
 import { FoldLoop } from "../../src/queue/fold-loop.ts";
 import { SILENCE_MAX_MS } from "../../src/queue/liveness.ts";
 import { createQueue, type Queue } from "../../src/queue/queue.ts";
+import { RequestSlots } from "../../src/queue/request-slots.ts";
 import { createSync } from "../../src/sync/create-sync.ts";
 import { createRateLimit } from "../../src/sync/rate-limit.ts";
 import { wakeForgottenChildren } from "../../src/sync/wake-waiting.ts";
@@ -125,6 +126,7 @@ export class Replica implements Sender {
       observe,
     });
     const exchangeWith = ({ configId }: ApiConnection) => world.apiOf(configId).as(this);
+    const slots = new RequestSlots(settings.concurrency, clock);
     const run = createSync({
       clock,
       db,
@@ -141,6 +143,7 @@ export class Replica implements Sender {
       connections: { of: async (configId) => CONNECTIONS.get(configId) ?? UNKNOWN },
       mapping: { defaultCountry: "ID", referenceField: null },
       rateLimit,
+      slots,
       observe,
       policy: {
         unknownOutcome: settings.unknownOutcome,
@@ -163,6 +166,7 @@ export class Replica implements Sender {
       onMoreDue: async () => world.ring(this),
       observe,
       concurrency: settings.concurrency,
+      slots,
       sweepIntervalMs: SWEEP_MS,
     });
     this.#foldLoop = new FoldLoop({

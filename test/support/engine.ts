@@ -10,6 +10,7 @@ import { createDatabase, type Database } from "../../src/db/database.ts";
 import type { Observe } from "../../src/ops/observe.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import { type Claim, createQueue, type Queue, type QueueOptions } from "../../src/queue/queue.ts";
+import { RequestSlots } from "../../src/queue/request-slots.ts";
 import { createSync, type SyncOptions } from "../../src/sync/create-sync.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import type { SyncPolicy } from "../../src/sync/policy.ts";
@@ -272,6 +273,7 @@ export async function createEngine(
         connections: { of: async () => CONNECTION },
         mapping: { defaultCountry: "ID", referenceField: null },
         rateLimit: createRateLimit(db, 0),
+        slots: new RequestSlots(16, systemClock),
         observe: { ...SILENT, ...observe },
         policy: {
           unknownOutcome: "park",

@@ -29,24 +29,38 @@ export function whileWaitingForItsTurn(work: () => Promise<unknown>): SyncTestOp
     shareWait: async () => {},
     waitForTurn: async () => {
       await work();
-      return { kind: "now" } as const;
+      return true;
     },
+    askedWaitMs: async () => 0,
   };
   return { overrides: { rateLimit } };
 }
 
-/** The database commits the send's journal, and the connection is lost before it says so. Once. */
-export function losingOneCommitAnswer({ db }: Engine): SyncTestOptions {
-  let lostAnswers = 1;
+/** The database commits this statement, or the transaction that it is part of, and the connection is lost before it says so. Once. */
+export function losingOneAnswer({ db }: Engine, statement: string): SyncTestOptions {
+  let isLost = false;
+  const loseOnce = () => {
+    if (isLost) return;
+    isLost = true;
+    throw new Error("Connection terminated unexpectedly");
+  };
   const losing: Engine["db"] = {
     ...db,
+    run: async <Row>(name: string, params?: readonly unknown[]) => {
+      const rows = await db.run<Row>(name, params);
+      if (name === statement) loseOnce();
+      return rows;
+    },
     transaction: async (work, isolation) => {
-      const result = await db.transaction(work, isolation);
-      // The load, which asks for an isolation level, comes through.
-      if (isolation === undefined && lostAnswers > 0) {
-        lostAnswers -= 1;
-        throw new Error("Connection terminated unexpectedly");
-      }
+      let isIt = false;
+      const result = await db.transaction((tx) => {
+        const run = <Row>(name: string, params?: readonly unknown[]) => {
+          isIt ||= name === statement;
+          return tx.run<Row>(name, params);
+        };
+        return work({ ...tx, run });
+      }, isolation);
+      if (isIt) loseOnce();
       return result;
     },
   };

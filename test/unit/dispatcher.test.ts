@@ -134,7 +134,8 @@ function setUp(
       events.push("ring");
     },
     observe: observeInto(events),
-    concurrency: options.concurrency ?? 3,
+    concurrency: options.concurrency ?? 2,
+    slots: { refuseWaiting: () => {} },
     sweepIntervalMs: options.sweepIntervalMs ?? 10_000,
   });
   const foldLoop = new FoldLoop({
@@ -203,7 +204,7 @@ function makeDue(scene: Scene, count: number): void {
 
 const outage = () => Object.assign(new Error("x"), { code: "57P03" });
 
-test("never runs more than it may at a time, and gets through everything", async () => {
+test("has half as many more at work than requests in flight while they end slowly, and gets through everything", async () => {
   const scene = setUp();
   makeDue(scene, 20);
   scene.start();
@@ -212,6 +213,7 @@ test("never runs more than it may at a time, and gets through everything", async
   for (let ended = 0; ended < 20; ended += 1) {
     await eventually(() => expect(scene.runs.length).toBeGreaterThan(ended));
     most = Math.max(most, scene.dispatcher.runningCount);
+    await scene.clock.pass(1_000);
     scene.runs[ended]?.end();
   }
   await eventually(() => expect(scene.dispatcher.runningCount).toBe(0));
@@ -222,15 +224,33 @@ test("never runs more than it may at a time, and gets through everything", async
   );
 });
 
-test("a slot that becomes free is filled at once", async () => {
-  const scene = setUp({ concurrency: 1 });
-  makeDue(scene, 2);
+test("the faster accounts come to their end, the more are at work, and they are claimed in batches", async () => {
+  const scene = setUp({ concurrency: 20 });
+  makeDue(scene, 400);
   scene.start();
-  await eventually(() => expect(scene.runs).toHaveLength(1));
+  await eventually(() => expect(scene.runs).toHaveLength(30));
+
+  for (const run of scene.runs) run.end();
+  await eventually(() => expect(scene.runs).toHaveLength(30 + 20 + 30 * 1.5));
+  await scene.clock.pass(1_000);
+  const claims = scene.events.filter((event) => event.startsWith("claim ")).length;
+  for (const run of scene.runs.slice(30)) run.end();
+  await eventually(() => expect(scene.dispatcher.runningCount).toBeGreaterThan(100));
+
+  expect(scene.events.filter((event) => event.startsWith("claim ")).length - claims).toBeLessThan(
+    5,
+  );
+});
+
+test("the place of an account that has ended is filled at once", async () => {
+  const scene = setUp({ concurrency: 1 });
+  makeDue(scene, 3);
+  scene.start();
+  await eventually(() => expect(scene.runs).toHaveLength(2));
 
   scene.runs[0]?.end();
 
-  await eventually(() => expect(scene.runs).toHaveLength(2), { timeoutMs: 500 });
+  await eventually(() => expect(scene.runs).toHaveLength(3), { timeoutMs: 500 });
 });
 
 test("tells the other replicas when there is more than it can take, and not all the time", async () => {

@@ -17,6 +17,7 @@ set
   received = s.received,
   http_status = s.http_status
 from answered s
+join account_sync.attempt before on before.attempt_id = s.attempt_id
 where t.attempt_id = s.attempt_id
 returning
   t.account_id as "accountId",
@@ -30,7 +31,8 @@ returning
         and o.idempotency_key = t.idempotency_key
         and account_sync.comparable_id(o.received ->> 'customer') <> account_sync.comparable_id(s.received ->> 'customer')
     ) then 'made twice'
-    when t.settled_at is not null and not exists (
+    -- One that is settled with this answer was not told that it is.
+    when t.settled_at is not null and before.delivery is distinct from 'answered' and not exists (
       select
       from account_sync.attempt o
       where o.account_id = t.account_id

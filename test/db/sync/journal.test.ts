@@ -4,7 +4,7 @@ import { createEngine, type Engine, only } from "../../support/engine.ts";
 import { accepted, createFakeApi, type FakeApi, nameIn, noAnswer } from "../../support/fake-api.ts";
 import {
   crashBeforeWriteBack,
-  losingOneCommitAnswer,
+  losingOneAnswer,
   pausedPastItsLease,
 } from "../../support/interruptions.ts";
 
@@ -97,13 +97,28 @@ describe("the journal", () => {
 
   test("is written again when the answer to its commit was lost, and one request goes out", async () => {
     const { id } = await engine.insertAccount();
-    const run = await engine.sync(api, losingOneCommitAnswer(engine));
+    const run = await engine.sync(api, losingOneAnswer(engine, "journal_sends"));
 
     const outcome = await run(await engine.claimNext());
 
     expect(outcome).toMatchObject({ name: "synced" });
     expect(api.requests).toHaveLength(1);
     expect(await engine.attempts(id)).toHaveLength(1);
+  });
+
+  test("is not told of a customer of nobody's when the answer to the settling's commit was lost", async () => {
+    const { id } = await engine.insertAccount();
+    const strays: unknown[] = [];
+    const observe = { strayCustomer: (stray: unknown) => void strays.push(stray) };
+    const run = await engine.sync(api, { ...losingOneAnswer(engine, "settle_accounts"), observe });
+
+    await run(await engine.claimNext());
+    await engine.round(api);
+
+    expect(strays).toEqual([]);
+    expect(api.requests).toHaveLength(1);
+    expect(await engine.attempts(id)).toMatchObject([{ outcome: "synced", delivery: "answered" }]);
+    expect(await engine.row(id)).toMatchObject({ state: "clean" });
   });
 
   test("nothing is sent when the lease was lost before", async () => {

@@ -1,0 +1,5 @@
+-- How long this API asked all daemons to wait, as far as it is not over.
+-- $1 base URL
+select (extract(epoch from held_until - clock_timestamp()) * 1000)::float8 as "waitMs"
+from account_sync.api_hold
+where base_url = $1 and held_until > clock_timestamp()

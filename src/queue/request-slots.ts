@@ -1,0 +1,81 @@
+/**
+ * The requests in flight: SYNC_CONCURRENCY at a time. Accounts at work are more (dispatcher.ts), so that the database never keeps a request
+ * waiting:
+ *
+ *     claimed ─▶ loaded ─▶ validated ─▶ admitted ─▶ journaled ─▶ in flight ─▶ settled
+ *                                       └─ some more than slots ─┘  └ slots ┘
+ *
+ * A send that is journaled and has not gone out is in doubt after a crash, like one that has: so only as many are admitted to the journal as
+ * the slots take in a moment. They are admitted in groups: one transaction journals a group.
+ */
+import type { Clock } from "../clock.ts";
+import { PACE_WINDOW_MS, Pace } from "./pace.ts";
+
+/** Journaling takes about so long: what goes out meanwhile has to be journaled before. */
+const JOURNALED_AHEAD_MS = 25;
+
+export class RequestSlots {
+  readonly #concurrency: number;
+  readonly #pace: Pace;
+  #admitted = 0;
+  #inFlight = 0;
+  readonly #waitingForAdmission: ((isAdmitted: boolean) => void)[] = [];
+  readonly #waitingForSlot: (() => void)[] = [];
+
+  constructor(concurrency: number, clock: Pick<Clock, "now">) {
+    this.#concurrency = concurrency;
+    this.#pace = new Pace(clock);
+  }
+
+  /** Resolves when the send may be journaled; what was admitted has to `leave`. Resolves false when it is refused. */
+  async admit(): Promise<boolean> {
+    if (this.#waitingForAdmission.length === 0 && this.#room() > 0) {
+      this.#admitted += 1;
+      return true;
+    }
+    return await new Promise((resolve) => this.#waitingForAdmission.push(resolve));
+  }
+
+  /** The request is over, or will not be made. */
+  leave(): void {
+    this.#admitted -= 1;
+    if (this.#room() < this.#groupSize()) return;
+    for (const admit of this.#waitingForAdmission.splice(0, this.#room())) {
+      this.#admitted += 1;
+      admit(true);
+    }
+  }
+
+  /** Makes one request, when a slot is free for it. */
+  async use<Result>(request: () => Promise<Result>): Promise<Result> {
+    if (this.#inFlight < this.#concurrency) this.#inFlight += 1;
+    // The slot is handed over.
+    else await new Promise<void>((resolve) => this.#waitingForSlot.push(resolve));
+    this.#pace.count();
+    try {
+      return await request();
+    } finally {
+      const next = this.#waitingForSlot.shift();
+      if (next === undefined) this.#inFlight -= 1;
+      else next();
+    }
+  }
+
+  /** The process drains: what waits for its admission just now is left to others. */
+  refuseWaiting(): void {
+    for (const refuse of this.#waitingForAdmission.splice(0)) refuse(false);
+  }
+
+  #room(): number {
+    return this.#concurrency + this.#aheadMax() - this.#admitted;
+  }
+
+  #aheadMax(): number {
+    const paced = (this.#pace.lately() * JOURNALED_AHEAD_MS) / PACE_WINDOW_MS;
+    return Math.ceil(Math.max(this.#concurrency / 2, paced));
+  }
+
+  #groupSize(): number {
+    return Math.ceil(this.#aheadMax() / 2);
+  }
+}
