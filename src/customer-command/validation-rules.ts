@@ -3,7 +3,7 @@
  * hand, so a rule must not rely on its shape.
  */
 import type { CommandTier, CustomerCommand } from "./command.ts";
-import { fieldsAt } from "./field-paths.ts";
+import { createFieldSearch } from "./field-paths.ts";
 import type { RuleName } from "./messages.ts";
 import { isPossiblePhone } from "./phone.ts";
 
@@ -96,11 +96,16 @@ function violationsIn(
   patterns: readonly string[],
   isViolation: IsViolation,
 ): Rule["findViolations"] {
-  return (command, context) =>
-    patterns
-      .flatMap((pattern) => fieldsAt(command, pattern))
-      .filter(({ value }) => isViolation(value, context))
-      .map(({ path }) => ({ path }));
+  const searches = patterns.map(createFieldSearch);
+
+  return (command, context) => {
+    const isWanted = (field: unknown) => isViolation(field, context);
+    const violations: Violation[] = [];
+    for (const search of searches) {
+      for (const path of search(command, isWanted)) violations.push({ path });
+    }
+    return violations;
+  };
 }
 
 function isAbsent(value: unknown): boolean {
@@ -148,38 +153,47 @@ function isAmount(value: unknown): value is number {
 }
 
 function amountsOutOfOrder(command: CustomerCommand): Violation[] {
-  return tiersOf(command)
-    .filter(({ tier }) => isAmount(tier.min_amount) && isAmount(tier.max_amount))
-    .filter(({ tier }) => Number(tier.min_amount) >= Number(tier.max_amount))
-    .map(({ path }) => ({ path: `${path}.max_amount` }));
+  return tiersWhere(
+    command,
+    "max_amount",
+    ({ min_amount: min, max_amount: max }) => isAmount(min) && isAmount(max) && min >= max,
+  );
 }
 
 function feesAbove100(command: CustomerCommand): Violation[] {
-  return tiersOf(command)
-    .filter(({ tier }) => tier.tier_type === "percentage" && Number(tier.fee) > 100)
-    .map(({ path }) => ({ path: `${path}.fee` }));
+  return tiersWhere(
+    command,
+    "fee",
+    (tier) => tier.tier_type === "percentage" && Number(tier.fee) > 100,
+  );
 }
 
 function isInvalidDate(value: unknown): boolean {
   return !isAbsent(value) && !isDate(value);
 }
 
-/** The form that the transform makes, and a day that exists: JavaScript reads the 30th of February as the 1st of March. */
+/** The form that the transform makes, and a day that exists. */
 function isDate(value: unknown): value is string {
-  const date = typeof value === "string" ? DATE.exec(value)?.[1] : undefined;
-  if (date === undefined) return false;
+  if (typeof value !== "string" || !DATE.test(value)) return false;
 
-  const time = Date.parse(`${date}Z`);
-  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(date);
+  const day = Number(value.slice(8, 10));
+  return day <= 28 || day <= daysIn(Number(value.slice(0, 4)), Number(value.slice(5, 7)));
 }
 
-const DATE = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})$/;
+const DATE = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d$/;
+
+/** @param month from 1 */
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
+}
 
 function datesOutOfOrder(command: CustomerCommand): Violation[] {
-  return tiersOf(command)
-    .filter(({ tier }) => isDate(tier.valid_from) && isDate(tier.valid_to))
-    .filter(({ tier }) => String(tier.valid_from) >= String(tier.valid_to))
-    .map(({ path }) => ({ path: `${path}.valid_to` }));
+  return tiersWhere(
+    command,
+    "valid_to",
+    ({ valid_from: from, valid_to: to }) => isDate(from) && isDate(to) && from >= to,
+  );
 }
 
 /**
@@ -187,38 +201,51 @@ function datesOutOfOrder(command: CustomerCommand): Violation[] {
  * the first one it overlaps.
  */
 function overlappingTiers(command: CustomerCommand): Violation[] {
-  const spans = tiersOf(command)
-    .flatMap(({ path, tier }) => toSpan(path, tier) ?? [])
-    .toSorted((a, b) => a.min - b.min);
+  const spans = itemsOf(command.tier)
+    .map((tier, index) => toSpan(index, tier))
+    .filter((span) => span !== null)
+    .sort((a, b) => a.min - b.min);
 
-  return spans.flatMap((span, index) => {
-    const other = spans
-      .slice(0, index)
-      .find(
-        (earlier) => span.min < earlier.max && span.from < earlier.to && earlier.from < span.to,
-      );
-    return other === undefined ? [] : [{ path: span.path, otherPath: other.path }];
+  return spans.flatMap((span) => {
+    const first = spans.find((earlier) => earlier === span || overlap(earlier, span)) ?? span;
+    return first === span
+      ? []
+      : [{ path: `tier[${span.index}]`, otherPath: `tier[${first.index}]` }];
   });
 }
 
-function toSpan(path: string, tier: CommandTier) {
-  const { min_amount: min, max_amount: max, valid_from: from, valid_to: to } = tier;
+interface Span {
+  readonly index: number;
+  readonly min: number;
+  readonly max: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+function toSpan(index: number, tier: CommandTier | null | undefined): Span | null {
+  const { min_amount: min, max_amount: max, valid_from: from, valid_to: to } = tier ?? {};
   if (!isAmount(min) || !isAmount(max) || !isDate(from) || !isDate(to)) return null;
-  return { path, min, max, from, to };
+  return { index, min, max, from, to };
+}
+
+/** @param earlier the one that begins no later */
+function overlap(earlier: Span, later: Span): boolean {
+  return later.min < earlier.max && later.from < earlier.to && earlier.from < later.to;
 }
 
 /** Case is ignored, as it is at a login. */
 function repeatedUsernames(command: CustomerCommand): Violation[] {
-  const firstUse = new Map<string, string>();
+  const firstUse = new Map<string, number>();
+  const toPath = (index: number) => `customer-crew[${index}].username`;
 
-  return fieldsAt(command, "customer-crew[].username").flatMap(({ path, value }) => {
-    if (isBlank(value)) return [];
+  return itemsOf(command["customer-crew"]).flatMap((pic, index) => {
+    if (isBlank(pic?.username)) return [];
 
-    const username = String(value).trim().toLowerCase();
-    const otherPath = firstUse.get(username);
-    if (otherPath !== undefined) return [{ path, otherPath }];
+    const username = String(pic?.username).trim().toLowerCase();
+    const first = firstUse.get(username);
+    if (first !== undefined) return [{ path: toPath(index), otherPath: toPath(first) }];
 
-    firstUse.set(username, path);
+    firstUse.set(username, index);
     return [];
   });
 }
@@ -227,9 +254,18 @@ function missingAccountType(_command: CustomerCommand, context: RuleContext): Vi
   return context.hasAccountType ? [] : [{ path: "customer.customer_role" }];
 }
 
-function tiersOf(command: CustomerCommand) {
-  const tiers = Array.isArray(command.tier) ? command.tier : [];
-  return tiers
-    .map((tier: CommandTier, index) => ({ path: `tier[${index}]`, tier }))
-    .filter(({ tier }) => typeof tier === "object" && tier !== null);
+/** At this field of each tier for which `isViolation` holds. */
+function tiersWhere(
+  command: CustomerCommand,
+  field: keyof CommandTier,
+  isViolation: (tier: CommandTier) => boolean,
+): Violation[] {
+  return itemsOf(command.tier).flatMap((tier, index) =>
+    tier != null && isViolation(tier) ? [{ path: `tier[${index}].${field}` }] : [],
+  );
+}
+
+/** The items of a section; none of one that is no list. */
+function itemsOf<Item>(section: readonly Item[]): readonly (Item | null | undefined)[] {
+  return Array.isArray(section) ? section : [];
 }

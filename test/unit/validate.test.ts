@@ -191,6 +191,27 @@ describe("what is right stays unremarked", () => {
     expect(validateCommand(command(change), CONTEXT)).toMatchObject({ errors: [], warnings: [] });
   });
 
+  test("a time that exists, and no other", () => {
+    const two = (min: number, max: number) =>
+      fc.integer({ min, max }).map((number) => String(number).padStart(2, "0"));
+    const date = [two(0, 13), fc.oneof(two(0, 32), two(28, 31))] as const;
+    const clock = [two(0, 25), two(58, 60), two(58, 61)] as const;
+    const year = fc.constantFrom("0000", "0004", "1900", "2000", "2023", "2024", "2100", "9999");
+    fc.assert(
+      fc.property(year, ...date, ...clock, (at, month, day, hour, minute, second) => {
+        const text = `${at}-${month}-${day}T${hour}:${minute}:${second}`;
+        const time = Date.parse(`${text}Z`);
+        // JavaScript reads the 30th of February as the 1st of March.
+        const exists = !Number.isNaN(time) && new Date(time).toISOString().startsWith(text);
+
+        const { errors } = validateCommand(command(tiers({ valid_to: text })), CONTEXT);
+
+        expect(errors.some(({ rule }) => rule === "date_malformed")).toBe(!exists);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   test("a number without a country code, where the default country is given", () => {
     const handmade = command({ customer: { msisdn: "081234567890" } });
 
