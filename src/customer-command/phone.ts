@@ -25,6 +25,8 @@ export function toMsisdn(phoneNo: string | null, defaultCountry: string): string
   const bare = toBare(phoneNo ?? "");
   const country = defaultCountry.toUpperCase();
 
+  const indonesian = readIndonesian(bare, country);
+  if (indonesian !== null) return indonesian;
   if (!ONE_NUMBER.test(bare)) return bare;
   const [first, second] = possibleReadings(bare, isSupportedCountry(country) ? country : undefined);
   if (first === undefined) return bare;
@@ -35,14 +37,30 @@ export function toMsisdn(phoneNo: string | null, defaultCountry: string): string
   return first.number === bare ? bare : toMsisdn(first.number, defaultCountry);
 }
 
+/**
+ * The numbers that nearly every account has: Indonesian mobile ones, and those of Jakarta, Bandung and Semarang, whose area codes have
+ * two digits. libphonenumber reads them in the same way (test/unit/phone.test.ts), but needs 6 to 20 µs for each; null for any other number.
+ */
+function readIndonesian(bare: string, country: string): string | null {
+  const [, prefix, national] = INDONESIAN.exec(bare) ?? [];
+  if (national === undefined) return null;
+  return prefix === "+62" || country === "ID" ? `+62${national}` : null;
+}
+
+const INDONESIAN = /^(\+62|62|0|)(8[1-35-9][0-9]{7,10}|2[124][0-9]{7,8})$/;
+
 /** Without what stands between digits; digits and the plus as ASCII. */
 function toBare(text: string): string {
+  if (PLAIN.test(text)) return text.replace(/[-. ()]/g, "");
   return text
     .replace(/[\p{Nd}\p{Ps}\p{Pe}\p{Pd}＋．]/gu, (character) => character.normalize("NFKC"))
     .replace(ARABIC_DIGITS, (digit) => String(digit.charCodeAt(0) & 0xf))
     .replace(SEPARATORS, "")
     .trim();
 }
+
+/** As nearly all numbers are written; what follows for the others says nothing else of these. */
+const PLAIN = /^[-+0-9 .()]*$/;
 
 /** Both Arabic series begin at a multiple of 16. */
 const ARABIC_DIGITS = /[\u0660-\u0669]|[\u06f0-\u06f9]/g;
@@ -81,6 +99,7 @@ function isMobile(number: PhoneNumber): boolean {
 /** Whether this text can be a phone number; `country` (ISO 3166) is that of numbers without a country code. */
 export function isPossiblePhone(text: string, country: string | undefined): boolean {
   const bare = toBare(text);
+  if (INDONESIAN.test(bare) && bare.startsWith("+")) return true;
   if (!ONE_NUMBER.test(bare)) return false;
   const number = parsePhoneNumberFromString(bare, {
     extract: false,

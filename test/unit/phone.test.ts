@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { parsePhoneNumberFromString } from "libphonenumber-js/max";
 import { describe, expect, test } from "vitest";
 import { isPossiblePhone, toMsisdn } from "../../src/customer-command/phone.ts";
 
@@ -142,6 +143,34 @@ describe("phone numbers", () => {
     );
   });
 
+  test("Indonesian numbers that are read without libphonenumber are read as it reads them", () => {
+    const prefix = fc.constantFrom("0", "62", "+62", "");
+    const near = fc.stringMatching(/^[28][0-9]{5,13}$/);
+    const known = fc.stringMatching(/^(?:8[1-35-9][0-9]{7,10}|2[124][0-9]{7,8})$/);
+    fc.assert(
+      fc.property(prefix, fc.oneof(near, known), (before, national) => {
+        const international = before === "62" ? `+62${national}` : before + national;
+        const read = parsePhoneNumberFromString(international, "ID");
+        const msisdn = toMsisdn(before + national, "ID");
+
+        // Otherwise 62819737 may have the calling code or not.
+        if (read?.isValid() === true) expect(msisdn).toBe(read.number);
+        else if (before !== "62") expect(isAssigned(msisdn)).toBe(false);
+        expect(isPossiblePhone(msisdn, undefined)).toBe(
+          parsePhoneNumberFromString(msisdn)?.isPossible() ?? false,
+        );
+        expect(toMsisdn(`+62${national}`, "GB")).toBe(toMsisdn(`+62${national}`, "ID"));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("a number in its national form is Indonesian only where the default country is", () => {
+    expect(toMsisdn("02155512345", "GB")).not.toMatch(/^\+62/);
+    expect(toMsisdn("6281234567890", "GB")).toBe("6281234567890");
+    expect(toMsisdn("81234567890", "SG")).not.toMatch(/^\+62/);
+  });
+
   test.each([
     ["0812 3456 7890 / 0813 1111 2222", "081234567890/081311112222"],
     ["abc", "abc"],
@@ -180,3 +209,7 @@ describe("phone numbers", () => {
     );
   });
 });
+
+function isAssigned(msisdn: string): boolean {
+  return parsePhoneNumberFromString(msisdn)?.isValid() ?? false;
+}
