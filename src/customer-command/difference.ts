@@ -4,7 +4,8 @@
  */
 import type { Account } from "../account/account.ts";
 import type { CustomerCommand } from "./command.ts";
-import { type FieldFingerprints, fieldFingerprintsOf, fingerprintOf } from "./fingerprint.ts";
+import { type FieldFingerprints, pathsOf } from "./field-fingerprints.ts";
+import { fieldFingerprintsLike, fingerprintOf } from "./fingerprint.ts";
 
 /**
  * External ids of our own rows do not count. Rows are compared by their position in the command: a row inserted between two others
@@ -51,8 +52,9 @@ export function differenceOf(
     return { status: "same", isCurrent, paths: { added: [], removed: [], changed: [] } };
   }
 
-  const fields = fieldFingerprintsOf(command, account.id);
   const fieldsBefore = lastAccepted?.fieldFingerprints ?? null;
+  const fields =
+    fieldsBefore === null ? null : fieldFingerprintsLike(fieldsBefore, command, account.id);
   return {
     status: "different",
     isCurrent,
@@ -61,8 +63,8 @@ export function differenceOf(
 }
 
 function comparePaths(before: FieldFingerprints, after: FieldFingerprints): Difference["paths"] {
-  const pathsBefore = Object.keys(before);
-  const pathsAfter = Object.keys(after);
+  const pathsBefore = pathsOf(before);
+  const pathsAfter = pathsOf(after);
   const added = pathsAfter.filter((path) => !Object.hasOwn(before, path));
   const removed = pathsBefore.filter((path) => !Object.hasOwn(after, path));
   const kept = pathsAfter.filter((path) => Object.hasOwn(before, path));

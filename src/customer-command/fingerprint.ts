@@ -1,7 +1,13 @@
-import { createHash, hash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { CustomerCommand } from "./command.ts";
-import { fieldsOf } from "./field-paths.ts";
+import {
+  type FieldFingerprints,
+  fingerprintFields,
+  fingerprintFieldsLike,
+} from "./field-fingerprints.ts";
 import { MAPPING_VERSION } from "./transform.ts";
+
+export type { FieldFingerprints } from "./field-fingerprints.ts";
 
 /**
  * The fingerprint of a command: equal exactly when the same data would be sent by the same mapping. The external ids of our rows are
@@ -9,42 +15,46 @@ import { MAPPING_VERSION } from "./transform.ts";
  * and included.
  */
 export function fingerprintOf(command: CustomerCommand): string {
-  const canonical = JSON.stringify(withoutIds(command));
-
-  return createHash("sha256").update(`${MAPPING_VERSION}\n${canonical}`).digest("hex");
+  return toFingerprint(JSON.stringify(withoutIds(command)));
 }
 
-/** Path in the command → fingerprint of the value there. */
-export type FieldFingerprints = Readonly<Record<string, string>>;
+export interface SerializedCommand {
+  /** JSON text, as it is sent. */
+  readonly body: string;
+  readonly fingerprint: string;
+}
 
-/** About seventy tiers with as many contact persons. Of a larger command only the whole fingerprint is kept. */
-const FIELDS_KEPT_MAX = 1_000;
-/**
- * In hex digits; too short to find the value by trying: of a million phone numbers, fifteen have the same one. One change in 65,536
- * goes unseen in its field, but not in the whole fingerprint.
- */
-const FIELD_FINGERPRINT_LENGTH = 4;
+/** Body and fingerprint together: a create, which has no ids, is serialized once for both. */
+export function serializeCommand(command: CustomerCommand): SerializedCommand {
+  const body = JSON.stringify(command);
+  const data = withoutIds(command);
+  return { body, fingerprint: toFingerprint(data === command ? body : JSON.stringify(data)) };
+}
 
-/**
- * A fingerprint of each field, to find out which fields changed after the command itself is deleted. The account's id is part of each,
- * so that equal values of two accounts have different ones. null when there are more fields than are kept.
- */
+/** The fingerprints of its fields without the ids of our rows; null when there are more fields than are kept. */
 export function fieldFingerprintsOf(
   command: CustomerCommand,
   accountId: string,
 ): FieldFingerprints | null {
-  const fields = fieldsOf(withoutIds(command));
-  if (fields.length > FIELDS_KEPT_MAX) return null;
-
-  return Object.fromEntries(
-    fields.map(({ path, value }) => [
-      path,
-      hash("sha256", JSON.stringify([accountId, path, value])).slice(0, FIELD_FINGERPRINT_LENGTH),
-    ]),
-  );
+  return fingerprintFields(withoutIds(command), accountId);
 }
 
-function withoutIds(command: CustomerCommand) {
+/** The same, made as those that are kept of an earlier command. */
+export function fieldFingerprintsLike(
+  kept: FieldFingerprints,
+  command: CustomerCommand,
+  accountId: string,
+): FieldFingerprints | null {
+  return fingerprintFieldsLike(kept, withoutIds(command), accountId);
+}
+
+function toFingerprint(canonical: string): string {
+  return hash("sha256", `${MAPPING_VERSION}\n${canonical}`);
+}
+
+/** The command itself where it has no ids. */
+function withoutIds(command: CustomerCommand): CustomerCommand {
+  if (!hasIds(command)) return command;
   const { "tier-assignment": _, ...sections } = command;
 
   return {
@@ -54,6 +64,20 @@ function withoutIds(command: CustomerCommand) {
     "customer-crew": command["customer-crew"].map(withoutId),
     branch: withoutId(command.branch),
   };
+}
+
+function hasIds(command: CustomerCommand): boolean {
+  return (
+    command["tier-assignment"] !== undefined ||
+    hasId(command.customer) ||
+    hasId(command.branch) ||
+    command.tier.some(hasId) ||
+    command["customer-crew"].some(hasId)
+  );
+}
+
+function hasId(item: { readonly id?: string }): boolean {
+  return item.id !== undefined;
 }
 
 function withoutId<Item extends { readonly id?: string }>({

@@ -1,8 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
-import { fieldFingerprintsOf, fingerprintOf } from "../../src/customer-command/fingerprint.ts";
+import {
+  fieldFingerprintsOf,
+  fingerprintOf,
+  serializeCommand,
+} from "../../src/customer-command/fingerprint.ts";
 import { toCommand } from "../../src/customer-command/transform.ts";
+import { anAccount, aPic, aTier } from "../support/sample-account.ts";
 
 test("the create form and the update form of the same data have one fingerprint", () => {
   fc.assert(
@@ -21,6 +26,33 @@ test("a fingerprint is 64 hex digits and the same in every process", () => {
   // Written down, not computed: it moves only together with MAPPING_VERSION.
   expect(fingerprint(account)).toBe(
     "dfb33368c10425e4f4a2b3248ed33251e62f8f31c805603c4f13524853782b62",
+  );
+});
+
+test("the fingerprint of an update is the one that existing databases hold", () => {
+  const account = anAccount({
+    externalId: "ext",
+    branchExternalId: "ext-branch",
+    tiers: [aTier({ externalId: "ext-tier" })],
+    pics: [aPic({ externalId: "ext-pic" })],
+  });
+
+  // Written down, as above.
+  expect(fingerprint(account, "ref")).toBe(
+    "407d3835cae4a039a1aa2f8b1c12e045fe8d6550815cc7618434b557a442452d",
+  );
+});
+
+test("body and fingerprint made together are those made alone", () => {
+  fc.assert(
+    fc.property(anyAccount(), fc.option(fc.constant("ref")), (account, referenceField) => {
+      const { command } = toCommand(account, { defaultCountry: "ID", referenceField });
+
+      expect(serializeCommand(command)).toEqual({
+        body: JSON.stringify(command),
+        fingerprint: fingerprintOf(command),
+      });
+    }),
   );
 });
 
@@ -106,6 +138,24 @@ describe("fingerprints of fields", () => {
     for (const fingerprint of Object.values(one)) expect(fingerprint).toMatch(/^[0-9a-f]{4}$/);
     expect(other["customer.name"]).not.toBe(one["customer.name"]);
     expect(one["branch.name"]).not.toBe(one["customer.name"]);
+  });
+
+  test("are as many as their four digits allow", () => {
+    const numbers = Array.from({ length: 20_000 }, (_, n) => `08123${String(n).padStart(7, "0")}`);
+
+    const distinct = new Set(numbers.map((ktp) => fields({ ...EMPTY, ktp })["customer.ktp"]));
+
+    // Of 65,536, so many are met by 20,000 values at random; the deviation is about a hundred.
+    expect(distinct.size).toBeGreaterThan(17_230 - 400);
+    expect(distinct.size).toBeLessThan(17_230 + 400);
+  });
+
+  test("tell a number from the text of it", () => {
+    const tierOf = (fee: unknown) => ({ ...toCommand(account, OPTIONS).command, tier: [{ fee }] });
+    const fee = (value: unknown) =>
+      fieldFingerprintsOf(tierOf(value) as never, "a1")?.["tier[0].fee"];
+
+    expect(new Set([fee(5), fee("5"), fee(null), fee("null")]).size).toBe(4);
   });
 
   test("are not kept of a command with thousands of fields", () => {

@@ -1,7 +1,9 @@
 /** The preview: what it reports of an account, and that each of its judgements can turn out either way. */
+import { hash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
+import { fieldsOf } from "../../src/customer-command/field-paths.ts";
 import { fieldFingerprintsOf, fingerprintOf } from "../../src/customer-command/fingerprint.ts";
 import { type PreviewInput, previewCommand } from "../../src/customer-command/preview.ts";
 import { toCommand } from "../../src/customer-command/transform.ts";
@@ -173,6 +175,37 @@ describe("the difference to the command last accepted", () => {
         changed: ["customer.email"],
       },
     });
+  });
+
+  test("is found where the journal holds fingerprints of fields as versions before 0002 made them", () => {
+    const before = anAccount({ email: "lama@example.id" });
+    const { fingerprint } = accepted(before);
+    const fieldFingerprints = Object.fromEntries(
+      fieldsOf(toCommand(before, OPTIONS).command).map(({ path, value }) => [
+        path,
+        hash("sha256", JSON.stringify(["a1", path, value])).slice(0, 4),
+      ]),
+    );
+
+    const { difference } = previewOf(anAccount({}), {
+      lastAccepted: { isCurrent: true, fingerprint, fieldFingerprints },
+    }).debugReport;
+
+    expect(difference.paths).toEqual({ added: [], removed: [], changed: ["customer.email"] });
+  });
+
+  test("is not told by fingerprints that another version made", () => {
+    const { fingerprint, fieldFingerprints } = accepted(anAccount({ email: "lama@example.id" }));
+
+    const { difference } = previewOf(anAccount({}), {
+      lastAccepted: {
+        isCurrent: true,
+        fingerprint,
+        fieldFingerprints: { ...fieldFingerprints, "": "0003" },
+      },
+    }).debugReport;
+
+    expect(difference).toEqual({ status: "different", isCurrent: true, paths: null });
   });
 
   test("does not pretend to know the paths when only the whole fingerprint was kept", () => {
