@@ -1,5 +1,4 @@
 /** Reads the body of a 2xx: the forms that installations of the API answer in, brought into one shape. Pure. */
-import { z } from "zod";
 import { toIdText } from "../exact-json.ts";
 import { errorMessages, joinMessages, messagesOfErrors } from "./error-messages.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
@@ -83,6 +82,8 @@ const SECTION_NAMES = {
   crew: ["crew", "customer-crew", "crews"],
 } as const;
 
+const ALL_NAMES: readonly string[] = Object.values(SECTION_NAMES).flat();
+
 /** The body itself, its `data`, and the `data` of that. */
 function unwrap(json: unknown): JsonObject[] {
   const layers: JsonObject[] = [];
@@ -95,8 +96,9 @@ function unwrap(json: unknown): JsonObject[] {
 }
 
 function hasSection(layer: JsonObject): boolean {
-  const names = Object.values(SECTION_NAMES).flat();
-  return names.some((name) => isFilledSection(layer[name])) || toId(layer["customer_id"]) !== null;
+  return (
+    ALL_NAMES.some((name) => isFilledSection(layer[name])) || toId(layer["customer_id"]) !== null
+  );
 }
 
 function isFilledSection(value: unknown): value is JsonObject | readonly unknown[] {
@@ -164,22 +166,17 @@ function toId(value: unknown): string | null {
 
 function isStorable(id: string): boolean {
   if (id.length > 2 * 255 || id.trim() === "") return false;
+  if (id.length > 255 && [...id].length > 255) return false;
   // U+FFFD stands for bytes in an encoding that was not read: two ids could have become one.
-  return [...id].length <= 255 && id.isWellFormed() && !/[\0\uFFFD]/.test(id);
+  return id.isWellFormed() && !/[\0\uFFFD]/.test(id);
 }
 
-const Failed = z.union([
-  z.int().nonnegative(),
-  z
-    .string()
-    .regex(/^\d{1,9}$/)
-    .transform(Number),
-  z.array(z.unknown()).transform((items) => items.length),
-  z.boolean().transform(Number),
-]);
-
+/** A number of items, the list of them, or whether any failed; undefined for anything else. */
 function readFailed(value: unknown): number | undefined {
-  return Failed.safeParse(value).data;
+  if (Array.isArray(value)) return value.length;
+  if (typeof value === "boolean") return Number(value);
+  if (typeof value === "string") return /^\d{1,9}$/.test(value) ? Number(value) : undefined;
+  return Number.isSafeInteger(value) && Number(value) >= 0 ? Number(value) : undefined;
 }
 
 function countErrors(errors: unknown): number {

@@ -11,6 +11,7 @@ export function errorMessages(json: unknown): readonly string[] {
 
 /** Of a field that is known to hold errors. Within the same bounds; here an object may also have lists of messages by field. */
 export function messagesOfErrors(errors: unknown): readonly string[] {
+  if (errors === undefined || errors === null) return [];
   return take(messagesIn(errors, MAX_DEPTH - 1));
 }
 

@@ -239,10 +239,10 @@ function describeBody(answer: HttpAnswer): string {
 }
 
 function maskAnswer(answer: CustomerAnswer, request: JudgedRequest): CustomerAnswer {
-  const maskSection = (section: AnswerSection): AnswerSection => ({
-    ...section,
-    errors: section.errors.map((error) => mask(error, request)),
-  });
+  const maskSection = (section: AnswerSection): AnswerSection =>
+    section.errors.length === 0
+      ? section
+      : { ...section, errors: section.errors.map((error) => mask(error, request)) };
   return {
     refusal: answer.refusal === null ? null : mask(answer.refusal, request),
     customer: maskSection(answer.customer),
