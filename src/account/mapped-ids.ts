@@ -70,7 +70,7 @@ export function restoreIds(
   const restored: MappedId[] = [];
   const unmapped: UnmappedId[] = [];
   const complete = (entity: MappedEntity, id: string, stands: string | null): string | null => {
-    const kept = known.get(keyOf({ entity, id })) ?? null;
+    const kept = known.size === 0 ? null : (known.get(keyOf({ entity, id })) ?? null);
     if (stands === null) {
       if (kept !== null) restored.push({ entity, id, externalId: kept });
       return kept;
@@ -92,22 +92,13 @@ export function restoreIds(
             parent === null
               ? null
               : { ...parent, externalId: parent.externalId ?? ofParent?.externalId ?? null },
-          tiers: account.tiers.map((tier) => ({
-            ...tier,
-            externalId: complete("tier", tier.id, tier.externalId),
-          })),
-          pics: account.pics.map((pic) => ({
-            ...pic,
-            externalId: complete("pic", pic.id, pic.externalId),
-          })),
+          tiers: account.tiers.map((tier) =>
+            withExternalId(tier, complete("tier", tier.id, tier.externalId)),
+          ),
+          pics: account.pics.map((pic) =>
+            withExternalId(pic, complete("pic", pic.id, pic.externalId)),
+          ),
         };
-  const present = new Set([
-    ...(account?.tiers ?? []).map(({ id }) => keyOf({ entity: "tier", id })),
-    ...(account?.pics ?? []).map(({ id }) => keyOf({ entity: "pic", id })),
-  ]);
-  const leftOut = ownMapped
-    .filter((row) => (row.entity === "tier" || row.entity === "pic") && !present.has(keyOf(row)))
-    .map(({ entity, id, externalId }) => ({ entity, id, externalId }));
   return {
     account: completed,
     mapping: {
@@ -116,9 +107,26 @@ export function restoreIds(
       externalId: own?.externalId ?? null,
       restored,
       unmapped,
-      leftOut,
+      leftOut: ownMapped.length === 0 ? [] : findLeftOut(ownMapped, account),
     },
   };
+}
+
+function withExternalId<Row extends { readonly externalId: string | null }>(
+  row: Row,
+  externalId: string | null,
+): Row {
+  return row.externalId === externalId ? row : { ...row, externalId };
+}
+
+function findLeftOut(mapped: readonly MappedRow[], account: Account | null): MappedId[] {
+  const present = new Set([
+    ...(account?.tiers ?? []).map(({ id }) => keyOf({ entity: "tier", id })),
+    ...(account?.pics ?? []).map(({ id }) => keyOf({ entity: "pic", id })),
+  ]);
+  return mapped
+    .filter((row) => (row.entity === "tier" || row.entity === "pic") && !present.has(keyOf(row)))
+    .map(({ entity, id, externalId }) => ({ entity, id, externalId }));
 }
 
 function keyOf({ entity, id }: Pick<MappedId, "entity" | "id">): string {

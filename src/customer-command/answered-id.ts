@@ -7,7 +7,12 @@ const EXTERNAL_ID_CHARACTERS_MAX = 255;
 
 /** Whether the API's id may be written to a row. */
 export function isUsableId(id: string | null): id is string {
-  return id !== null && id.trim() !== "" && [...id].length <= EXTERNAL_ID_CHARACTERS_MAX;
+  return id !== null && id.trim() !== "" && !isLonger(id, EXTERNAL_ID_CHARACTERS_MAX);
+}
+
+/** In characters, as a `varchar` counts them; the length of a text counts some twice. */
+function isLonger(text: string, max: number): boolean {
+  return text.length > max && [...text].length > max;
 }
 
 /** Our local id, as the API returns it; null when it returns none. */

@@ -6,6 +6,7 @@ import type { CustomerCommand, SentRows } from "./command.ts";
 import { type MatchProblem, toProblem } from "./match-problem.ts";
 import { type MatchOptions, matchRows, type ReceivedId } from "./match-rows.ts";
 import { CREW, TIER } from "./natural-key.ts";
+import { once } from "./once.ts";
 
 /** The ids that an answer holds for our rows, those included that a row has already: the answer confirms them. */
 export interface ReceivedIds {
@@ -25,19 +26,24 @@ export interface ReceivedIds {
  *    lists rows in an order that was never ours.
  *
  * A wrong id on a row is worse than none, so an id that is not proven is left out and reported as a problem.
+ *
+ * @param command as it was sent, or its JSON text: ids are mostly matched without a look at it, and then it need not be parsed
  */
 export function matchIds(
   answer: CustomerAnswer,
-  command: CustomerCommand,
+  command: CustomerCommand | string,
   sent: SentRows,
   options: MatchOptions,
 ): ReceivedIds {
-  const account = matchAccount(answer, command, sent, options.referenceField);
+  const read = once(() =>
+    typeof command === "string" ? (JSON.parse(command) as CustomerCommand) : command,
+  );
+  const account = matchAccount(answer, read, sent, options.referenceField);
   const tiers = matchRows({
     entity: "tier",
     section: answer.tier,
     sentRows: sent.tiers,
-    items: command.tier,
+    items: () => read().tier,
     unsentIds: sent.unsentIds?.tiers ?? [],
     naturalKey: TIER,
     ...options,
@@ -46,7 +52,7 @@ export function matchIds(
     entity: "pic",
     section: answer.crew,
     sentRows: sent.pics,
-    items: command["customer-crew"],
+    items: () => read()["customer-crew"],
     unsentIds: sent.unsentIds?.pics ?? [],
     naturalKey: CREW,
     ...options,
@@ -63,17 +69,17 @@ export function matchIds(
 
 function matchAccount(
   answer: CustomerAnswer,
-  command: CustomerCommand,
+  command: () => CustomerCommand,
   sent: SentRows,
   referenceField: string | null,
 ): Pick<ReceivedIds, "customer" | "branch" | "problems"> {
-  const isUpdate = command.customer.id !== undefined;
+  const isUpdate = () => command().customer.id !== undefined;
   const own = onlyId(answer.customer, sent.accountId, referenceField);
   const branch = onlyId(answer.branch, sent.accountId, referenceField);
   const customer = own ?? (isSameAsBranch(answer.customer, command, branch) ? branch : null);
 
   const refused = answer.customer.failed + answer.branch.failed > 0;
-  if (!refused && (customer !== null || (isUpdate && !namesAnId(answer.customer)))) {
+  if (!refused && (customer !== null || (isUpdate() && !namesAnId(answer.customer)))) {
     return { customer, branch, problems: [] };
   }
 
@@ -104,11 +110,12 @@ function onlyId(
  */
 function isSameAsBranch(
   customer: AnswerSection,
-  command: CustomerCommand,
+  command: () => CustomerCommand,
   branch: string | null,
 ): boolean {
-  const hasOtherId = command.customer.id !== undefined && !isSameId(command.customer.id, branch);
-  return !namesAnId(customer) && customer.failed === 0 && !hasOtherId;
+  if (namesAnId(customer) || customer.failed > 0) return false;
+  const { id } = command().customer;
+  return id === undefined || isSameId(id, branch);
 }
 
 /** Whether the section holds an id at all, usable or not. */

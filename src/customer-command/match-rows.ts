@@ -6,11 +6,13 @@ import type { CommandCrew, CommandTier, SentRow } from "./command.ts";
 import { type MatchProblem, toProblem } from "./match-problem.ts";
 import {
   type ComparableKey,
+  type Comparison,
   compareKeys,
   type Json,
   type NaturalKey,
   toComparableKey,
 } from "./natural-key.ts";
+import { once } from "./once.ts";
 
 export interface MatchOptions {
   /** Name of the field that carries our local ids; null when none does. */
@@ -24,7 +26,7 @@ export interface MatchInput extends MatchOptions {
   readonly section: AnswerSection;
   /** In the order of `items`. */
   readonly sentRows: readonly SentRow[];
-  readonly items: readonly (CommandTier | CommandCrew)[];
+  readonly items: () => readonly (CommandTier | CommandCrew)[];
   /** Ids of rows that were not sent: an item with one of them matches no row here. */
   readonly unsentIds: readonly string[];
   readonly naturalKey: NaturalKey;
@@ -63,9 +65,10 @@ interface Row {
   readonly id: string;
   /** null where `uuid_be` is blank, too. */
   readonly externalId: string | null;
-  readonly key: ComparableKey;
+  /** Made where an item echoes something to compare it with. */
+  readonly key: () => ComparableKey;
   /** All that was sent about it except ids, as JSON: rows of equal content mean the same to the API. */
-  readonly content: string;
+  readonly content: () => string;
 }
 
 interface MatchCandidate {
@@ -74,7 +77,8 @@ interface MatchCandidate {
   readonly id: string | null;
   /** The row it certainly belongs to; `other` when it certainly belongs to no row that still needs an id; `unknown` until proven. */
   readonly owner: Row | "other" | "unknown";
-  readonly key: ComparableKey;
+  /** null when it echoes nothing that could be compared. */
+  readonly echo: ComparableKey | null;
 }
 
 type Matches = Map<Row, MatchCandidate>;
@@ -82,15 +86,20 @@ type Matches = Map<Row, MatchCandidate>;
 function toRows({ sentRows, items, naturalKey, referenceField }: MatchInput): Row[] {
   return sentRows.map((row, index) => {
     // If the lists differ in length, it is unknown which item belongs to which row: then no row has anything to compare.
-    const item: Json = sentRows.length === items.length ? { ...items[index] } : {};
-    const { id: _, [referenceField ?? "id"]: __, ...content } = item;
+    const item = once((): Json => {
+      const all = items();
+      return sentRows.length === all.length ? { ...all[index] } : {};
+    });
 
     return {
       index,
       id: row.id,
       externalId: row.externalId === null || row.externalId.trim() === "" ? null : row.externalId,
-      key: toComparableKey(item, naturalKey, "sent"),
-      content: JSON.stringify(content),
+      key: once(() => toComparableKey(item(), naturalKey, "sent")),
+      content: once(() => {
+        const { id: _, [referenceField ?? "id"]: __, ...content } = item();
+        return JSON.stringify(content);
+      }),
     };
   });
 }
@@ -99,20 +108,22 @@ function toCandidates(
   { section, unsentIds, naturalKey, referenceField }: MatchInput,
   rows: readonly Row[],
 ): MatchCandidate[] {
-  const repeatedIds = repeated(section.items.map((item) => toComparableId(item.id)));
-  const sharedIds = repeated(rows.map((row) => toComparableId(row.externalId)));
-  const rowsByExternalId = new Map(rows.map((row) => [toComparableId(row.externalId), row]));
-  const rowsById = new Map(rows.map((row) => [toComparableId(row.id), row]));
+  const comparables = section.items.map(({ id }) => (isUsableId(id) ? toComparableId(id) : null));
+  const repeatedIds = repeated(comparables);
+  const rowsWithId = rows.filter((row) => row.externalId !== null);
+  const sharedIds = repeated(rowsWithId.map((row) => toComparableId(row.externalId)));
+  const rowsByExternalId = new Map(rowsWithId.map((row) => [toComparableId(row.externalId), row]));
+  const rowsById = once(() => new Map(rows.map((row) => [toComparableId(row.id), row])));
   const idsOfOthers = new Set(unsentIds.map((id) => toComparableId(id)));
 
   return section.items.map((item, index) => {
-    const comparable = isUsableId(item.id) ? toComparableId(item.id) : null;
+    const comparable = comparables[index] ?? null;
     const isUsable = comparable !== null && !repeatedIds.has(comparable);
     const id = isUsable ? item.id : null;
     const reference = toComparableId(echoedReference(item, referenceField));
 
     const byId = isUsable ? rowsByExternalId.get(comparable) : undefined;
-    const byReference = reference === null ? undefined : (rowsById.get(reference) ?? "other");
+    const byReference = reference === null ? undefined : (rowsById().get(reference) ?? "other");
     const isDisputed = byId !== undefined && byReference !== undefined && byId !== byReference;
     const isOfOther =
       isDisputed || (isUsable && (idsOfOthers.has(comparable) || sharedIds.has(comparable)));
@@ -121,9 +132,13 @@ function toCandidates(
       index,
       id,
       owner: isOfOther ? "other" : (byId ?? byReference ?? "unknown"),
-      key: toComparableKey(item.raw, naturalKey, "echoed"),
+      echo: toEcho(toComparableKey(item.raw, naturalKey, "echoed")),
     };
   });
+}
+
+function toEcho(key: ComparableKey): ComparableKey | null {
+  return key.every((value) => value === null) ? null : key;
 }
 
 /** The row's own id counts for more than an echoed reference; two references to one row prove nothing. */
@@ -132,6 +147,7 @@ function matchByOwner(
   candidates: readonly MatchCandidate[],
   matches: Matches,
 ): void {
+  if (candidates.every(({ owner }) => owner === "unknown")) return;
   const owned = Map.groupBy(candidates, (candidate) => candidate.owner);
 
   for (const row of rows) {
@@ -151,12 +167,13 @@ function matchByNaturalKey(
   candidates: readonly MatchCandidate[],
   matches: Matches,
 ): void {
-  const freeRows = rows.filter((row) => !matches.has(row));
-  const unknown = candidates.filter((candidate) => candidate.owner === "unknown");
+  const unknown = candidates.filter(({ owner, echo }) => owner === "unknown" && echo !== null);
+  if (unknown.length === 0) return;
 
+  const freeRows = rows.filter((row) => !matches.has(row));
   const fits = freeRows.flatMap((row) =>
     unknown
-      .filter((candidate) => compareKeys(row.key, candidate.key, naturalKey) === "same")
+      .filter((candidate) => compare(row, candidate, naturalKey) === "same")
       .map((candidate) => ({ row, candidate })),
   );
   const ambiguous = new Set<Row | MatchCandidate>([
@@ -184,7 +201,7 @@ function matchByPosition(
   candidates: readonly MatchCandidate[],
   matches: Matches,
 ): void {
-  if (answers === "a lookup") return;
+  if (answers === "a lookup" || matches.size === rows.length) return;
   if (candidates.length !== rows.length || section.failed > 0 || section.errors.length > 0) return;
 
   const taken = new Set(matches.values());
@@ -203,17 +220,21 @@ function matchByPosition(
     return candidate === undefined ? [] : [{ row, candidate }];
   });
   const isTrusted = pairs.every(({ row, candidate }) => {
-    const comparison = compareKeys(row.key, candidate.key, naturalKey);
+    const comparison = compare(row, candidate, naturalKey);
     if (comparison !== "same" || freeRows.length === 1) return comparison !== "different";
 
     // An API that echoes need not keep the order. Where the echo fits several rows, their content must be equal.
     return freeRows
-      .filter((other) => compareKeys(other.key, candidate.key, naturalKey) === "same")
-      .every((other) => other.content === row.content);
+      .filter((other) => compare(other, candidate, naturalKey) === "same")
+      .every((other) => other.content() === row.content());
   });
   if (!isTrusted) return;
 
   for (const { row, candidate } of pairs) matches.set(row, candidate);
+}
+
+function compare(row: Row, { echo }: MatchCandidate, naturalKey: NaturalKey): Comparison {
+  return echo === null ? "unknown" : compareKeys(row.key(), echo, naturalKey);
 }
 
 function findProblems(

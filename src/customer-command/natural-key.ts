@@ -37,7 +37,7 @@ type FieldKind = "text" | "number" | "date" | "phone";
 /** One value per field of the natural key, normalized for comparing; null where it proves nothing either way. */
 export type ComparableKey = readonly (string | null)[];
 
-type Comparison = "same" | "different" | "unknown";
+export type Comparison = "same" | "different" | "unknown";
 
 export function toComparableKey(
   item: Json,
