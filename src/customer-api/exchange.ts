@@ -2,10 +2,10 @@
  * One HTTP exchange: a request, and a bounded answer or a network error. The one home of undici. Knows nothing of customers,
  * tokens or the meaning of a status.
  *
- * `request()` rather than `fetch()`: it follows no redirect (a token would travel with it) and decompresses nothing (a small
- * gzip body can unfold past every limit).
+ * `dispatch()` rather than `fetch()`: it follows no redirect (a token would travel with it) and decompresses nothing (a small
+ * gzip body can unfold past every limit). `request()` on top of it would make a stream of each answer, at half the CPU of the exchange.
  */
-import { Agent, type Dispatcher, request as undiciRequest } from "undici";
+import { Agent, type Dispatcher } from "undici";
 
 import { networkErrorCode } from "./failure.ts";
 
@@ -74,123 +74,140 @@ export function createExchange(options: { readonly timeoutMs: number }): {
   };
 }
 
-async function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpResult> {
-  const startedAt = performance.now();
-  const deadline = startDeadline(request.timeoutMs, request.signal);
-  const wire = { written: false };
-  let answer: Dispatcher.ResponseData | null = null;
-
-  try {
-    deadline.signal.throwIfAborted();
-    const answering = undiciRequest(request.url, {
-      dispatcher: agent.compose(noteWriting(wire, deadline, request.mayBegin)),
-      method: request.method,
-      headers: request.headers,
-      body: request.body,
-      signal: deadline.signal,
-    });
-    answer = await Promise.race([answering, deadline.passed(answering)]);
-    const text = await readBody(answer);
-
-    return {
-      kind: "answered",
-      status: answer.statusCode,
-      header: headerReader(answer),
-      text,
-      durationMs: performance.now() - startedAt,
-    };
-  } catch (error) {
-    return {
-      kind: "broken",
-      code: deadline.code() ?? networkErrorCode(error),
-      written: wire.written,
-      status: answer?.statusCode ?? null,
-      header: headerReader(answer),
-      durationMs: performance.now() - startedAt,
-    };
-  } finally {
-    deadline.clear();
-  }
+function exchangeOver(agent: Agent, request: HttpRequest): Promise<HttpResult> {
+  return new Promise((resolve) => new RunningExchange(request, resolve).begin(agent));
 }
 
-/** Bounds the exchange by a time and by the caller's signal; says afterwards which of the two ended it. */
-function startDeadline(timeoutMs: number, caller: AbortSignal) {
-  const controller = new AbortController();
-  const onTimeout = () => abortWith("TIMED_OUT");
-  const onCaller = () => abortWith("GIVEN_UP");
-  let code: "TIMED_OUT" | "GIVEN_UP" | null = null;
+/** One exchange from its beginning to its one result, which whatever comes first decides: the answer, an error, the time, or the caller. */
+class RunningExchange implements Dispatcher.DispatchHandler {
+  readonly #request: HttpRequest;
+  readonly #resolve: (result: HttpResult) => void;
+  readonly #startedAt = performance.now();
+  readonly #onTimeout = () => this.#giveUp("TIMED_OUT");
+  readonly #onCaller = () => this.#giveUp("GIVEN_UP");
+  #timer: NodeJS.Timeout | null = null;
+  #isOver = false;
+  /** Handed to a connected socket. */
+  #isWritten = false;
+  #controller: Dispatcher.DispatchController | null = null;
+  #status: number | null = null;
+  #headers: Dispatcher.ResponseData["headers"] = {};
+  #chunks: Buffer[] = [];
+  #bytes = 0;
 
-  function abortWith(reason: "TIMED_OUT" | "GIVEN_UP"): void {
-    code ??= reason;
-    controller.abort(new Error(reason));
+  constructor(request: HttpRequest, resolve: (result: HttpResult) => void) {
+    this.#request = request;
+    this.#resolve = resolve;
   }
 
-  const timer = setTimeout(onTimeout, timeoutMs);
-  if (caller.aborted) onCaller();
-  else caller.addEventListener("abort", onCaller, { once: true });
-
-  return {
-    signal: controller.signal,
-    code: () => code,
-    giveUp: onCaller,
-
-    /** undici notices an abort only once the request has a connection; this rejects at once. */
-    passed(answering: Promise<unknown>): Promise<never> {
-      answering.catch(() => undefined);
-      return new Promise((_, reject) => {
-        const onAbort = () => reject(controller.signal.reason);
-        if (controller.signal.aborted) onAbort();
-        else controller.signal.addEventListener("abort", onAbort, { once: true });
-      });
-    },
-
-    clear(): void {
-      clearTimeout(timer);
-      caller.removeEventListener("abort", onCaller);
-    },
-  };
-}
-
-/**
- * Notes the moment before a request is written to a connected socket: undici calls `onRequestStart` then, and not while the
- * request waits for a connection. undici drops an aborted request at this point.
- */
-function noteWriting(
-  wire: { written: boolean },
-  { signal, giveUp }: { readonly signal: AbortSignal; readonly giveUp: () => void },
-  mayBegin: () => boolean = () => true,
-): Dispatcher.DispatcherComposeInterceptor {
-  return (dispatch) => (options, handler) => {
-    const onRequestStart = handler.onRequestStart?.bind(handler);
-    handler.onRequestStart = (controller, context) => {
-      if (!mayBegin()) giveUp();
-      if (!signal.aborted) wire.written = true;
-      onRequestStart?.(controller, context);
-    };
-    return dispatch(options, handler);
-  };
-}
-
-async function readBody(answer: Dispatcher.ResponseData): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-
-  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > RESPONSE_BYTES_MAX) {
-      throw Object.assign(new Error("answer too large"), { code: "UND_ERR_RES_EXCEEDED_MAX_SIZE" });
+  begin(agent: Agent): void {
+    const { method, url, headers, body, timeoutMs, signal } = this.#request;
+    if (signal.aborted) {
+      this.#onCaller();
+      return;
     }
-    chunks.push(chunk);
+    this.#timer = setTimeout(this.#onTimeout, timeoutMs);
+    signal.addEventListener("abort", this.#onCaller, { once: true });
+
+    try {
+      const { origin, pathname, search } = new URL(url);
+      agent.dispatch({ origin, path: pathname + search, method, headers, body }, this);
+    } catch (error) {
+      this.#break(networkErrorCode(error));
+    }
   }
 
-  return Buffer.concat(chunks, bytes)
-    .toString("utf8")
-    .replace(/^\uFEFF/, "");
-}
+  /**
+   * The moment before the request is written to a connected socket: while it waits for a connection, undici does not call this, and does
+   * not notice that it was given up. It is dropped here then.
+   */
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    const { mayBegin = () => true } = this.#request;
+    this.#controller = controller;
+    if (!this.#isOver && !mayBegin()) this.#giveUp("GIVEN_UP");
+    if (this.#isOver) controller.abort(new Error("given up before it was written"));
+    else this.#isWritten = true;
+  }
 
-function headerReader(answer: Dispatcher.ResponseData | null): (name: string) => string | null {
-  return (name) => {
-    const value = answer?.headers[name];
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Dispatcher.ResponseData["headers"],
+  ): void {
+    // 103 Early Hints, 102 Processing: the answer follows.
+    if (status < 200) return;
+    this.#status = status;
+    this.#headers = headers;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes <= RESPONSE_BYTES_MAX) {
+      this.#chunks.push(chunk);
+      return;
+    }
+    controller.abort(
+      Object.assign(new Error("answer too large"), { code: "UND_ERR_RES_EXCEEDED_MAX_SIZE" }),
+    );
+  }
+
+  onResponseEnd(): void {
+    const status = this.#status ?? 0;
+    const text = this.#isOver ? "" : toText(this.#chunks, this.#bytes);
+    this.#end({
+      kind: "answered",
+      status,
+      header: this.#header,
+      text,
+      durationMs: this.#durationMs,
+    });
+  }
+
+  onResponseError(_controller: unknown, error: unknown): void {
+    this.#break(networkErrorCode(error));
+  }
+
+  #giveUp(code: "TIMED_OUT" | "GIVEN_UP"): void {
+    this.#break(code);
+    this.#controller?.abort(new Error(code));
+  }
+
+  #break(code: string): void {
+    this.#end({
+      kind: "broken",
+      code,
+      written: this.#isWritten,
+      status: this.#status,
+      header: this.#header,
+      durationMs: this.#durationMs,
+    });
+  }
+
+  #end(result: HttpResult): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#request.signal.removeEventListener("abort", this.#onCaller);
+    this.#chunks = [];
+    this.#resolve(result);
+  }
+
+  readonly #header = (name: string): string | null => {
+    const value = this.#headers[name];
     return (Array.isArray(value) ? value[0] : value) ?? null;
   };
+
+  get #durationMs(): number {
+    return performance.now() - this.#startedAt;
+  }
 }
+
+/** Most answers come in one piece. */
+function toText(chunks: readonly Buffer[], bytes: number): string {
+  const [first] = chunks;
+  const whole = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks, bytes);
+  const text = whole.toString("utf8");
+  return text.charCodeAt(0) === BYTE_ORDER_MARK ? text.slice(1) : text;
+}
+
+const BYTE_ORDER_MARK = 0xfeff;

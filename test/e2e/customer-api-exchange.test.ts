@@ -1,6 +1,7 @@
 /** The client against servers that break off, hang or do not speak HTTP: what is known of the command afterwards. */
 import type http from "node:http";
 import type net from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import {
   ANSWER,
@@ -149,6 +150,38 @@ describe("a broken connection", () => {
     const failure = failureOf(await api.send(connect(`http://127.0.0.1:${port}`), request()));
 
     expect(failure).toMatchObject({ errorClass: "network", delivery: "unknown" });
+  });
+});
+
+describe("an answer", () => {
+  test("in many pieces is read whole, also where a character is cut in two", async () => {
+    const answer = { ...ANSWER, customer: { data: { id: "cus-1", name: "Warung Éa 😀" } } };
+    const bytes = Buffer.from(`\uFEFF${JSON.stringify(answer)}`);
+    const server = await startServer(async (_, response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      for (const byte of bytes) {
+        response.write(Buffer.of(byte));
+        await setImmediate();
+      }
+      response.end();
+    });
+    const { api } = startApi();
+
+    const result = await api.send(connect(server.url), request());
+
+    expect(result).toMatchObject({ kind: "accepted", body: answer });
+  });
+
+  test("comes after what informs of it", async () => {
+    const server = await startServer((_, response) => {
+      response.writeEarlyHints({ link: "</style.css>; rel=preload" });
+      sendJson(response, 201, ANSWER);
+    });
+    const { api } = startApi();
+
+    const result = await api.send(connect(server.url), request());
+
+    expect(result).toMatchObject({ kind: "accepted", httpStatus: 201 });
   });
 });
 
