@@ -190,10 +190,15 @@ async function exchangeWithToken<Result extends ApiResult | LookupResult>(
   const outcome = await sender.exchange(toHttpRequest(sender, connection, call, token));
   const result = judge(outcome, {
     operation: call.operation,
-    what: `${call.operation} (${call.method} ${describeTarget(connection, call.pathTemplate)})`,
     command: call.command,
-    secrets: secretsOf(connection, token),
     promisedNotApplied: sender.promisedNotApplied,
+    // For messages, of which a success has none.
+    get what() {
+      return `${call.operation} (${call.method} ${describeTarget(connection, call.pathTemplate)})`;
+    },
+    get secrets() {
+      return secretsOf(connection, token);
+    },
   });
 
   sender.observe.apiRequest({

@@ -143,9 +143,16 @@ interface UsedCircuit {
   usedAt: number;
 }
 
-/** What a circuit is about: an edit of any of it makes another API of the connection. */
-function identify({ baseUrl, auth, headers }: ApiConnection): string {
-  return JSON.stringify([baseUrl, auth, headers]);
+/** What a circuit is about: an edit of any of it makes another API of the connection. Each send asks, over few connections. */
+function identify(connection: ApiConnection): string {
+  const known = identities.get(connection);
+  if (known !== undefined) return known;
+  const { baseUrl, auth, headers } = connection;
+  const identity = JSON.stringify([baseUrl, auth, headers]);
+  identities.set(connection, identity);
+  return identity;
 }
+
+const identities = new WeakMap<ApiConnection, string>();
 
 const BADNESS = { closed: 0, half_open: 1, open: 2 } as const;

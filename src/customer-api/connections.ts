@@ -53,6 +53,9 @@ export function createConnections(
 ): Connections {
   const byDefault = createDefaultConnection(REREAD_EVERY_MS, onUsable);
   let kept: { readonly at: number; readonly rows: Promise<ConfigRow[]> } | null = null;
+  // Each account asks, and what is worked out of a connection is kept with it.
+  const ofRow = new WeakMap<ConfigRow, ApiConnection | UnusableConnection>();
+  let ofEnvironment: ApiConnection | UnusableConnection | null = null;
 
   async function readAll(): Promise<ConfigRow[]> {
     return readRows === null ? [] : (await readRows()).map(parseConfigRow);
@@ -84,12 +87,17 @@ export function createConnections(
   }
 
   function fromEnvironment(url: string): ApiConnection | UnusableConnection {
-    return requireAllowed(toEnvironmentConnection(settings, url), settings);
+    ofEnvironment ??= requireAllowed(toEnvironmentConnection(settings, url), settings);
+    return ofEnvironment;
   }
 
   function fromRow(row: ConfigRow): ApiConnection | UnusableConnection {
-    const connection = toRowConnection(row, settings);
-    return "error" in connection ? connection : requireAllowed(connection, settings);
+    const known = ofRow.get(row);
+    if (known !== undefined) return known;
+    const read = toRowConnection(row, settings);
+    const connection = "error" in read ? read : requireAllowed(read, settings);
+    ofRow.set(row, connection);
+    return connection;
   }
 
   return {

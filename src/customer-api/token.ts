@@ -47,13 +47,7 @@ export function createTokens(options: TokensOptions): Tokens {
   const entries = new Map<string, TokenEntry>();
 
   function entryOf(auth: ClientCredentials): TokenEntry {
-    const identity = JSON.stringify([
-      auth.tokenUrl,
-      auth.clientId,
-      auth.clientSecret,
-      auth.scope,
-      auth.style,
-    ]);
+    const identity = identify(auth);
     const entry = entries.get(identity) ?? { cached: null, fetching: null };
     // Most recently used last, so that the first one is the one to forget.
     entries.delete(identity);
@@ -109,6 +103,18 @@ export function createTokens(options: TokensOptions): Tokens {
     },
   };
 }
+
+/** Whose token it is. Each request asks, for few clients. */
+function identify(auth: ClientCredentials): string {
+  const known = identities.get(auth);
+  if (known !== undefined) return known;
+  const { tokenUrl, clientId, clientSecret, scope, style } = auth;
+  const identity = JSON.stringify([tokenUrl, clientId, clientSecret, scope, style]);
+  identities.set(auth, identity);
+  return identity;
+}
+
+const identities = new WeakMap<ClientCredentials, string>();
 
 /** The token for a request; null for an API without one. */
 export async function authorize(

@@ -285,6 +285,32 @@ describe("a default configuration that cannot be used", () => {
   });
 });
 
+describe("a connection is worked out once", () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  test("for the environment", async () => {
+    const connections = connectionsOn({ url: OURS }, []);
+
+    expect(await connections.of(null)).toBe(await connections.of(null));
+  });
+
+  test("for each reading of a row: an edit is another one", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const rows: Row[] = [{ ...EMPTY_ROW, baseUrl: OURS }];
+    const connections = connectionsOn({}, rows);
+
+    const first = await connections.of(null);
+    rows[0] = { ...EMPTY_ROW, baseUrl: OTHER };
+    const again = await connections.of(null);
+    vi.advanceTimersByTime(5_000);
+
+    expect(again).toBe(first);
+    expect(await connections.of(null)).toMatchObject({ baseUrl: OTHER });
+  });
+});
+
 describe("where customers are sent by default is not known, and that is no error", () => {
   test.each<[string, () => Promise<readonly Row[]>]>([
     ["when the rows cannot be read", () => Promise.reject(new Error("permission denied"))],
