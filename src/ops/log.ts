@@ -29,7 +29,7 @@ export function createLog(options: {
 }): Log {
   const sink = createLineSink(options.destination ?? process.stdout);
   const pretty = toPretty(options.destination === undefined, sink);
-  const toText = (options.format === "pretty" && options.forPerson) || ((text: string) => text);
+  const toText = options.format === "pretty" ? options.forPerson : undefined;
   const destination = options.format === "json" ? sink : { write: pretty };
 
   const log: Logger = pino(
@@ -39,14 +39,18 @@ export function createLog(options: {
       timestamp: stdTimeFunctions.isoTime,
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => withTexts(boundFields(fields), toText),
+        log: (fields) => {
+          const bounded = boundFields(fields);
+          return toText === undefined ? bounded : withTexts(bounded, toText);
+        },
       },
       // pino's own would write all properties of an error; boundFields has chosen them already.
       serializers: { err: (err) => err },
       hooks: {
         logMethod(args, method) {
           const [fields, message] = args as unknown as [LogFields, string];
-          method.call(this, fields, toText(cut(message, TEXT_MAX)));
+          const text = cut(message, TEXT_MAX);
+          method.call(this, fields, toText === undefined ? text : toText(text));
         },
       },
     },
