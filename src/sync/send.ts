@@ -4,7 +4,6 @@
  *     turn ─▶ admission ─▶ journal the send ─▶ slot ─▶ request ─▶ match ids
  */
 import type { ApiResult } from "../customer-api/customer-api.ts";
-import type { CustomerCommand } from "../customer-command/command.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
 import {
   accountBack,
@@ -121,12 +120,10 @@ async function judge(sync: SyncContext, attempt: Attempt, result: ApiResult): Pr
     return end({ ...customerDeleted(), generation, attempt, httpStatus });
   }
 
-  const received = matchIds(
-    result.answer,
-    JSON.parse(attempt.body) as CustomerCommand,
-    attempt.sent,
-    { referenceField: wiring.mapping.referenceField, answers: "the command" },
-  );
+  const received = matchIds(result.answer, attempt.body, attempt.sent, {
+    referenceField: wiring.mapping.referenceField,
+    answers: "the command",
+  });
   if (operation === "create" && received.customer === null)
     return fail(answeredWithoutCustomer(httpStatus));
 

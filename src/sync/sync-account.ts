@@ -18,7 +18,7 @@ import {
   type SentRows,
   sizeProblem,
 } from "../customer-command/command.ts";
-import { fieldFingerprintsOf, fingerprintOf } from "../customer-command/fingerprint.ts";
+import { fieldFingerprintsOf, serializeCommand } from "../customer-command/fingerprint.ts";
 import { toCommand } from "../customer-command/transform.ts";
 import {
   describeErrors,
@@ -96,6 +96,7 @@ export interface Draft {
   readonly account: Account;
   readonly command: CustomerCommand;
   readonly sent: SentRows;
+  readonly body: string;
   readonly fingerprint: string;
   /** An unsettled attempt that this one replaces: an update that newer data may overtake. */
   readonly supersedes: string | null;
@@ -118,7 +119,7 @@ function transform(
       ...(mapping.unmapped.length > 0 && { unmapped: mapping.unmapped }),
       ...(mapping.leftOut.length > 0 && { leftOut: mapping.leftOut }),
     },
-    fingerprint: fingerprintOf(command),
+    ...serializeCommand(command),
     supersedes: unsettled?.attemptId ?? null,
   };
 }
@@ -153,8 +154,7 @@ async function toSend(
   draft: ValidDraft,
   connection: ApiConnection,
 ): Promise<SendStep | EndStep> {
-  const { account, command, sent, fingerprint, warnings, supersedes } = draft;
-  const body = JSON.stringify(command);
+  const { account, command, sent, body, fingerprint, warnings, supersedes } = draft;
   const problem = sizeProblem(body);
   if (problem !== null) return end({ ...parkInvalid(problem, account), warnings, supersedes });
   const operation = account.externalId === null ? "create" : "update";
