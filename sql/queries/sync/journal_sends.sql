@@ -1,4 +1,4 @@
--- Writes down what is about to be sent, before a byte of it goes out, and moves the end of the leases. Commits synchronously.
+-- Writes down what is about to be sent, before a byte of it goes out, and moves the end of leases. Commits synchronously.
 -- $1 the sends, a JSON array   $2 lease, ms
 --
 -- An account that does not come back has been taken over by another process. One that comes back without an attempt is not sent: its API
@@ -43,15 +43,17 @@ told as (
   join wanted on wanted."accountId" = held.account_id
   left join account_sync.api_hold h on h.base_url = wanted."waitsFor" and h.held_until > clock_timestamp()
 ),
+-- Renewed only where much of the lease is over: due_at is indexed, and most leases have just begun.
 begun as (
   update account_sync.account a
   set
-    due_at = now() + $2 * interval '1 ms',
+    due_at = case when a.due_at > now() + $2 * interval '0.5 ms' then a.due_at else now() + $2 * interval '1 ms' end,
     fingerprint = null,
     request = nullif(a.request - 'retry' - 'discard', '{}')
   from told
-  where a.account_id = told.account_id and told.wait_ms is null
-  returning a.account_id
+  where a.account_id = told.account_id
+    and told.wait_ms is null
+    and (a.fingerprint is not null or a.request is not null or a.due_at <= now() + $2 * interval '0.5 ms')
 ),
 journaled as (
   insert into account_sync.attempt as t
@@ -72,7 +74,8 @@ journaled as (
     -- JSON null is no value.
     nullif("fieldFingerprints", 'null')
   from wanted
-  join begun on begun.account_id = wanted."accountId"
+  join told on told.account_id = wanted."accountId"
+  where told.wait_ms is null
   on conflict (account_id) where settled_at is null do update set
     delivery = 'sending'
   where t.idempotency_key = excluded.idempotency_key and t.delivery = 'sending'
