@@ -17,6 +17,7 @@ import type { Database, Queryable } from "../db/database.ts";
 import { isOutage } from "../db/error-code.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
 import { createActs } from "./acts.ts";
+import { ClaimedUpTo } from "./claimed-up-to.ts";
 import { expandMarker } from "./expansion.ts";
 import { SILENCE_MAX_MS } from "./liveness.ts";
 
@@ -29,6 +30,8 @@ export interface QueueOptions {
   readonly leaseMs: number;
   /** This daemon's number, under which the others know that it lives; null for a command, whose leases simply run out. */
   readonly replicaId?: number | null;
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
 }
 
 /** The right to work on one account until the lease ends. */
@@ -121,7 +124,9 @@ export function createQueue({
   maxWaitMs,
   leaseMs,
   replicaId = null,
+  now = () => performance.now(),
 }: QueueOptions) {
+  const claimedUpTo = new ClaimedUpTo(now);
   /** Of claims that may have happened and were not answered, as the session was cut: no worker has what they took. */
   const unanswered = new Set<string>();
 
@@ -132,11 +137,14 @@ export function createQueue({
 
     /** Moves a batch of changes into the account rows. */
     async fold(): Promise<{ changes: number; accounts: number; markers: number }> {
-      const [folded] = await relaxedDb.run<{ changes: number; accounts: number; markers: number }>(
-        "fold_changes",
-        [FOLD_LIMIT, quietPeriodMs, maxWaitMs],
-      );
-      return folded ?? { changes: 0, accounts: 0, markers: 0 };
+      const [folded] = await relaxedDb.run<Folded>("fold_changes", [
+        FOLD_LIMIT,
+        quietPeriodMs,
+        maxWaitMs,
+      ]);
+      const { dueFrom = null, ...counts } = folded ?? { changes: 0, accounts: 0, markers: 0 };
+      if (dueFrom !== null) claimedUpTo.folded(dueFrom);
+      return counts;
     },
 
     /** One chunk of one marker: see expansion.ts. */
@@ -153,12 +161,17 @@ export function createQueue({
       for (const token of lost) unanswered.delete(token);
 
       const token = crypto.randomUUID();
+      const search = claimedUpTo.claim();
       try {
-        const parameters = [limit, leaseMs, token, replicaId, among];
-        return await relaxedDb.run<Claim>("claim_accounts", parameters);
+        const parameters = [limit, leaseMs, token, replicaId, among, ...search.parameters];
+        const claims = await relaxedDb.run<Claim & ByLane>("claim_accounts", parameters);
+        if (claims[0] !== undefined) search.found(claims[0]);
+        return claims;
       } catch (error) {
         if (isOutage(error)) unanswered.add(token);
         throw error;
+      } finally {
+        search.end();
       }
     },
 
@@ -225,10 +238,22 @@ export function createQueue({
         await db.run("revive_answered", [accountIds === "all" ? null : accountIds]);
     },
 
-    /** Milliseconds until the next account falls due; null when none is pending. */
+    /** Milliseconds until the next account falls due, or may be found to be due; null when none is pending. */
     async nextDueInMs(): Promise<number | null> {
-      const [next] = await relaxedDb.run<{ inMs: number | null }>("next_due");
-      return next?.inMs ?? null;
+      const search = claimedUpTo.next();
+      try {
+        const [next] = await relaxedDb.run<ByLane & { readonly inMs: number | null }>(
+          "next_due",
+          search.parameters,
+        );
+        if (next === undefined) return null;
+        search.found(next);
+        const { searchesAllInMs } = claimedUpTo;
+        if (next.inMs === null || searchesAllInMs === null) return next.inMs ?? searchesAllInMs;
+        return Math.min(next.inMs, searchesAllInMs);
+      } finally {
+        search.end();
+      }
     },
 
     /** Asks for a sync of these accounts now: durable, whichever process does it. */
@@ -303,6 +328,16 @@ export interface Heard {
   readonly configId: string | null;
   readonly force: boolean;
 }
+
+interface Folded {
+  readonly changes: number;
+  readonly accounts: number;
+  readonly markers: number;
+  readonly dueFrom: number | null;
+}
+
+/** Up to where the lanes are claimed, in microseconds since 1970. */
+type ByLane = Readonly<Record<Trigger, number | null>>;
 
 type Leased = Pick<Claim, "accountId" | "leaseToken">;
 

@@ -183,7 +183,13 @@ export class People {
     const { judge } = this.#world.stage;
     judge.setTime(this.#world.now());
     const db = { ...judge.db, close: async () => {} };
-    return createQueue({ db, relaxedDb: db, maxWaitMs: 5_000, ...this.#settings });
+    return createQueue({
+      db,
+      relaxedDb: db,
+      maxWaitMs: 5_000,
+      now: () => this.#world.now(),
+      ...this.#settings,
+    });
   }
 }
 

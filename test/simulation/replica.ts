@@ -113,6 +113,7 @@ export class Replica implements Sender {
       relaxedDb: db,
       maxWaitMs: 5_000,
       replicaId: number,
+      now: clock.now,
       ...settings,
     });
     this.#queue = queue;

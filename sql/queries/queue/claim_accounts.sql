@@ -1,6 +1,10 @@
 -- Takes due accounts with a lease, lane by lane: a backfill of a million accounts never delays a live edit. Or those of some accounts
 -- that are due, by their key: among a million due accounts a search along the lanes would not find them soon.
 -- $1 at most so many   $2 lease, ms   $3 lease token   $4 replica   $5 these accounts only (null: any)
+-- $6 to $8 up to where the lanes manual, change and backfill have been claimed, in microseconds since 1970   $9 look back so many ms at least
+--
+-- Each lane is searched from there on only, not from the beginning of the index: while an old snapshot is held (pg_dump), all that was ever
+-- claimed since stands there as dead entries, 0.2 µs each and millions of them. src/queue/claimed-up-to.ts says why nothing is overlooked.
 --
 -- The account itself is loaded by a later statement: in this one it would be read with the snapshot of before the claim, and a
 -- claim that re-reads a newer row would pair the new generation with the old data.
@@ -12,25 +16,31 @@ with wanted as (
   for update skip locked
 ),
 manual as (
-  select account_id
+  select account_id, due_at
   from account_sync.account
-  where lane = 'manual' and due_at <= now()
+  where lane = 'manual'
+    and due_at <= now()
+    and due_at >= least('epoch'::timestamptz + $6 * interval '1 us', now() - $9 * interval '1 ms')
   order by due_at
   limit case when $5::text[] is null then $1 else 0 end
   for update skip locked
 ),
 change as (
-  select account_id
+  select account_id, due_at
   from account_sync.account
-  where lane = 'change' and due_at <= now()
+  where lane = 'change'
+    and due_at <= now()
+    and due_at >= least('epoch'::timestamptz + $7 * interval '1 us', now() - $9 * interval '1 ms')
   order by due_at
   limit case when $5::text[] is null then greatest($1 - (select count(*) from manual), 0) else 0 end
   for update skip locked
 ),
 backfill as (
-  select account_id
+  select account_id, due_at
   from account_sync.account
-  where lane = 'backfill' and due_at <= now()
+  where lane = 'backfill'
+    and due_at <= now()
+    and due_at >= least('epoch'::timestamptz + $8 * interval '1 us', now() - $9 * interval '1 ms')
   order by due_at
   limit case when $5::text[] is null then greatest($1 - (select count(*) from manual) - (select count(*) from change), 0) else 0 end
   for update skip locked
@@ -75,4 +85,8 @@ returning
   coalesce((a.request ->> 'discard')::boolean, false) as "discard",
   a.fingerprint as "fingerprint",
   a.external_id as "removedExternalId",
-  a.lease_token as "leaseToken"
+  a.lease_token as "leaseToken",
+  -- Up to where each lane has been claimed by this. Null where nothing was.
+  (extract(epoch from (select max(due_at) from manual)) * 1000000)::float8 as "manual",
+  (extract(epoch from (select max(due_at) from change)) * 1000000)::float8 as "change",
+  (extract(epoch from (select max(due_at) from backfill)) * 1000000)::float8 as "backfill"

@@ -3,6 +3,9 @@
 --
 -- Safe with synchronous_commit off: a crash brings the change rows back, which costs one sync more at worst.
 -- Upserts run in key order, so that two folds wait for each other instead of deadlocking.
+--
+-- Of the accounts that fall due at once 64 share a microsecond: a claim goes on where the last one ended (claim_accounts.sql), which must not
+-- be in the middle of thousands of equals.
 with taken as (
   delete from account_sync.change
   where ctid = any (array(
@@ -64,7 +67,7 @@ folded as (
     external_id,
     case lane
       when 'change' then least(last_changed_at + $2 * interval '1 ms', changed_at + $3 * interval '1 ms')
-      else now()
+      else now() + (row_number() over (order by account_id) - $1) / 64 * interval '1 us'
     end
   from per_account
   left join asked using (account_id)
@@ -119,9 +122,9 @@ folded as (
         end,
         case
           when state = 'running' then a.due_at
-          when excluded.lane = 'manual' then now()
+          when excluded.lane = 'manual' then excluded.due_at
           when state = 'in doubt' then null
-          when excluded.lane = 'backfill' then coalesce(a.due_at, now())
+          when excluded.lane = 'backfill' then coalesce(a.due_at, excluded.due_at)
           when state in ('clean', 'revived') then least(quiet_at, excluded.changed_at + max_wait)
           -- Asleep, with its change long behind it: this one may be what it waits for, and further ones must not push it on.
           when state = 'blocked' then least(a.due_at, quiet_at)
@@ -138,9 +141,13 @@ folded as (
         case when state not in ('revived', 'revived in doubt') then a.error end
       from before
     )
-  returning 1
+  returning
+    lane,
+    due_at
 )
 select
   (select count(*)::int from taken) as "changes",
   (select count(*)::int from folded) as "accounts",
-  (select count(*)::int from expanding) as "markers"
+  (select count(*)::int from expanding) as "markers",
+  -- From when on they are due, in microseconds since 1970; of the backfill it is not asked, as nothing waits for that.
+  (select (extract(epoch from min(due_at)) * 1000000)::float8 from folded where lane <> 'backfill') as "dueFrom"

@@ -1,6 +1,25 @@
--- Milliseconds until the next account falls due, negative when one is overdue, null when none is pending.
-select (extract(epoch from least(
-  (select min(due_at) from account_sync.account where lane = 'manual' and due_at is not null),
-  (select min(due_at) from account_sync.account where lane = 'change' and due_at is not null),
-  (select min(due_at) from account_sync.account where lane = 'backfill' and due_at is not null)
-) - now()) * 1000)::float8 as "inMs"
+-- Milliseconds until the next account falls due, negative when one is overdue, null when none is pending; and up to where nothing is left to
+-- be claimed in each lane.
+-- $1 to $3 up to where manual, change and backfill have been claimed, in microseconds since 1970   $4 look back so many ms at least
+--
+-- Searched as in claim_accounts.sql.
+select
+  (extract(epoch from least(manual.due_at, change.due_at, backfill.due_at) - now()) * 1000)::float8 as "inMs",
+  (extract(epoch from least(manual.due_at, now())) * 1000000)::float8 as "manual",
+  (extract(epoch from least(change.due_at, now())) * 1000000)::float8 as "change",
+  (extract(epoch from least(backfill.due_at, now())) * 1000000)::float8 as "backfill"
+from (
+  select min(due_at) as due_at
+  from account_sync.account
+  where lane = 'manual' and due_at >= least('epoch'::timestamptz + $1 * interval '1 us', now() - $4 * interval '1 ms')
+) as manual
+cross join (
+  select min(due_at) as due_at
+  from account_sync.account
+  where lane = 'change' and due_at >= least('epoch'::timestamptz + $2 * interval '1 us', now() - $4 * interval '1 ms')
+) as change
+cross join (
+  select min(due_at) as due_at
+  from account_sync.account
+  where lane = 'backfill' and due_at >= least('epoch'::timestamptz + $3 * interval '1 us', now() - $4 * interval '1 ms')
+) as backfill
