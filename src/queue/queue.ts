@@ -157,7 +157,7 @@ export function createQueue({
      */
     async claim(limit: number, among: readonly string[] | null = null): Promise<Claim[]> {
       const lost = [...unanswered];
-      if (lost.length > 0) await relaxedDb.run("release_unanswered", [lost]);
+      if (lost.length > 0) await relaxedDb.run("release_unanswered", [lost, leaseMs]);
       for (const token of lost) unanswered.delete(token);
 
       const token = crypto.randomUUID();

@@ -9,11 +9,16 @@
 -- The account itself is loaded by a later statement: in this one it would be read with the snapshot of before the claim, and a
 -- claim that re-reads a newer row would pair the new generation with the old data.
 with wanted as (
-  select account_id
-  from account_sync.account
-  where account_id = any ($5::text[]) and due_at <= now()
+  select a.account_id
+  from unnest($5::text[]) as w (account_id)
+  cross join lateral (
+    select a.account_id
+    from account_sync.account a
+    -- The key is the only condition that fits an index: no plan reads all that is due.
+    where a.account_id = w.account_id and coalesce(a.due_at, 'infinity') <= now()
+    for update skip locked
+  ) as a
   limit $1
-  for update skip locked
 ),
 manual as (
   select account_id, due_at

@@ -8,18 +8,25 @@ select
   (extract(epoch from least(manual.due_at, now())) * 1000000)::float8 as "manual",
   (extract(epoch from least(change.due_at, now())) * 1000000)::float8 as "change",
   (extract(epoch from least(backfill.due_at, now())) * 1000000)::float8 as "backfill"
-from (
-  select min(due_at) as due_at
+from (values (true)) as always (is_true)
+left join (
+  select due_at
   from account_sync.account
   where lane = 'manual' and due_at >= least('epoch'::timestamptz + $1 * interval '1 us', now() - $4 * interval '1 ms')
-) as manual
-cross join (
-  select min(due_at) as due_at
+  order by due_at
+  limit 1
+) as manual on true
+left join (
+  select due_at
   from account_sync.account
   where lane = 'change' and due_at >= least('epoch'::timestamptz + $2 * interval '1 us', now() - $4 * interval '1 ms')
-) as change
-cross join (
-  select min(due_at) as due_at
+  order by due_at
+  limit 1
+) as change on true
+left join (
+  select due_at
   from account_sync.account
   where lane = 'backfill' and due_at >= least('epoch'::timestamptz + $3 * interval '1 us', now() - $4 * interval '1 ms')
-) as backfill
+  order by due_at
+  limit 1
+) as backfill on true

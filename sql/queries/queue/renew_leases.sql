@@ -9,16 +9,18 @@ with held as (
 ),
 free as (
   select a.account_id
-  from account_sync.account a
-  join held on a.account_id = held.account_id
-  where a.lease_token = held.lease_token
-  for update of a skip locked
+  from held
+  cross join lateral (
+    select a.account_id
+    from account_sync.account a
+    where a.account_id = held.account_id and a.lease_token = held.lease_token
+    for update skip locked
+  ) as a
 ),
 renewed as (
   update account_sync.account a
   set due_at = now() + $3 * interval '1 ms'
-  from free
-  where a.account_id = free.account_id
+  where a.account_id = any (array(select account_id from free))
 ),
 -- A daemon that renews lives, whichever rows were locked: others take nothing over from it. Also one that had been forgotten, or whose row
 -- went with the schema. A command has no number.
@@ -28,9 +30,15 @@ alive as (
   where $4::integer is not null
   on conflict (replica_id) do update set renewed_at = now()
 )
-select a.account_id as "accountId"
-from account_sync.account a
-join held on a.account_id = held.account_id
-left join free on free.account_id = a.account_id
-where a.lease_token = held.lease_token
-  and (free.account_id is not null or a.due_at > now() + $3 * interval '0.3 ms')
+select ours.account_id as "accountId"
+from held
+cross join lateral (
+  select
+    a.account_id,
+    a.due_at
+  from account_sync.account a
+  where a.account_id = held.account_id and a.lease_token = held.lease_token
+  limit 1
+) as ours
+where ours.account_id = any (array(select account_id from free))
+  or ours.due_at > now() + $3 * interval '0.3 ms'

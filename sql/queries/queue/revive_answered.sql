@@ -21,6 +21,5 @@ set
   failures_alike = 0,
   error_class = null,
   error = null
-from answered
-where a.account_id = answered.account_id
+where a.account_id = any (array(select account_id from answered))
 returning a.account_id as "accountId"

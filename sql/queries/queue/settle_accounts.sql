@@ -40,6 +40,8 @@ decided as (
     end as destination
   from settled s
   join account_sync.account a on a.account_id = s."accountId"
+  -- By their keys, whatever the planner knows of the table.
+  where a.account_id = any (array(select "accountId" from settled))
 )
 update account_sync.account a
 set
@@ -96,6 +98,6 @@ set
   error_class = case when d.becomes not in ('clean', 'new round') then d."errorClass" end,
   error = case when d.becomes not in ('clean', 'new round') then d.error end
 from decided d
-where a.account_id = d."accountId"
+where a.account_id = d."accountId" and a.account_id = any (array(select "accountId" from settled))
 returning
   a.account_id as "accountId"

@@ -7,7 +7,14 @@
 with free as (
   select wanted.account_id
   from unnest($1::text[]) with ordinality as wanted (account_id, position)
-  left join account_sync.account a on a.account_id = wanted.account_id
+  left join lateral (
+    select
+      a.lease_token,
+      a.due_at
+    from account_sync.account a
+    where a.account_id = wanted.account_id
+    limit 1
+  ) as a on true
   where a.lease_token is null or a.due_at <= now()
   order by wanted.position
   limit $2
@@ -18,7 +25,7 @@ before as (
     -- A parked account waits for nothing but a person.
     changed_at is not null and parked_at is null as was_pending
   from account_sync.account
-  where account_id in (select account_id from free)
+  where account_id = any (array(select account_id from free))
   order by account_id
   for update
 ),

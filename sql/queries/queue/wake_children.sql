@@ -9,5 +9,4 @@ with child as (
 )
 update account_sync.account a
 set due_at = now()
-from child
-where a.account_id = child.account_id
+where a.account_id = any (array(select account_id from child))

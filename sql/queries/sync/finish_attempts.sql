@@ -34,8 +34,9 @@ set
   body = case when not f."isSettled" then t.body end
 from finished f
 where t.attempt_id = f."attemptId"
+  and t.attempt_id = any (array(select "attemptId" from finished))
   -- Written so that no partial index fits: those of what is not settled are full of entries of what has been since.
-  and (t.settled_at is null) is true
+  and coalesce(t.settled_at, 'infinity') = 'infinity'
 returning
   t.attempt_id as "attemptId",
   t.account_id as "accountId",

@@ -17,8 +17,8 @@ set
   received = s.received,
   http_status = s.http_status
 from answered s
-join account_sync.attempt before on before.attempt_id = s.attempt_id
-where t.attempt_id = s.attempt_id
+join account_sync.attempt before on before.attempt_id = s.attempt_id and before.attempt_id = any ($1::bigint[])
+where t.attempt_id = s.attempt_id and t.attempt_id = any ($1::bigint[])
 returning
   t.account_id as "accountId",
   case
