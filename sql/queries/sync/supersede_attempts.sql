@@ -14,5 +14,7 @@ set
   body = null
 from unnest($1::bigint[], $2::boolean[]) as s (attempt_id, of_removed)
 where attempt.attempt_id = s.attempt_id
-  and attempt.settled_at is null
+  and attempt.attempt_id = any ($1::bigint[])
+  -- As in finish_attempts: in a form that the index of the unsettled ones does not fit.
+  and coalesce(attempt.settled_at, 'infinity') = 'infinity'
   and (attempt.delivery is distinct from 'answered' or s.of_removed)

@@ -1,0 +1,113 @@
+/** Statements as the daemon's sessions run them, explained: which plan, and how many buffers it touched. Counts only, no times. */
+import pg from "pg";
+import { sqlOf } from "../../src/db/queries.ts";
+
+export type PlanCacheMode = "force_custom_plan" | "force_generic_plan";
+
+export interface Explained {
+  /** Tables that were read from one end to the other. */
+  readonly readWhole: readonly string[];
+  readonly buffers: number;
+  readonly plan: string;
+}
+
+/** A session that does not scan tables from one end to the other where there is an index, as the daemon's. */
+export async function openPlanner(url: string, mode: PlanCacheMode): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {});
+  await client.connect();
+  await client.query(`set enable_seqscan = off; set jit = off; set plan_cache_mode = ${mode}`);
+  return client;
+}
+
+/** Prepares a statement and makes its plan, which is kept where it is a generic one. */
+export async function planNow(
+  client: pg.Client,
+  name: string,
+  parameters: readonly Parameter[],
+): Promise<void> {
+  await client.query(`prepare "${name}" as ${sqlOf(name)}`);
+  await client.query(`explain ${executeOf(name, parameters)}`);
+}
+
+/** Runs a prepared statement after `before`, and takes both back. */
+export async function explainPrepared(
+  client: pg.Client,
+  name: string,
+  parameters: readonly Parameter[],
+  before = "",
+): Promise<Explained> {
+  await client.query("begin");
+  try {
+    if (before !== "") await client.query(before);
+    const { rows } = await client.query<{ "QUERY PLAN": readonly { readonly Plan: PlanNode }[] }>(
+      `explain (analyze, buffers, timing off, format json) ${executeOf(name, parameters)}`,
+    );
+    const plan = rows[0]?.["QUERY PLAN"][0]?.Plan;
+    if (plan === undefined) throw new Error(`No plan of ${name}`);
+    return {
+      readWhole: [...wholeTables(plan)],
+      buffers: plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
+      plan: drawn(plan, ""),
+    };
+  } finally {
+    await client.query("rollback");
+  }
+}
+
+export type Parameter = string | number | null | readonly (string | number | null)[];
+
+interface PlanNode {
+  readonly "Node Type": string;
+  readonly "Relation Name"?: string;
+  readonly "Index Name"?: string;
+  readonly "Index Cond"?: string;
+  readonly Filter?: string;
+  readonly "Actual Rows": number;
+  readonly "Actual Loops": number;
+  readonly "Rows Removed by Filter"?: number;
+  readonly "Shared Hit Blocks": number;
+  readonly "Shared Read Blocks": number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+/** A scan of the table itself, or of an index without a condition. */
+function* wholeTables(node: PlanNode): Iterable<string> {
+  const { "Node Type": type, "Relation Name": table, "Index Cond": condition } = node;
+  if (node["Actual Loops"] === 0) return;
+  if (type === "Seq Scan" && table !== undefined) yield table;
+  if (/^(Index|Index Only|Bitmap Index) Scan$/.test(type) && condition === undefined)
+    yield `${table ?? ""} by ${node["Index Name"]}`;
+  for (const child of node.Plans ?? []) yield* wholeTables(child);
+}
+
+function drawn(node: PlanNode, indent: string): string {
+  const facts = [
+    node["Node Type"],
+    node["Relation Name"],
+    node["Index Name"],
+    node["Index Cond"],
+    node.Filter === undefined ? undefined : `filter ${node.Filter}`,
+    `rows ${node["Actual Rows"]} × ${node["Actual Loops"]}`,
+    node["Rows Removed by Filter"] && `removed ${node["Rows Removed by Filter"]}`,
+    `buffers ${node["Shared Hit Blocks"] + node["Shared Read Blocks"]}`,
+  ];
+  const children = (node.Plans ?? []).map((child) => drawn(child, `${indent}  `));
+  return [`${indent}${facts.filter(Boolean).join("  ")}`, ...children].join("\n");
+}
+
+function executeOf(name: string, parameters: readonly Parameter[]): string {
+  const given = parameters.length === 0 ? "" : `(${parameters.map(literalOf).join(", ")})`;
+  return `execute "${name}"${given}`;
+}
+
+/** Of unknown type: it becomes that of the parameter. */
+function literalOf(value: Parameter): string {
+  if (value === null) return "null";
+  if (typeof value === "number") return String(value);
+  if (typeof value === "string") return pg.escapeLiteral(value);
+  const elements = value.map((element) =>
+    element === null ? "null" : JSON.stringify(String(element)),
+  );
+  return pg.escapeLiteral(`{${elements.join(",")}}`);
+}
