@@ -2,13 +2,13 @@
  * Up to where each lane has been claimed: a claim searches the due accounts from there on, and so does the question when the next one is due.
  *
  * The index on (lane, due_at) is searched from its lower end, and there lie the dead entries of everything that was claimed. While a dump holds an
- * old snapshot nothing can remove them (0.2 µs each: 0.4 s per claim after ten minutes of a backfill). A search from where the last claim
- * ended passes them by.
+ * old snapshot nothing can remove them, and each costs 0.2 µs, at every search: 55 ms behind 300,000 of them. A search from where the last
+ * claim ended passes them by.
  *
  * It can overlook a row that gets a due time below that: changes that another replica folds late, a round that settling opens for a change of
  * long ago, a row that was locked when a claim passed by. So everything is searched, too, for a twentieth of the time, and at the latest after
- * ten seconds: that is how long a due account may be overlooked. While no old snapshot is held it is some 20 ms. What is likely is found
- * without it:
+ * ten seconds: that is how long a due account may be overlooked. While no old snapshot is held it is nineteen times what a claim takes. What
+ * is likely is found without it:
  *
  * - Our own folds say from when on their accounts are due, and the bound is lowered to that. A search that is under way meanwhile may not
  *   have seen them, so it raises the bound no further.
@@ -17,7 +17,7 @@
 import type { Trigger } from "../sync/outcome.ts";
 
 /** Microseconds since 1970, as the database counts them: a number holds them exactly. */
-type ByLane = Readonly<Record<Trigger, number | null>>;
+export type ByLane = Readonly<Record<Trigger, number | null>>;
 
 /** A search that is under way. */
 export interface Search {

@@ -17,7 +17,7 @@ import type { Database, Queryable } from "../db/database.ts";
 import { isOutage } from "../db/error-code.ts";
 import type { ErrorClass, Trigger } from "../sync/outcome.ts";
 import { createActs } from "./acts.ts";
-import { ClaimedUpTo } from "./claimed-up-to.ts";
+import { type ByLane, ClaimedUpTo } from "./claimed-up-to.ts";
 import { expandMarker } from "./expansion.ts";
 import { SILENCE_MAX_MS } from "./liveness.ts";
 
@@ -335,9 +335,6 @@ interface Folded {
   readonly markers: number;
   readonly dueFrom: number | null;
 }
-
-/** Up to where the lanes are claimed, in microseconds since 1970. */
-type ByLane = Readonly<Record<Trigger, number | null>>;
 
 type Leased = Pick<Claim, "accountId" | "leaseToken">;
 
