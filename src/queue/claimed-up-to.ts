@@ -5,13 +5,13 @@
  * old snapshot nothing can remove them, and each costs 0.2 µs, at every search: 55 ms behind 300,000 of them. A search from where the last
  * claim ended passes them by.
  *
- * It can overlook a row that gets a due time below that: changes that another replica folds late, a round that settling opens for a change of
- * long ago, a row that was locked when a claim passed by. So everything is searched, too, for a twentieth of the time, and at the latest after
- * ten seconds: that is how long a due account may be overlooked. While no old snapshot is held it is nineteen times what a claim takes. What
- * is likely is found without it:
+ * It can overlook a row that gets a due time below that: changes that another replica folds late, a row that was locked when a claim passed
+ * by. So everything is searched, too, for a tenth of the time, and at the latest after ten seconds: that is how long a due account may be
+ * overlooked. While no old snapshot is held it is nine times what a claim takes. What is likely is found without it:
  *
  * - Our own folds say from when on their accounts are due, and the bound is lowered to that. A search that is under way meanwhile may not
  *   have seen them, so it raises the bound no further.
+ * - Settling opens no round that was due before now.
  * - Half a second is searched again in any case: accounts fall due at the beginning of a transaction, and are seen after its commit.
  */
 import type { Trigger } from "../sync/outcome.ts";
@@ -31,7 +31,7 @@ export interface Search {
 
 const BACK_MS = 500;
 /** Everything is searched for at most this part of the time. */
-const SHARE = 20;
+const SHARE = 10;
 /** A process that was stopped during a search, or cut off from the database, has not searched for so long. */
 const EVERYTHING_WITHIN_MS = 10_000;
 

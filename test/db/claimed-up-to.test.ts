@@ -14,7 +14,7 @@ beforeEach(async () => {
   await engine.reset();
   now = 0;
   queue = engine.queueWith({ now: () => now });
-  // A search of everything that takes a second: the next one comes after ten.
+  // A search of everything that takes a second: the next one comes nine later.
   await engine.change("first");
   await queue.fold();
   const claiming = queue.claim(10);
@@ -27,9 +27,9 @@ test("an account that another replica made due long ago is claimed when everythi
   await foldElsewhere("late");
 
   expect(await queue.claim(10)).toEqual([]);
-  expect(await queue.nextDueInMs()).toBe(10_000);
+  expect(await queue.nextDueInMs()).toBe(9_000);
 
-  now += 10_000;
+  now += 9_000;
   expect(idsOf(await queue.claim(10))).toEqual(["late"]);
 });
 
@@ -38,6 +38,38 @@ test("an account that our own fold made due long ago is claimed at once", async 
   await queue.fold();
 
   expect(idsOf(await queue.claim(10))).toEqual(["late"]);
+});
+
+test("the round that settling opens for a change of long ago is claimed at once", async () => {
+  await engine.change("busy", { secondsAgo: HOUR_SECONDS });
+  await queue.fold();
+  const [claim] = await queue.claim(1);
+  if (claim === undefined) throw new Error("nothing is due");
+  await engine.change("busy", { secondsAgo: HOUR_SECONDS - 1 });
+  await queue.fold();
+  await queue.nextDueInMs();
+
+  await engine.db.transaction(async (tx) => {
+    await queue.lockLeases(tx, [claim]);
+    await queue.settle(tx, [
+      {
+        claim,
+        generation: claim.generation,
+        disposition: "clean",
+        delayMs: 0,
+        countsAsAttempt: false,
+        failureKind: null,
+        endsCreate: false,
+        request: "kept",
+        errorClass: null,
+        error: null,
+        fingerprint: null,
+        blockedBy: null,
+      },
+    ]);
+  });
+
+  expect(idsOf(await queue.claim(10))).toEqual(["busy"]);
 });
 
 test("an account that was made due long ago is claimed at once when it is named", async () => {

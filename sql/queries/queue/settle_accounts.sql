@@ -72,8 +72,9 @@ set
     else coalesce(a.request || a.next_request, a.request, a.next_request)
   end,
   due_at = case
+    -- Not before now, however long ago it changed: claims go on where the last one ended (claim_accounts.sql).
     when d.becomes = 'new round' and d.round_lane = 'change'
-      then least(a.last_changed_at + $2 * interval '1 ms', d.round_changed_at + $3 * interval '1 ms')
+      then greatest(now(), least(a.last_changed_at + $2 * interval '1 ms', d.round_changed_at + $3 * interval '1 ms'))
     when d.becomes = 'new round' then now()
     when d.becomes in ('clean', 'parked') then null
     -- A person asked while the try was running: no backoff for that.
