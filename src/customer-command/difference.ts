@@ -4,7 +4,7 @@
  */
 import type { Account } from "../account/account.ts";
 import type { CustomerCommand } from "./command.ts";
-import { type FieldFingerprints, pathsOf } from "./field-fingerprints.ts";
+import type { FieldFingerprints, FingerprintsByPath } from "./field-fingerprints.ts";
 import { fieldFingerprintsLike, fingerprintOf } from "./fingerprint.ts";
 
 /**
@@ -52,19 +52,18 @@ export function differenceOf(
     return { status: "same", isCurrent, paths: { added: [], removed: [], changed: [] } };
   }
 
-  const fieldsBefore = lastAccepted?.fieldFingerprints ?? null;
-  const fields =
-    fieldsBefore === null ? null : fieldFingerprintsLike(fieldsBefore, command, account.id);
+  const kept = lastAccepted?.fieldFingerprints ?? null;
+  const fields = kept === null ? null : fieldFingerprintsLike(kept, command, account.id);
   return {
     status: "different",
     isCurrent,
-    paths: fields === null || fieldsBefore === null ? null : comparePaths(fieldsBefore, fields),
+    paths: fields === null ? null : comparePaths(fields.kept, fields.made),
   };
 }
 
-function comparePaths(before: FieldFingerprints, after: FieldFingerprints): Difference["paths"] {
-  const pathsBefore = pathsOf(before);
-  const pathsAfter = pathsOf(after);
+function comparePaths(before: FingerprintsByPath, after: FingerprintsByPath): Difference["paths"] {
+  const pathsBefore = Object.keys(before);
+  const pathsAfter = Object.keys(after);
   const added = pathsAfter.filter((path) => !Object.hasOwn(before, path));
   const removed = pathsBefore.filter((path) => !Object.hasOwn(after, path));
   const kept = pathsAfter.filter((path) => Object.hasOwn(before, path));

@@ -32,19 +32,16 @@ export function serializeCommand(command: CustomerCommand): SerializedCommand {
 }
 
 /** The fingerprints of its fields without the ids of our rows; null when there are more fields than are kept. */
-export function fieldFingerprintsOf(
-  command: CustomerCommand,
-  accountId: string,
-): FieldFingerprints | null {
+export function fieldFingerprintsOf(command: CustomerCommand, accountId: string): string | null {
   return fingerprintFields(withoutIds(command), accountId);
 }
 
-/** The same, made as those that are kept of an earlier command. */
+/** Those that are kept of an earlier command, and the same of this one. */
 export function fieldFingerprintsLike(
   kept: FieldFingerprints,
   command: CustomerCommand,
   accountId: string,
-): FieldFingerprints | null {
+): ReturnType<typeof fingerprintFieldsLike> {
   return fingerprintFieldsLike(kept, withoutIds(command), accountId);
 }
 

@@ -93,7 +93,7 @@ export function createSync(options: SyncOptions): Sync {
     ({ send: { body, sent, fieldFingerprints } }) =>
       Buffer.byteLength(body) +
       (sent.tiers.length + sent.pics.length) * ID_BYTES_MAX +
-      Object.keys(fieldFingerprints ?? {}).length * FIELD_BYTES_MAX,
+      (fieldFingerprints === null ? 0 : JSON.stringify(fieldFingerprints).length),
   );
   const answerBatch = batched<Answered, true>(
     BATCH_MAX,
@@ -236,9 +236,6 @@ function readOnce<Value>(read: () => Promise<Value>): () => Promise<Value> {
 
 /** A row's own id and its external one, which has at most 255 characters. */
 const ID_BYTES_MAX = 1_000;
-
-/** A path in the command and its fingerprint. */
-const FIELD_BYTES_MAX = 60;
 
 function bytesOfIds({ tiers, pics }: ReceivedIds): number {
   return (tiers.length + pics.length) * ID_BYTES_MAX;

@@ -1,6 +1,7 @@
 /** What a preview compares with: the command that the API accepted last, by its fingerprints. */
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import type { LastAccepted } from "../../src/customer-command/difference.ts";
+import { fingerprintsByPath } from "../../src/customer-command/field-fingerprints.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { createFakeApi, type FakeApi, noAnswer, rejected } from "../support/fake-api.ts";
 
@@ -31,7 +32,7 @@ test("a refused command does not take the place of the one before it", async () 
   await engine.query("update m_account set name = 'Toko Lain' where id = $1", [id]);
   await engine.round(api);
 
-  expect(accepted?.fieldFingerprints).toHaveProperty(["customer.name"]);
+  expect(nameIn(accepted)).toMatch(/^[0-9a-f]{4}$/);
   expect(await lastAccepted(id)).toEqual(accepted);
 });
 
@@ -45,9 +46,7 @@ test("the next accepted one does", async () => {
 
   const after = await lastAccepted(id);
   expect(after?.fingerprint).not.toBe(before?.fingerprint);
-  expect(after?.fieldFingerprints?.["customer.name"]).not.toBe(
-    before?.fieldFingerprints?.["customer.name"],
-  );
+  expect(nameIn(after)).not.toBe(nameIn(before));
 });
 
 test("without its history only the whole fingerprint is left", async () => {
@@ -77,6 +76,10 @@ test("what was accepted is not current any more while a later send is in doubt",
 });
 
 const NOTHING: LastAccepted = { isCurrent: false, fingerprint: null, fieldFingerprints: null };
+
+function nameIn(accepted: LastAccepted | undefined): string | undefined {
+  return fingerprintsByPath(String(accepted?.fieldFingerprints))["customer.name"];
+}
 
 async function lastAccepted(id: string): Promise<LastAccepted | undefined> {
   const [row] = await engine.db.run<LastAccepted>("last_accepted", [id]);

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Account } from "../../src/account/account.ts";
+import { fingerprintsByPath } from "../../src/customer-command/field-fingerprints.ts";
+import { fieldsOf } from "../../src/customer-command/field-paths.ts";
 import {
   fieldFingerprintsOf,
   fingerprintOf,
@@ -153,7 +155,7 @@ describe("fingerprints of fields", () => {
   test("tell a number from the text of it", () => {
     const tierOf = (fee: unknown) => ({ ...toCommand(account, OPTIONS).command, tier: [{ fee }] });
     const fee = (value: unknown) =>
-      fieldFingerprintsOf(tierOf(value) as never, "a1")?.["tier[0].fee"];
+      fingerprintsByPath(fieldFingerprintsOf(tierOf(value) as never, "a1") ?? "")["tier[0].fee"];
 
     expect(new Set([fee(5), fee("5"), fee(null), fee("null")]).size).toBe(4);
   });
@@ -165,8 +167,17 @@ describe("fingerprints of fields", () => {
     expect(fieldFingerprintsOf(command, "a1")).toBeNull();
   });
 
+  test("are kept in half the length of their paths, and read as they were made", () => {
+    const { command } = toCommand(account, OPTIONS);
+    const kept = fieldFingerprintsOf(command, account.id) ?? "";
+
+    const paths = fieldsOf(command).map(({ path }) => path);
+    expect(Object.keys(fingerprintsByPath(kept))).toEqual(paths);
+    expect(kept.length).toBeLessThan(JSON.stringify(fingerprintsByPath(kept)).length * 0.6);
+  });
+
   function fields(of: Account) {
-    return fieldFingerprintsOf(toCommand(of, OPTIONS).command, of.id) ?? {};
+    return fingerprintsByPath(fieldFingerprintsOf(toCommand(of, OPTIONS).command, of.id) ?? "2()");
   }
 });
 
