@@ -1,0 +1,110 @@
+/** A run of the benchmark in reading order: what was asked for, the lab, the parts one after the other, their results. */
+import { once } from "node:events";
+import { type Request, readRequest, USAGE } from "./command-line.ts";
+import { CONTENDERS } from "./contenders/all.ts";
+import { type Api, startApi } from "./lab/api.ts";
+import { killChildren } from "./lab/children.ts";
+import { type Postgres, startPostgres } from "./lab/postgres.ts";
+import { toFigures } from "./measure/observations.ts";
+import { drain } from "./parts/drain.ts";
+import type { Lab, Observation, Part } from "./parts/part.ts";
+import { toLines } from "./report/console.ts";
+import { describeEnvironment } from "./report/environment.ts";
+import { writeResult } from "./report/results.ts";
+
+const PARTS: readonly Part[] = [drain];
+
+/** Resolves with the exit code. */
+export async function runBenchmark(args: readonly string[]): Promise<number> {
+  let chosen: Chosen;
+  try {
+    chosen = choose(readRequest(args));
+  } catch (error) {
+    say(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    return 2;
+  }
+
+  return await withLab(async ({ postgres, api }) => {
+    for (const part of chosen.parts) {
+      await runPart(part, { ...chosen, postgres, api, log: say });
+    }
+  });
+}
+
+interface Chosen extends Pick<Lab, "contenders" | "quick" | "rounds" | "scale"> {
+  readonly parts: readonly Part[];
+}
+
+/** @throws Error for a name that is none */
+function choose(request: Request): Chosen {
+  return {
+    ...request,
+    parts: pick("part", PARTS, request.parts),
+    contenders: pick("contender", CONTENDERS, request.contenders),
+  };
+}
+
+function pick<Named extends { readonly name: string }>(
+  kind: string,
+  all: readonly Named[],
+  names: readonly string[],
+): readonly Named[] {
+  const unknown = names.find((name) => !all.some((one) => one.name === name));
+  if (unknown !== undefined) {
+    const known = all.map(({ name }) => name).join(", ");
+    throw new Error(`There is no ${kind} ${unknown}; there are ${known}`);
+  }
+  return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
+}
+
+async function runPart(part: Part, lab: Lab): Promise<void> {
+  const startedAt = new Date();
+  const observations: Observation[] = [];
+  await part.run(lab, (observation) => observations.push(observation));
+
+  const figures = toFigures(observations);
+  for (const line of toLines(figures)) process.stdout.write(`${line}\n`);
+  if (lab.quick || lab.scale !== 1) return;
+
+  await writeResult({
+    part: part.name,
+    run: {
+      startedAt: startedAt.toISOString(),
+      quick: lab.quick,
+      rounds: lab.rounds,
+      scale: lab.scale,
+      seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
+    },
+    environment: await describeEnvironment(lab.postgres.version, "pgbench"),
+    figures,
+  });
+}
+
+/**
+ * Starts the server and the API, and stops them whatever happens: after an error, and after Ctrl-C, which ends the run in the middle of
+ * what it measures.
+ */
+async function withLab(
+  work: (lab: { readonly postgres: Postgres; readonly api: Api }) => Promise<void>,
+): Promise<number> {
+  const interrupted = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+  const postgres = await startPostgres(() => {});
+  try {
+    const api = await startApi();
+    const outcome = await Promise.race([
+      work({ postgres, api }).then(() => "done" as const),
+      interrupted.then(() => "interrupted" as const),
+    ]);
+    return outcome === "done" ? 0 : 130;
+  } catch (error) {
+    say(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    return 1;
+  } finally {
+    killChildren();
+    await postgres.stop();
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

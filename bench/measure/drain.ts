@@ -1,0 +1,122 @@
+/**
+ * One contender syncs all accounts once: at how many accounts per second, and for how much processor time. The clock runs from the request
+ * after the first tenth, when a new process has compiled its code, until the last id is written.
+ */
+import type { Contender } from "../contenders/contender.ts";
+import { nowMs } from "../daemons/parent.ts";
+import { countRowsWithoutId } from "../lab/accounts.ts";
+import type { Api } from "../lab/api.ts";
+import type { Child } from "../lab/children.ts";
+import type { Database, Postgres } from "../lab/postgres.ts";
+import { processorMs, serverProcessorMs } from "../lab/processor-time.ts";
+import { until } from "./wait.ts";
+
+export interface Drain {
+  readonly accountsPerSecond: number;
+  /** Per account, in milliseconds; null where the system does not say. */
+  readonly daemonMs: number | null;
+  readonly postgresMs: number | null;
+  readonly inFlightMax: number;
+}
+
+export interface DrainOptions {
+  readonly postgres: Postgres;
+  readonly api: Api;
+  readonly contender: Contender;
+  readonly database: Database;
+  readonly accounts: number;
+  readonly concurrency: number;
+  readonly delayMs: number;
+  /** Makes the work, where it has to be done while the daemon runs. */
+  readonly makeWork?: () => Promise<void>;
+}
+
+export async function measureDrain(options: DrainOptions): Promise<Drain> {
+  const { api, accounts, delayMs, makeWork } = options;
+  await api.reset({ delayMs });
+
+  const daemon = await startDaemon(options);
+  try {
+    const made = makeWork?.();
+    await waitForRequests(api, accounts / 10, 2);
+    const before = await readMeters(options, daemon);
+    await waitForRequests(api, accounts, 20);
+    await waitUntilSettled(options, daemon);
+    await made;
+    const after = await readMeters(options, daemon);
+
+    const { firstAtMs, inFlightMax } = await api.counts();
+    const perAccount = (total: number | null, until: number | null) =>
+      total === null || until === null
+        ? null
+        : (until - total) / (after.requests - before.requests);
+    return {
+      accountsPerSecond: (accounts / (after.atMs - (firstAtMs ?? 0))) * 1000,
+      daemonMs: perAccount(before.daemonMs, after.daemonMs),
+      postgresMs: perAccount(before.postgresMs, after.postgresMs),
+      inFlightMax,
+    };
+  } finally {
+    await daemon.stop();
+  }
+}
+
+async function waitForRequests(api: Api, wanted: number, everyMs: number): Promise<void> {
+  await until(`${wanted} requests`, everyMs, async () => {
+    const { requests } = await api.counts();
+    return { answer: requests >= wanted ? true : null, progress: requests };
+  });
+}
+
+async function startDaemon(options: DrainOptions): Promise<Child> {
+  const { api, contender, database, accounts, concurrency } = options;
+  if (contender.start === null) throw new Error(`${contender.name} has no daemon`);
+  return await contender.start({
+    databaseUrl: database.url,
+    apiUrl: api.url,
+    concurrency,
+    accounts,
+  });
+}
+
+/** The last ids are written after the last request. */
+async function waitUntilSettled(options: DrainOptions, daemon: Child): Promise<void> {
+  const { contender, database } = options;
+  if (contender.install === null) {
+    const client = daemon as Child & { ask(question: object): Promise<{ isDone: boolean }> };
+    await until("the last answers", 2, async () => {
+      const { isDone } = await client.ask({});
+      return { answer: isDone ? true : null };
+    });
+    return;
+  }
+  await until("the write-back", 5, async () => {
+    const answer = (await isSettled(contender, database)) ? true : null;
+    return { answer };
+  });
+  const missing = await countRowsWithoutId(database);
+  if (missing > 0) throw new Error(`${contender.name} left ${missing} rows without their id`);
+}
+
+async function isSettled({ pendingQuery }: Contender, database: Database): Promise<boolean> {
+  if (pendingQuery === null) return (await countRowsWithoutId(database)) === 0;
+  const [row] = await database.query<{ pending: boolean }>(pendingQuery);
+  return row?.pending === false;
+}
+
+interface Meters {
+  readonly atMs: number;
+  readonly requests: number;
+  readonly daemonMs: number | null;
+  readonly postgresMs: number | null;
+}
+
+async function readMeters({ postgres, api }: DrainOptions, daemon: Child): Promise<Meters> {
+  const { requests } = await api.counts();
+  return {
+    atMs: nowMs(),
+    requests,
+    daemonMs: processorMs(daemon.pid),
+    postgresMs: serverProcessorMs(postgres.postmasterPid),
+  };
+}

@@ -1,0 +1,165 @@
+/** How fast an outage, or a first installation, is worked off, and what processor time an account costs. */
+import type { Contender } from "../contenders/contender.ts";
+import { editEveryAccount, ensureAccounts } from "../lab/accounts.ts";
+import type { Database, Postgres } from "../lab/postgres.ts";
+import { type Drain, measureDrain } from "../measure/drain.ts";
+import { until } from "../measure/wait.ts";
+import { type Lab, type Observe, type Part, scaled } from "./part.ts";
+
+/** Requests in flight: what the issue's figures are for. */
+const CONCURRENCY = 32;
+
+const DELAYS_MS = [0, 20, 200];
+/** A slow API shows little that 20 ms do not, and takes long. */
+const DELAYS_QUICK_MS = [0, 20];
+
+export const drain: Part = {
+  name: "drain",
+  async run(lab, observe) {
+    for (const delayMs of lab.quick ? DELAYS_QUICK_MS : DELAYS_MS) {
+      for (let round = 1; round <= lab.rounds; round += 1) {
+        for (const contender of lab.contenders) {
+          lab.log(`drain, API ${delayMs} ms, round ${round}: ${contender.name}`);
+          await drainOnce(lab, contender, delayMs, observe);
+        }
+      }
+    }
+  },
+};
+
+async function drainOnce(
+  lab: Lab,
+  contender: Contender,
+  delayMs: number,
+  observe: Observe,
+): Promise<void> {
+  const { postgres } = lab;
+  const accounts = countAccounts(lab, contender, delayMs);
+  const database = await postgres.createDatabase(
+    "bench",
+    await ensureWork(postgres, contender, accounts),
+  );
+  const concurrency = Math.min(CONCURRENCY, contender.concurrencyMax);
+  const measure = (makeWork?: () => Promise<void>) =>
+    measureDrain({
+      ...lab,
+      contender,
+      database,
+      accounts,
+      concurrency,
+      delayMs,
+      ...(makeWork === undefined ? {} : { makeWork }),
+    });
+  const report = (scenario: string, drained: Drain) =>
+    observeDrain(observe, contender, `${scenario}, API ${delayMs} ms`, drained);
+
+  const needsDaemon = contender.install !== null && !contender.isDurable;
+  report(
+    "first sync",
+    await measure(needsDaemon ? () => editEveryAccount(database, "First ") : undefined),
+  );
+  if (contender.name === "account-sync") {
+    await editEveryAccount(database, "Second ");
+    report("re-sync", await measure());
+    if (delayMs === 0) await drainUnchanged(lab, contender, database, accounts, observe);
+  }
+  await database.drop();
+}
+
+/**
+ * Fewer where a round would take minutes: behind a slow API, and for the contender that sends one request at a time. A rate needs
+ * seconds, not accounts.
+ */
+function countAccounts(lab: Lab, contender: Contender, delayMs: number): number {
+  if (contender.concurrencyMax === 1) {
+    if (delayMs === 0) return scaled(lab, 4_000, 500);
+    return scaled(lab, delayMs === 20 ? 200 : 30, delayMs === 20 ? 50 : 10);
+  }
+  if (delayMs === 200) return scaled(lab, 1_600, 320);
+  // The client alone would be done before its code is compiled.
+  const times = contender.install === null && delayMs === 0 ? 5 : 1;
+  return times * scaled(lab, 20_000, 2_000);
+}
+
+/** The name of a template in which every account waits for its first sync, where the contender can keep that. */
+async function ensureWork(
+  postgres: Postgres,
+  contender: Contender,
+  accounts: number,
+): Promise<string> {
+  const { install } = contender;
+  if (install === null) return await ensureAccounts(postgres, 1);
+
+  const template = await ensureAccounts(postgres, accounts);
+
+  const name = `template_${contender.name.replaceAll("-", "_")}_${accounts}`;
+  return await postgres.ensureTemplate(
+    name,
+    async (database) => {
+      await install(database);
+      if (contender.isDurable) await editEveryAccount(database, "First ");
+      await database.query("vacuum (analyze)");
+    },
+    template,
+  );
+}
+
+/** Edited and edited back: everything is loaded and compared, and nothing sent. */
+async function drainUnchanged(
+  lab: Lab,
+  contender: Contender,
+  database: Database,
+  accounts: number,
+  observe: Observe,
+): Promise<void> {
+  await editEveryAccount(database, "Third ");
+  await editEveryAccount(database, "Second ");
+  const pending = async () => {
+    const [row] = await database.query<{ count: number }>(
+      `select (
+         (select count(*) from account_sync.change)
+         + (select count(*) from account_sync.account where changed_at is not null)
+       )::integer as count`,
+    );
+    return row?.count ?? 0;
+  };
+  await lab.api.reset({ delayMs: 0 });
+  const before = await pending();
+  const daemon = await contender.start?.({
+    databaseUrl: database.url,
+    apiUrl: lab.api.url,
+    concurrency: CONCURRENCY,
+    accounts,
+  });
+  // From when the daemon says that it has started: by then it may have begun, so that the figure errs on the slow side by nothing.
+  const startedAt = performance.now();
+  await until("the comparison", 10, async () => {
+    const left = await pending();
+    return { answer: left === 0 ? true : null, progress: left };
+  });
+  const seconds = (performance.now() - startedAt) / 1000;
+  await daemon?.stop();
+
+  const { requests } = await lab.api.counts();
+  if (requests > 0) throw new Error(`${requests} of ${before} unchanged accounts were sent`);
+  observe({
+    scenario: "unchanged",
+    contender: contender.name,
+    metric: "accounts/s",
+    value: accounts / seconds,
+  });
+}
+
+function observeDrain(
+  observe: Observe,
+  contender: Contender,
+  scenario: string,
+  { accountsPerSecond, daemonMs, postgresMs }: Drain,
+): void {
+  const common = { scenario, contender: contender.name };
+  observe({ ...common, metric: "accounts/s", value: accountsPerSecond });
+  if (daemonMs !== null) observe({ ...common, metric: "daemon CPU ms/account", value: daemonMs });
+  if (postgresMs !== null && contender.install !== null) {
+    observe({ ...common, metric: "PostgreSQL CPU ms/account", value: postgresMs });
+  }
+}

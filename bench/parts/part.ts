@@ -1,0 +1,39 @@
+/** What every part of the benchmark is given, and what it hands back. */
+import type { Contender } from "../contenders/contender.ts";
+import type { Api } from "../lab/api.ts";
+import type { Postgres } from "../lab/postgres.ts";
+
+export interface Lab {
+  readonly postgres: Postgres;
+  readonly api: Api;
+  /** Those that were asked for, in the order of the tables. */
+  readonly contenders: readonly Contender[];
+  readonly quick: boolean;
+  readonly rounds: number;
+  /** A sixteenth and so on of every size, for trying the benchmark itself out. */
+  readonly scale: number;
+  /** One line of progress. */
+  readonly log: (line: string) => void;
+}
+
+export interface Part {
+  readonly name: string;
+  /** Calls `observe` with each figure of each round. */
+  run(lab: Lab, observe: Observe): Promise<void>;
+}
+
+export type Observe = (observation: Observation) => void;
+
+/** One figure of one round. */
+export interface Observation {
+  /** What was measured: "first sync, API 20 ms". */
+  readonly scenario: string;
+  readonly contender: string;
+  /** With its unit: "accounts/s". */
+  readonly metric: string;
+  readonly value: number;
+}
+
+export function scaled(lab: Lab, full: number, quick: number): number {
+  return Math.max(1, Math.round((lab.quick ? quick : full) * lab.scale));
+}
