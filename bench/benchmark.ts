@@ -4,15 +4,17 @@ import { type Request, readRequest, USAGE } from "./command-line.ts";
 import { CONTENDERS } from "./contenders/all.ts";
 import { type Api, startApi } from "./lab/api.ts";
 import { killChildren } from "./lab/children.ts";
+import { chooseLoadGenerator } from "./lab/load.ts";
 import { type Postgres, startPostgres } from "./lab/postgres.ts";
 import { toFigures } from "./measure/observations.ts";
 import { drain } from "./parts/drain.ts";
 import type { Lab, Observation, Part } from "./parts/part.ts";
+import { write } from "./parts/write.ts";
 import { toLines } from "./report/console.ts";
 import { describeEnvironment } from "./report/environment.ts";
 import { writeResult } from "./report/results.ts";
 
-const PARTS: readonly Part[] = [drain];
+const PARTS: readonly Part[] = [write, drain];
 
 /** Resolves with the exit code. */
 export async function runBenchmark(args: readonly string[]): Promise<number> {
@@ -24,9 +26,10 @@ export async function runBenchmark(args: readonly string[]): Promise<number> {
     return 2;
   }
 
+  const load = await chooseLoadGenerator();
   return await withLab(async ({ postgres, api }) => {
     for (const part of chosen.parts) {
-      await runPart(part, { ...chosen, postgres, api, log: say });
+      await runPart(part, { ...chosen, postgres, api, load, log: say });
     }
   });
 }
@@ -75,7 +78,7 @@ async function runPart(part: Part, lab: Lab): Promise<void> {
       scale: lab.scale,
       seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
     },
-    environment: await describeEnvironment(lab.postgres.version, "pgbench"),
+    environment: await describeEnvironment(lab.postgres.version, lab.load.name),
     figures,
   });
 }

@@ -1,7 +1,8 @@
 /** How fast an outage, or a first installation, is worked off, and what processor time an account costs. */
 import type { Contender } from "../contenders/contender.ts";
+import { ensureWaiting } from "../contenders/templates.ts";
 import { editEveryAccount, ensureAccounts } from "../lab/accounts.ts";
-import type { Database, Postgres } from "../lab/postgres.ts";
+import type { Database } from "../lab/postgres.ts";
 import { type Drain, measureDrain } from "../measure/drain.ts";
 import { until } from "../measure/wait.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
@@ -37,7 +38,9 @@ async function drainOnce(
   const accounts = countAccounts(lab, contender, delayMs);
   const database = await postgres.createDatabase(
     "bench",
-    await ensureWork(postgres, contender, accounts),
+    contender.install === null
+      ? await ensureAccounts(postgres, 1)
+      : await ensureWaiting(postgres, contender, accounts),
   );
   const concurrency = Math.min(CONCURRENCY, contender.concurrencyMax);
   const measure = (makeWork?: () => Promise<void>) =>
@@ -79,29 +82,6 @@ function countAccounts(lab: Lab, contender: Contender, delayMs: number): number 
   // The client alone would be done before its code is compiled.
   const times = contender.install === null && delayMs === 0 ? 5 : 1;
   return times * scaled(lab, 20_000, 2_000);
-}
-
-/** The name of a template in which every account waits for its first sync, where the contender can keep that. */
-async function ensureWork(
-  postgres: Postgres,
-  contender: Contender,
-  accounts: number,
-): Promise<string> {
-  const { install } = contender;
-  if (install === null) return await ensureAccounts(postgres, 1);
-
-  const template = await ensureAccounts(postgres, accounts);
-
-  const name = `template_${contender.name.replaceAll("-", "_")}_${accounts}`;
-  return await postgres.ensureTemplate(
-    name,
-    async (database) => {
-      await install(database);
-      if (contender.isDurable) await editEveryAccount(database, "First ");
-      await database.query("vacuum (analyze)");
-    },
-    template,
-  );
 }
 
 /** Edited and edited back: everything is loaded and compared, and nothing sent. */

@@ -1,16 +1,18 @@
 /** What every part of the benchmark is given, and what it hands back. */
 import type { Contender } from "../contenders/contender.ts";
 import type { Api } from "../lab/api.ts";
+import type { LoadGenerator } from "../lab/load.ts";
 import type { Postgres } from "../lab/postgres.ts";
 
 export interface Lab {
   readonly postgres: Postgres;
   readonly api: Api;
+  readonly load: LoadGenerator;
   /** Those that were asked for, in the order of the tables. */
   readonly contenders: readonly Contender[];
   readonly quick: boolean;
   readonly rounds: number;
-  /** A sixteenth and so on of every size, for trying the benchmark itself out. */
+  /** Every size times this, for trying the benchmark itself out. */
   readonly scale: number;
   /** One line of progress. */
   readonly log: (line: string) => void;
