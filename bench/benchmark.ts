@@ -7,14 +7,19 @@ import { killChildren } from "./lab/children.ts";
 import { chooseLoadGenerator } from "./lab/load.ts";
 import { type Postgres, startPostgres } from "./lab/postgres.ts";
 import { toFigures } from "./measure/observations.ts";
+import { database } from "./parts/database.ts";
 import { drain } from "./parts/drain.ts";
+import { idle } from "./parts/idle.ts";
+import { latency } from "./parts/latency.ts";
 import type { Lab, Observation, Part } from "./parts/part.ts";
+import { scale } from "./parts/scale.ts";
+import { snapshot } from "./parts/snapshot.ts";
 import { write } from "./parts/write.ts";
 import { toLines } from "./report/console.ts";
 import { describeEnvironment } from "./report/environment.ts";
 import { writeResult } from "./report/results.ts";
 
-const PARTS: readonly Part[] = [write, drain];
+const PARTS: readonly Part[] = [write, drain, latency, database, scale, idle, snapshot];
 
 /** Resolves with the exit code. */
 export async function runBenchmark(args: readonly string[]): Promise<number> {

@@ -14,7 +14,7 @@ const bodies = Array.from({ length: accounts }, (_, index) =>
 );
 let next = 0;
 
-serveParent(() => ({ isDone: next >= bodies.length }));
+serveParent();
 await Promise.all(Array.from({ length: concurrency }, sendOneAfterAnother));
 
 async function sendOneAfterAnother(): Promise<void> {

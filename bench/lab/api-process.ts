@@ -14,6 +14,7 @@ export type ApiQuestion =
 
 export interface ApiCounts {
   readonly requests: number;
+  readonly answers: number;
   readonly updates: number;
   readonly inFlightMax: number;
   /** On the shared clock; null before the first request. */
@@ -30,6 +31,7 @@ export interface Arrival {
 
 const NOTHING: ApiCounts = {
   requests: 0,
+  answers: 0,
   updates: 0,
   inFlightMax: 0,
   firstAtMs: null,
@@ -53,6 +55,7 @@ const server = http.createServer((request, response) => {
     const body = toAnswer(command);
     const answer = () => {
       inFlight -= 1;
+      counts = { ...counts, answers: counts.answers + 1 };
       response.writeHead(200, {
         "content-type": "application/json",
         "content-length": Buffer.byteLength(body),
@@ -77,6 +80,7 @@ interface Command {
 
 function count(command: Command, isCreate: boolean, atMs: number): void {
   counts = {
+    ...counts,
     requests: counts.requests + 1,
     updates: counts.updates + (isCreate ? 0 : 1),
     inFlightMax: Math.max(counts.inFlightMax, inFlight),

@@ -27,23 +27,25 @@ export interface DrainOptions {
   readonly accounts: number;
   readonly concurrency: number;
   readonly delayMs: number;
+  /** Default 1. */
+  readonly daemons?: number;
   /** Makes the work, where it has to be done while the daemon runs. */
   readonly makeWork?: () => Promise<void>;
 }
 
 export async function measureDrain(options: DrainOptions): Promise<Drain> {
-  const { api, accounts, delayMs, makeWork } = options;
+  const { api, accounts, delayMs, daemons: count = 1, makeWork } = options;
   await api.reset({ delayMs });
 
-  const daemon = await startDaemon(options);
+  const daemons = await Promise.all(Array.from({ length: count }, () => startDaemon(options)));
   try {
     const made = makeWork?.();
     await waitForRequests(api, accounts / 10, 2);
-    const before = await readMeters(options, daemon);
+    const before = await readMeters(options, daemons);
     await waitForRequests(api, accounts, 20);
-    await waitUntilSettled(options, daemon);
+    await waitUntilSettled(options);
     await made;
-    const after = await readMeters(options, daemon);
+    const after = await readMeters(options, daemons);
 
     const { firstAtMs, inFlightMax } = await api.counts();
     const perAccount = (total: number | null, until: number | null) =>
@@ -57,7 +59,7 @@ export async function measureDrain(options: DrainOptions): Promise<Drain> {
       inFlightMax,
     };
   } finally {
-    await daemon.stop();
+    await Promise.all(daemons.map((daemon) => daemon.stop()));
   }
 }
 
@@ -80,16 +82,14 @@ async function startDaemon(options: DrainOptions): Promise<Child> {
 }
 
 /** The last ids are written after the last request. */
-async function waitUntilSettled(options: DrainOptions, daemon: Child): Promise<void> {
-  const { contender, database } = options;
-  if (contender.install === null) {
-    const client = daemon as Child & { ask(question: object): Promise<{ isDone: boolean }> };
-    await until("the last answers", 2, async () => {
-      const { isDone } = await client.ask({});
-      return { answer: isDone ? true : null };
-    });
-    return;
-  }
+async function waitUntilSettled(options: DrainOptions): Promise<void> {
+  const { api, contender, database, accounts } = options;
+  await until("the last answers", 2, async () => {
+    const { answers } = await api.counts();
+    return { answer: answers >= accounts ? true : null, progress: answers };
+  });
+  if (contender.install === null) return;
+
   await until("the write-back", 5, async () => {
     const answer = (await isSettled(contender, database)) ? true : null;
     return { answer };
@@ -111,12 +111,18 @@ interface Meters {
   readonly postgresMs: number | null;
 }
 
-async function readMeters({ postgres, api }: DrainOptions, daemon: Child): Promise<Meters> {
+async function readMeters(
+  { postgres, api }: DrainOptions,
+  daemons: readonly Child[],
+): Promise<Meters> {
   const { requests } = await api.counts();
   return {
     atMs: nowMs(),
     requests,
-    daemonMs: processorMs(daemon.pid),
+    daemonMs: daemons.reduce<number | null>((sum, { pid }) => {
+      const own = processorMs(pid);
+      return sum === null || own === null ? null : sum + own;
+    }, 0),
     postgresMs: serverProcessorMs(postgres.postmasterPid),
   };
 }

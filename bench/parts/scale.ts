@@ -1,0 +1,177 @@
+/** What stays the same when there is more of everything: a longer queue, a million changes at the start, more daemons. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Contender } from "../contenders/contender.ts";
+import { ensureInstalled, ensureWaiting } from "../contenders/templates.ts";
+import { nowMs } from "../daemons/parent.ts";
+import type { Child } from "../lab/children.ts";
+import type { Database } from "../lab/postgres.ts";
+import { residentMiB } from "../lab/processor-time.ts";
+import { measureDrain } from "../measure/drain.ts";
+import { until } from "../measure/wait.ts";
+import { type Lab, type Observe, type Part, scaled } from "./part.ts";
+
+const CONCURRENCY = 32;
+
+export const scale: Part = {
+  name: "scale",
+  async run(lab, observe) {
+    const contender = lab.contenders.find(({ name }) => name === "account-sync");
+    if (contender === undefined) return;
+
+    await measureDaemons(lab, contender, observe);
+    await measureQueues(lab, contender, observe);
+    await measureManyChanges(lab, contender, observe);
+  },
+};
+
+/** One, two and four daemons on one queue, in turns. */
+async function measureDaemons(lab: Lab, contender: Contender, observe: Observe): Promise<void> {
+  const accounts = scaled(lab, 20_000, 2_000);
+  for (let round = 1; round <= Math.min(lab.rounds, 3); round += 1) {
+    for (const daemons of [1, 2, 4]) {
+      lab.log(`scale, round ${round}: ${daemons} daemons`);
+      const database = await lab.postgres.createDatabase(
+        "bench",
+        await ensureWaiting(lab.postgres, contender, accounts),
+      );
+      const { accountsPerSecond } = await measureDrain({
+        ...lab,
+        contender,
+        database,
+        accounts,
+        concurrency: CONCURRENCY,
+        delayMs: 20,
+        daemons,
+      });
+      observe({
+        scenario: `${daemons} daemons, API 20 ms`,
+        contender: contender.name,
+        metric: "accounts/s",
+        value: accountsPerSecond,
+      });
+      await database.drop();
+    }
+  }
+}
+
+/** Two thousand accounts that are due first, and behind them ever more that are due as well. */
+async function measureQueues(lab: Lab, contender: Contender, observe: Observe): Promise<void> {
+  const accounts = scaled(lab, 4_000, 1_000);
+  const lengths = lab.quick ? [1_000, 100_000] : [1_000, 10_000, 100_000, 1_000_000];
+  for (let round = 1; round <= Math.min(lab.rounds, 3); round += 1) {
+    for (const length of lengths) {
+      lab.log(`scale, round ${round}: ${length} accounts due`);
+      const database = await lab.postgres.createDatabase(
+        "bench",
+        await ensureWaiting(lab.postgres, contender, accounts),
+      );
+      await queueBehind(database, length);
+      const { accountsPerSecond, postgresMs } = await measureDrain({
+        ...lab,
+        contender: { ...contender, pendingQuery: SOME_WITHOUT_ID },
+        database,
+        accounts,
+        concurrency: CONCURRENCY,
+        delayMs: 0,
+      });
+      const common = {
+        scenario: `${length.toLocaleString("en")} more accounts due`,
+        contender: contender.name,
+      };
+      observe({ ...common, metric: "accounts/s", value: accountsPerSecond });
+      if (postgresMs !== null) {
+        observe({ ...common, metric: "PostgreSQL CPU ms/account", value: postgresMs });
+      }
+      await database.drop();
+    }
+  }
+}
+
+const SOME_WITHOUT_ID = "select exists (select from m_account where uuid_be is null) as pending";
+
+/** Accounts without a source row, due after all others: claimed last, and until then only in the way. */
+async function queueBehind(database: Database, length: number): Promise<void> {
+  await database.query(
+    `insert into account_sync.account (account_id, lane, changed_at, last_changed_at, due_at)
+     select gen_random_uuid()::text, 'backfill', now(), now(), now() from generate_series(1, $1::integer)`,
+    [length],
+  );
+  await database.query("vacuum (analyze) account_sync.account");
+}
+
+/** A start with a million changes that are not folded yet, and what the tables and the daemon have grown to when they are. */
+async function measureManyChanges(lab: Lab, contender: Contender, observe: Observe): Promise<void> {
+  const accounts = scaled(lab, 100_000, 20_000);
+  const times = lab.quick ? 5 : 10;
+  lab.log(`scale: ${accounts * times} changes`);
+  const database = await lab.postgres.createDatabase(
+    "bench",
+    await ensureInstalled(lab.postgres, contender, accounts),
+  );
+  const makeChanges = async () => {
+    for (let time = 0; time < times; time += 1) {
+      await database.query("update m_account set name = 'Toko ' || random()");
+    }
+  };
+  const report = (metric: string, value: number) =>
+    observe({
+      scenario: `${(accounts * times).toLocaleString("en")} changes`,
+      contender: contender.name,
+      metric,
+      value,
+    });
+
+  await makeChanges();
+  const daemon = await startFolding(lab, contender, database, accounts);
+  try {
+    const startedAtMs = nowMs();
+    await waitUntilFolded(database);
+    report("folded at the start, changes/s", (accounts * times * 1_000) / (nowMs() - startedAtMs));
+    report("tables after the start, MiB", await tablesMiB(database));
+    report("memory after the start, MiB", residentMiB(daemon.pid) ?? 0);
+
+    // The same again, while the daemon runs: what is bounded has not grown.
+    await makeChanges();
+    await waitUntilFolded(database);
+    await sleep(1_000);
+    report("tables after as many again, MiB", await tablesMiB(database));
+    report("memory after as many again, MiB", residentMiB(daemon.pid) ?? 0);
+  } finally {
+    await daemon.stop();
+    await database.drop();
+  }
+}
+
+/** Nothing falls due meanwhile, so that what is measured is the folding alone. */
+async function startFolding(
+  lab: Lab,
+  contender: Contender,
+  database: Database,
+  accounts: number,
+): Promise<Child> {
+  if (contender.start === null) throw new Error(`${contender.name} has no daemon`);
+  return await contender.start({
+    databaseUrl: database.url,
+    apiUrl: lab.api.url,
+    concurrency: CONCURRENCY,
+    accounts,
+    settings: { SYNC_QUIET_PERIOD_MS: "600000", SYNC_MAX_WAIT_MS: "600000" },
+  });
+}
+
+async function waitUntilFolded(database: Database): Promise<void> {
+  await until("the folding", 50, async () => {
+    const [row] = await database.query<{ left: number }>(
+      "select count(*)::integer as left from account_sync.change",
+    );
+    return { answer: row?.left === 0 ? true : null, progress: row?.left ?? 0 };
+  });
+}
+
+async function tablesMiB(database: Database): Promise<number> {
+  const [row] = await database.query<{ mib: number }>(
+    `select (sum(pg_total_relation_size(c.oid)) / 1024 ^ 2)::float8 as mib
+     from pg_class c where c.relnamespace = 'account_sync'::regnamespace and c.relkind = 'r'`,
+  );
+  return row?.mib ?? 0;
+}
