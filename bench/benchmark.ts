@@ -12,29 +12,44 @@ import { drain } from "./parts/drain.ts";
 import { idle } from "./parts/idle.ts";
 import { latency } from "./parts/latency.ts";
 import type { Lab, Observation, Part } from "./parts/part.ts";
-import { scale } from "./parts/scale.ts";
+import { scalePart } from "./parts/scale.ts";
 import { snapshot } from "./parts/snapshot.ts";
 import { write } from "./parts/write.ts";
 import { toLines } from "./report/console.ts";
+import { writeDocument } from "./report/document.ts";
 import { describeEnvironment } from "./report/environment.ts";
-import { writeResult } from "./report/results.ts";
+import {
+  type PartResult,
+  QUICK_RESULTS,
+  RESULTS,
+  readResults,
+  writeResult,
+} from "./report/results.ts";
 
-const PARTS: readonly Part[] = [write, drain, latency, database, scale, idle, snapshot];
+const PARTS: readonly Part[] = [write, drain, latency, database, scalePart, idle, snapshot];
 
 /** Resolves with the exit code. */
 export async function runBenchmark(args: readonly string[]): Promise<number> {
+  let request: Request;
   let chosen: Chosen;
   try {
-    chosen = choose(readRequest(args));
+    request = readRequest(args);
+    chosen = choose(request);
   } catch (error) {
     say(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
     return 2;
+  }
+
+  if (request.reportOnly) {
+    await writeReport(request);
+    return 0;
   }
 
   const load = await chooseLoadGenerator();
   return await withLab(async ({ postgres, api }) => {
     for (const part of chosen.parts) {
       await runPart(part, { ...chosen, postgres, api, load, log: say });
+      await writeReport(chosen);
     }
   });
 }
@@ -72,9 +87,7 @@ async function runPart(part: Part, lab: Lab): Promise<void> {
 
   const figures = toFigures(observations);
   for (const line of toLines(figures)) process.stdout.write(`${line}\n`);
-  if (lab.quick || lab.scale !== 1) return;
-
-  await writeResult({
+  const result: PartResult = {
     part: part.name,
     run: {
       startedAt: startedAt.toISOString(),
@@ -85,7 +98,18 @@ async function runPart(part: Part, lab: Lab): Promise<void> {
     },
     environment: await describeEnvironment(lab.postgres.version, lab.load.name),
     figures,
-  });
+  };
+  await writeResult(result, isQuick(lab) ? QUICK_RESULTS : RESULTS);
+}
+
+/** A run that measured less than it should leaves no trace in what the repository keeps. */
+function isQuick({ quick, scale }: Pick<Request, "quick" | "scale">): boolean {
+  return quick || scale !== 1;
+}
+
+async function writeReport(request: Pick<Request, "quick" | "scale">): Promise<void> {
+  if (isQuick(request)) await writeDocument(await readResults(QUICK_RESULTS), QUICK_RESULTS);
+  else await writeDocument(await readResults(RESULTS));
 }
 
 /**
@@ -96,12 +120,17 @@ async function withLab(
   work: (lab: { readonly postgres: Postgres; readonly api: Api }) => Promise<void>,
 ): Promise<number> {
   const interrupted = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+  // An error of a connection that no one waits for would end the process before it has cleaned up.
+  const failed = once(process, "uncaughtException").then(([error]) => {
+    throw error;
+  });
   const postgres = await startPostgres(() => {});
   try {
     const api = await startApi();
     const outcome = await Promise.race([
       work({ postgres, api }).then(() => "done" as const),
       interrupted.then(() => "interrupted" as const),
+      failed,
     ]);
     return outcome === "done" ? 0 : 130;
   } catch (error) {

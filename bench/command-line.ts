@@ -15,7 +15,7 @@ export interface Request {
 
 export const USAGE = `npm run bench -- [part …] [--quick] [--rounds 5] [--only <contender>] [--scale 1] [--report]
 
-  --quick     smaller sizes and two rounds; its results are not written
+  --quick     smaller sizes and two rounds; its results and report go to bench/results/quick
   --only      one contender, may be given more than once
   --scale     multiplies every size, to try the benchmark itself out
   --report    measures nothing, writes docs/performance.md from bench/results

@@ -155,6 +155,8 @@ interface Editor {
 /** With a URL it sends each edit itself as soon as it is committed: the limit. */
 async function createEditor(database: Database, apiUrl: string | null): Promise<Editor> {
   const pool = new pg.Pool({ connectionString: database.url, max: 4 });
+  // Dropping the database ends connections that are just being closed.
+  pool.on("error", () => {});
   const sender = apiUrl === null ? null : new CommandSender(apiUrl, CONCURRENCY);
   let edits = 0;
   return {

@@ -12,7 +12,7 @@ import { type Lab, type Observe, type Part, scaled } from "./part.ts";
 
 const CONCURRENCY = 32;
 
-export const scale: Part = {
+export const scalePart: Part = {
   name: "scale",
   async run(lab, observe) {
     const contender = lab.contenders.find(({ name }) => name === "account-sync");

@@ -65,6 +65,7 @@ async function backfill(
 
 async function holdSnapshot(database: Database): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: database.url });
+  client.on("error", () => {});
   await client.connect();
   await client.query("begin isolation level repeatable read");
   await client.query("select count(*) from m_account");

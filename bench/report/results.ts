@@ -20,14 +20,18 @@ export interface PartResult {
   readonly figures: readonly Figure[];
 }
 
-const folder = fileURLToPath(new URL("../results/", import.meta.url));
+/** Of full runs, kept in the repository. */
+export const RESULTS = fileURLToPath(new URL("../results/", import.meta.url));
 
-export async function writeResult(result: PartResult, to = folder): Promise<void> {
-  await mkdir(to, { recursive: true });
-  await writeFile(`${to}${result.part}.json`, `${JSON.stringify(result, null, 2)}\n`);
+/** Of quick runs, which say that everything works and little else. */
+export const QUICK_RESULTS = `${RESULTS}quick/`;
+
+export async function writeResult(result: PartResult, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(`${folder}${result.part}.json`, `${JSON.stringify(result, null, 2)}\n`);
 }
 
-export async function readResults(): Promise<PartResult[]> {
+export async function readResults(folder: string): Promise<PartResult[]> {
   const files = await readdir(folder).catch(() => []);
   return await Promise.all(
     files

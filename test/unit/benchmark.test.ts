@@ -1,0 +1,97 @@
+/** What the benchmark computes from its measurements; the measurements themselves are not repeated here. */
+import { describe, expect, test } from "vitest";
+import { ratioTo, toFigures } from "../../bench/measure/observations.ts";
+import { percentile, toRatios, toSpread } from "../../bench/measure/statistics.ts";
+import { formatNumber } from "../../bench/report/format.ts";
+import { fillMarkers } from "../../bench/report/markers.ts";
+import { toTable } from "../../bench/report/tables.ts";
+
+describe("statistics", () => {
+  test("a spread has the median, and the smallest and largest of the rounds", () => {
+    expect(toSpread([9, 1, 5])).toEqual({ median: 5, min: 1, max: 9, rounds: 3 });
+    expect(toSpread([1, 2]).median).toBe(1.5);
+    expect(() => toSpread([])).toThrow("no values");
+  });
+
+  test.each([
+    [0, 10],
+    [50, 20],
+    [75, 25],
+    [99, 29.8],
+    [100, 30],
+  ])("percentile %i of 10, 20, 30 is %f", (percent, expected) => {
+    expect(percentile([30, 10, 20], percent)).toBeCloseTo(expected);
+  });
+
+  test("a ratio compares within a round, so a slow round counts for both", () => {
+    expect(toRatios([50, 5, 7], [100, 10])).toEqual([0.5, 0.5]);
+  });
+});
+
+const drained = (contender: string, value: number) => ({
+  scenario: "first sync, API 20 ms",
+  contender,
+  metric: "accounts/s",
+  value,
+});
+
+describe("figures", () => {
+  test("the rounds of a contender are one figure", () => {
+    const figures = toFigures([drained("limit", 100), drained("peer", 60), drained("limit", 50)]);
+
+    expect(figures.map(({ contender, values }) => [contender, values])).toEqual([
+      ["limit", [100, 50]],
+      ["peer", [60]],
+    ]);
+  });
+
+  test("a table shows the value, and the share of the limit with its spread", () => {
+    const figures = toFigures([
+      drained("limit", 100),
+      drained("peer", 60),
+      drained("limit", 50),
+      drained("peer", 40),
+    ]);
+
+    const peer = figures.find(({ contender }) => contender === "peer");
+    expect(peer && ratioTo(figures, peer, "limit")).toMatchObject({ min: 0.6, max: 0.8 });
+    expect(toTable("drain", figures)).toContain(
+      "| first sync, API 20 ms | 75.0 | 50.0 · **0.70** (0.60–0.80) |",
+    );
+  });
+
+  test("a slowdown is above 1 for a rate that is lower and for a time that is longer", () => {
+    const table = toTable(
+      "write",
+      toFigures([
+        { scenario: "single row", contender: "limit", metric: "transactions/s", value: 300 },
+        { scenario: "single row", contender: "peer", metric: "transactions/s", value: 100 },
+        { scenario: "one UPDATE", contender: "limit", metric: "ms", value: 10 },
+        { scenario: "one UPDATE", contender: "peer", metric: "ms", value: 20 },
+      ]),
+    );
+
+    expect(table).toContain("| single row | 300 tps | **3.00** (3.00–3.00) |");
+    expect(table).toContain("| one UPDATE | 10.0 ms | **2.00** (2.00–2.00) |");
+  });
+
+  test.each([
+    [0.1234, "0.12"],
+    [12.34, "12.3"],
+    [1234.5, "1,235"],
+  ])("%f is shown as %s", (value, shown) => {
+    expect(formatNumber(value)).toBe(shown);
+  });
+});
+
+test("markers are filled, what is around them stays, and a part that was not measured says how to", () => {
+  const text =
+    "# Title\n\n<!-- bench: drain -->\nold\n<!-- /bench -->\n\nBetween.\n\n<!-- bench: write -->\n<!-- /bench -->\n";
+
+  const filled = fillMarkers(text, new Map([["drain", "new"]]));
+
+  expect(filled).toBe(
+    "# Title\n\n<!-- bench: drain -->\n\nnew\n\n<!-- /bench -->\n\nBetween.\n\n<!-- bench: write -->\n\nNot measured yet: `npm run bench -- write`.\n\n<!-- /bench -->\n",
+  );
+  expect(fillMarkers(filled, new Map([["drain", "new"]]))).toBe(filled);
+});
