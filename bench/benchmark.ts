@@ -48,7 +48,7 @@ export async function runBenchmark(args: readonly string[]): Promise<number> {
   const load = await chooseLoadGenerator();
   return await withLab(async ({ postgres, api }) => {
     for (const part of chosen.parts) {
-      await runPart(part, { ...chosen, postgres, api, load, log: say });
+      await runPart(part, { ...chosen, postgres, api, load, log: sayElapsed });
       await writeReport(chosen);
     }
   });
@@ -140,6 +140,11 @@ async function withLab(
     killChildren();
     await postgres.stop();
   }
+}
+
+/** With the seconds since the start: what takes long in a run shows. */
+function sayElapsed(line: string): void {
+  say(`${String(Math.round(process.uptime())).padStart(5)} s  ${line}`);
 }
 
 function say(line: string): void {

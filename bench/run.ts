@@ -7,4 +7,5 @@ import { installPackages } from "./install.ts";
 installPackages();
 // Loads the peers, which are there only now.
 const { runBenchmark } = await import("./benchmark.ts");
-process.exitCode = await runBenchmark(process.argv.slice(2));
+// An interrupted measurement is still waiting for something.
+process.exit(await runBenchmark(process.argv.slice(2)));

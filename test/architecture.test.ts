@@ -173,6 +173,10 @@ test("local/ is loaded by the command line only, and never at the start of main"
   expect(loaders.filter(({ from }) => !from.startsWith("cli/")).map(toText)).toEqual([]);
 });
 
+test("src/ imports nothing of the tests or of the benchmark", () => {
+  expect(local.filter(({ to }) => to.startsWith("..")).map(toText)).toEqual([]);
+});
+
 test("main.ts and index.ts say on any Node that it is too old: until then nothing is linked that may be missing", () => {
   const linked = new Set(["main.ts", "index.ts"]);
   for (const file of linked) {

@@ -21,6 +21,7 @@ export interface ModuleChild extends Child {
 const STOP_TIMEOUT_MS = 10_000;
 const checkout = fileURLToPath(new URL("../..", import.meta.url));
 const running = new Set<ChildProcess>();
+let isOver = false;
 
 /** Runs a module of the bench; resolves when it has said `{ ready: true }`. It ends by itself when this process is gone. */
 export async function startModule(
@@ -89,11 +90,14 @@ export async function startProduct(
   return { ...started, readyLine: line };
 }
 
+/** From then on none can be started: an interrupted measurement may be about to. */
 export function killChildren(): void {
+  isOver = true;
   for (const child of running) child.kill("SIGKILL");
 }
 
 function track(child: ChildProcess, name: string): Child {
+  if (isOver) child.kill("SIGKILL");
   const { pid } = child;
   if (pid === undefined) throw new Error(`${name} could not be started`);
   const ended = once(child, "exit");

@@ -10,7 +10,7 @@ const ACCOUNTS = 2_000;
 export const idle: Part = {
   name: "idle",
   async run(lab, observe) {
-    // One figure of a minute says more than five of some seconds: there are a hundred ticks in a second of processor time.
+    // One figure of half a minute says more than five of some seconds: there are a hundred ticks in a second of processor time.
     for (const contender of lab.contenders) {
       lab.log(`idle: ${contender.name}`);
       await measureIdle(lab, contender, observe);
@@ -36,13 +36,13 @@ async function measureIdle(lab: Lab, contender: Contender, observe: Observe): Pr
         });
   try {
     // Until what a start does is done, and a checkpoint of the clone is written.
-    await sleep(lab.quick ? 5_000 : 20_000);
+    await sleep(lab.quick ? 5_000 : 12_000);
     const read = () => ({
       daemon: daemon === null ? null : processorMs(daemon.pid),
       postgres: serverProcessorMs(postgres.postmasterPid),
     });
     const before = read();
-    const seconds = lab.quick ? 15 : 60;
+    const seconds = lab.quick ? 15 : 30;
     await sleep(seconds * 1_000);
     const after = read();
 

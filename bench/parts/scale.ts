@@ -1,13 +1,12 @@
 /** What stays the same when there is more of everything: a longer queue, a million changes at the start, more daemons. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { startFolding, waitUntilFolded } from "../contenders/account-sync.ts";
 import type { Contender } from "../contenders/contender.ts";
 import { ensureInstalled, ensureWaiting } from "../contenders/templates.ts";
 import { nowMs } from "../daemons/parent.ts";
-import type { Child } from "../lab/children.ts";
 import type { Database } from "../lab/postgres.ts";
 import { residentMiB } from "../lab/processor-time.ts";
 import { measureDrain } from "../measure/drain.ts";
-import { until } from "../measure/wait.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
 
 const CONCURRENCY = 32;
@@ -54,7 +53,7 @@ async function measureDaemons(lab: Lab, contender: Contender, observe: Observe):
   }
 }
 
-/** Two thousand accounts that are due first, and behind them ever more that are due as well. */
+/** Some thousand accounts that are due first, and behind them ever more that are due as well. */
 async function measureQueues(lab: Lab, contender: Contender, observe: Observe): Promise<void> {
   const accounts = scaled(lab, 4_000, 1_000);
   const lengths = lab.quick ? [1_000, 100_000] : [1_000, 10_000, 100_000, 1_000_000];
@@ -122,7 +121,7 @@ async function measureManyChanges(lab: Lab, contender: Contender, observe: Obser
     });
 
   await makeChanges();
-  const daemon = await startFolding(lab, contender, database, accounts);
+  const daemon = await startFolding(database, lab.api.url);
   try {
     const startedAtMs = nowMs();
     await waitUntilFolded(database);
@@ -140,32 +139,6 @@ async function measureManyChanges(lab: Lab, contender: Contender, observe: Obser
     await daemon.stop();
     await database.drop();
   }
-}
-
-/** Nothing falls due meanwhile, so that what is measured is the folding alone. */
-async function startFolding(
-  lab: Lab,
-  contender: Contender,
-  database: Database,
-  accounts: number,
-): Promise<Child> {
-  if (contender.start === null) throw new Error(`${contender.name} has no daemon`);
-  return await contender.start({
-    databaseUrl: database.url,
-    apiUrl: lab.api.url,
-    concurrency: CONCURRENCY,
-    accounts,
-    settings: { SYNC_QUIET_PERIOD_MS: "600000", SYNC_MAX_WAIT_MS: "600000" },
-  });
-}
-
-async function waitUntilFolded(database: Database): Promise<void> {
-  await until("the folding", 50, async () => {
-    const [row] = await database.query<{ left: number }>(
-      "select count(*)::integer as left from account_sync.change",
-    );
-    return { answer: row?.left === 0 ? true : null, progress: row?.left ?? 0 };
-  });
 }
 
 async function tablesMiB(database: Database): Promise<number> {
