@@ -58,7 +58,6 @@ const HOT: Readonly<Record<string, Hot>> = {
   renew_leases: { parameters: [leased, tokens, 30_000, 1], buffersPerAccount: 40 },
   release_leases: { parameters: [leased, tokens], buffersPerAccount: 40 },
   lock_leases: { parameters: [leased, tokens], buffersPerAccount: 15 },
-  begin_sends: { parameters: [leased, tokens, 30_000], buffersPerAccount: 40 },
   settle_accounts: {
     parameters: [
       JSON.stringify(
@@ -86,8 +85,10 @@ const HOT: Readonly<Record<string, Hot>> = {
   journal_sends: {
     parameters: [
       JSON.stringify(
-        resting.map((accountId) => ({
+        leased.map((accountId) => ({
           accountId,
+          leaseToken: TOKEN,
+          waitsFor: "http://127.0.0.1",
           generation: 2,
           trigger: "change",
           operation: "create",
@@ -98,8 +99,11 @@ const HOT: Readonly<Record<string, Hot>> = {
           warnings: 0,
         })),
       ),
+      30_000,
     ],
-    buffersPerAccount: 40,
+    before: `delete from account_sync.attempt where attempt_id = any ('{${attemptIds.join(",")}}');
+      update account_sync.account set fingerprint = 'f' where account_id = any ('{${leased.join(",")}}')`,
+    buffersPerAccount: 60,
   },
   journal_answers: {
     parameters: [attemptIds, numbers.map(() => '{"customer":"x"}'), numbers.map(() => 200)],
@@ -135,7 +139,7 @@ const HOT: Readonly<Record<string, Hot>> = {
   },
   supersede_attempts: { parameters: [attemptIds, numbers.map(() => "t")], buffersPerAccount: 40 },
   load_unsettled_attempts: { parameters: [leased, 100_000], buffersPerAccount: 20 },
-  load_mapped_ids: { parameters: [resting], buffersPerAccount: 10 },
+  load_mapped_ids: { parameters: [resting, resting], buffersPerAccount: 20 },
   map_ids: {
     parameters: [
       JSON.stringify(
@@ -153,7 +157,7 @@ const HOT: Readonly<Record<string, Hot>> = {
 /** One statement per row of theirs, or per batch of rows: the ids of accounts, tiers and PICs are the same here. */
 const NEW_IDS = numbers.map((index) => `n${index}`);
 const SOURCE_TABLES: Readonly<Record<string, Hot>> = {
-  load_accounts: { parameters: [resting, 1_000_000], buffersPerAccount: 10 },
+  load_accounts: { parameters: [resting, 1, 1_000_000], buffersPerAccount: 10 },
   load_tiers: { parameters: [resting, 100, 1_000_000], buffersPerAccount: 15 },
   load_pics: { parameters: [resting, 100, 1_000_000], buffersPerAccount: 15 },
   load_addresses: { parameters: [resting, 100, 1_000_000], buffersPerAccount: 15 },
@@ -228,7 +232,7 @@ const EXEMPT: Readonly<Record<string, string>> = {
     "load_api_configs",
     "load_banks",
     "load_billing_methods",
-    "asked_waits",
+    "asked_wait",
     "forget_heard_notifications",
     "forget_replicas",
     "hear_notifications",

@@ -29,11 +29,14 @@ with wanted as (
 ),
 held as (
   select a.account_id
-  from account_sync.account a
-  join wanted on a.account_id = wanted."accountId"
-  where a.lease_token = wanted."leaseToken"
-  order by a.account_id
-  for update of a
+  from (select "accountId", "leaseToken" from wanted order by "accountId") as leased
+  -- By their keys, whatever the planner knew of the table when it made this plan.
+  cross join lateral (
+    select a.account_id
+    from account_sync.account a
+    where a.account_id = leased."accountId" and a.lease_token = leased."leaseToken"
+    for update
+  ) as a
 ),
 told as (
   select
@@ -50,9 +53,7 @@ begun as (
     due_at = case when a.due_at > now() + $2 * interval '0.5 ms' then a.due_at else now() + $2 * interval '1 ms' end,
     fingerprint = null,
     request = nullif(a.request - 'retry' - 'discard', '{}')
-  from told
-  where a.account_id = told.account_id
-    and told.wait_ms is null
+  where a.account_id = any (array(select told.account_id from told where told.wait_ms is null))
     and (a.fingerprint is not null or a.request is not null or a.due_at <= now() + $2 * interval '0.5 ms')
 ),
 journaled as (
