@@ -15,7 +15,7 @@ begin
       a.attname as column_name,
       sequence.name as sequence
     from pg_class c
-    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attidentity <> ''
     cross join lateral (select pg_get_serial_sequence(c.oid::regclass::text, a.attname)) as sequence (name)
     where c.relnamespace = 'account_sync'::regnamespace
       and c.relkind in ('r', 'p')

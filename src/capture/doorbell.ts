@@ -10,9 +10,9 @@
  * Awake: the bell is off, writers pay nothing, and a look comes every 5 to 20 ms.
  * Coming to rest: the bell is on again, but a transaction that read "off" may commit after the last look. So looks go on, ever more
  * slowly, until every transaction that was writing at the switch has ended. With this wait no change stayed longer than 0.3 s; without it
- * most of them stayed until the next sweep. One case is left to the sweep: an application's transaction in REPEATABLE READ that took its
- * snapshot before the switch and wrote nothing until after it. It reads "off" however late it writes, and has no transaction id that could
- * have been waited for.
+ * most of them stayed until the next sweep. The triggers read a sequence that follows our row, and not the row: an application's transaction
+ * in REPEATABLE READ that took its snapshot before the switch would read "off" in the row however late it writes, and has no transaction id
+ * that could have been waited for.
  *
  * The bell is wanted for a limited time, so that writers stop paying when the last daemon dies. Renewing that may turn the bell on: it ran
  * out while it could not be renewed, or a replica that woke up and died has cleared it. So a renewal is a coming to rest, too.

@@ -52,7 +52,7 @@ describe("the application is unharmed", () => {
       const held = await client.query<{ what: string; mode: string }>(
         `select distinct c.relname as what, l.mode
          from pg_locks l
-         left join pg_class c on c.oid = l.relation and c.relkind = 'r' and c.relnamespace <> 'pg_catalog'::regnamespace
+         left join pg_class c on c.oid = l.relation and c.relkind in ('r', 'S') and c.relnamespace <> 'pg_catalog'::regnamespace
          where l.pid = pg_backend_pid()
            and (c.oid is not null or l.locktype not in ('relation', 'virtualxid', 'transactionid'))
          order by what`,
@@ -63,7 +63,7 @@ describe("the application is unharmed", () => {
 
     expect(locks).toEqual([
       { what: "change", mode: "RowExclusiveLock" },
-      { what: "doorbell", mode: "AccessShareLock" },
+      { what: "doorbell_until", mode: "RowExclusiveLock" },
       { what: "m_account", mode: "RowExclusiveLock" },
     ]);
   });

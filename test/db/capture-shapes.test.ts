@@ -193,6 +193,41 @@ test.each([
   },
 );
 
+describe.each(["stored", "virtual"])("a payload column that is generated, %s:", (kind) => {
+  test.for(["plain", "partitioned"])(
+    "what it is made of counts (%s table)",
+    async (shape, { skip }) => {
+      const database = await createDatabase();
+      const [server] = await database.query<{ version: number }>(
+        "select current_setting('server_version_num')::integer as version",
+      );
+      skip(kind === "virtual" && (server?.version ?? 0) < 180_000, "needs PostgreSQL 18");
+      if (shape === "partitioned") await partitionTiers(database);
+      await database.query(
+        `alter table m_account_package_tier drop percentage;
+       alter table m_account_package_tier add unit text, add factor integer default 1;
+       alter table m_account_package_tier add percentage boolean generated always as (unit = '%' and factor > 0) ${kind}`,
+      );
+      await migrate({ url: database.url, info: () => {} });
+      const accounts = [await insertAccount(database), await insertAccount(database)];
+      for (const account of accounts)
+        await database.query(`insert into m_account_package_tier ${tiers(account, "2026-01-01")}`);
+      expect(await takeAccounts(database)).toEqual(accounts.toSorted());
+
+      await database.query("update m_account_package_tier set unit = '%'");
+      expect(await takeAccounts(database)).toEqual(accounts.toSorted());
+
+      await database.query("update m_account_package_tier set factor = -1 where account_id = $1", [
+        accounts[0],
+      ]);
+      expect(await takeAccounts(database)).toEqual([accounts[0]]);
+
+      await database.query("update m_account_package_tier set updated_at = now()");
+      expect(await takeAccounts(database)).toEqual([]);
+    },
+  );
+});
+
 describe("what is missing", () => {
   test("without the optional tables and newer columns, what is there is captured", async () => {
     const database = await createMigrated({

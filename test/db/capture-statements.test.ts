@@ -69,6 +69,103 @@ describe("statements of every kind", () => {
     expect(await tables.takeChanges()).toEqual(byAccount([updated, deleted, inserted]));
   });
 
+  test("MERGE that moves, changes and touches PICs of many accounts captures those that differ", async () => {
+    const accounts: string[] = [];
+    for (let index = 0; index < 6; index += 1) {
+      const account = await tables.insertAccount();
+      await tables.insert("m_account_pic", { account_id: account, name: `${index}` });
+      accounts.push(account);
+    }
+    const [changed, from, to] = accounts as [string, string, string, ...string[]];
+    await tables.takeChanges();
+
+    await tables.query(
+      `merge into m_account_pic p
+       using unnest($1::uuid[]) with ordinality s (account_id, position) on p.account_id = s.account_id
+       when matched and position = 1 then update set name = 'merged'
+       when matched and position = 2 then update set account_id = $2
+       when matched then update set updated_at = now(), name = p.name`,
+      [accounts, to],
+    );
+
+    expect(await tables.takeChanges()).toEqual(byAccount([changed, from, to]));
+  });
+
+  test.each([1, 100])("keys that are swapped by one UPDATE of %i pairs", async (pairs) => {
+    const account = await tables.insertAccount();
+    const other = await tables.insertAccount();
+    await tables.query(
+      `insert into m_account_pic (id, account_id, name, phone_no, email)
+       select md5(n::text)::uuid, case n % 2 when 0 then $1 else $2 end::uuid, 'same', '08', ''
+       from generate_series(1, $3 * 2) n`,
+      [account, other, pairs],
+    );
+    await tables.takeChanges();
+
+    // Deferred, as each half of a swap takes an id that is still there.
+    await withClient(tables.url, async (client) => {
+      await client.query("begin");
+      await client.query(
+        "alter table m_account_pic drop constraint m_account_pic_pkey, add primary key (id) deferrable",
+      );
+      await client.query("set constraints all deferred");
+      await client.query(
+        `update m_account_pic p set id = md5((n + case n % 2 when 0 then -1 else 1 end)::text)::uuid
+         from generate_series(1, $1 * 2) n where p.id = md5(n::text)::uuid`,
+        [pairs],
+      );
+      await client.query("commit");
+    });
+
+    expect(await tables.takeChanges()).toEqual(byAccount([account, other]));
+    await tables.query("delete from m_account_pic where account_id = any ($1)", [[account, other]]);
+    await tables.query(
+      "alter table m_account_pic drop constraint m_account_pic_pkey, add primary key (id)",
+    );
+  });
+
+  test("an UPDATE of 100 accounts that changes some keys and some names captures these, old and new", async () => {
+    await tables.query(
+      "insert into m_account (id, name) select md5('keys' || n)::uuid, 'same' from generate_series(1, 100) n",
+    );
+    await tables.takeChanges();
+
+    await tables.query(
+      `update m_account a
+       set id = case when n % 25 = 0 then md5('other' || n)::uuid else a.id end,
+           name = case when n % 10 = 1 then 'other name' else 'same' end,
+           updated_at = now()
+       from generate_series(1, 100) n where a.id = md5('keys' || n)::uuid`,
+    );
+
+    const expected = await tables.query<{ id: string }>(
+      `select id::text from m_account where id in (select md5('other' || n)::uuid from generate_series(25, 100, 25) n) or name = 'other name'
+       union all select md5('keys' || n)::uuid::text from generate_series(25, 100, 25) n`,
+    );
+    expect(expected).toHaveLength(18);
+    expect(await tables.takeChanges()).toEqual(byAccount(expected.map(({ id }) => id)));
+  });
+
+  test("a session that has updated one row updates 20,000 as quickly as another", async () => {
+    await tables.query("insert into m_account (name) select 'many' from generate_series(1, 20000)");
+    await tables.query("analyze m_account");
+
+    await withClient(tables.url, async (client) => {
+      for (let time = 0; time < 7; time += 1)
+        await client.query(
+          "update m_account set brand_name = 'x', name = name || '!' where id = (select id from m_account where name like 'many%' limit 1)",
+        );
+      await tables.takeChanges();
+      // A nested loop over the rows of the transition tables would take more than a minute.
+      await client.query("set statement_timeout = '20s'");
+      await client.query("update m_account set name = name || '?' where name like 'many%'");
+    });
+
+    const [count] = await tables.query("select count(*)::int as changes from account_sync.change");
+    expect(count).toEqual({ changes: 20_000 });
+    await tables.query("delete from m_account where name like 'many%'");
+  }, 60_000);
+
   test("COPY captures every account", async () => {
     await tables.query("copy m_account (name) from program 'seq 300'");
 

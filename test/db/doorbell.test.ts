@@ -84,6 +84,37 @@ describe("the triggers", () => {
     expect(await ringsDuring(() => insertAccount())).toBe(0);
   });
 
+  test("ring also when a transaction's snapshot is older than the wish", async () => {
+    const rings = await ringsDuring(async () => {
+      await withClient(database.url, async (client) => {
+        await client.query("begin isolation level repeatable read; select 1");
+        await wantUntil("infinity");
+        await client.query("insert into m_account (name) values ('a'); commit");
+      });
+    });
+
+    expect(rings).toBe(1);
+  });
+
+  test("read one page, however often the wish was renewed while an old snapshot was held", async () => {
+    await withClient(database.url, async (dump) => {
+      await dump.query("begin isolation level repeatable read; select from m_account");
+      await database.query(
+        `do $$ begin
+           for renewal in 1..2000 loop
+             update account_sync.doorbell set wanted_until = clock_timestamp();
+             commit;
+           end loop;
+         end $$`,
+      );
+    });
+
+    const [size] = await database.query(
+      "select pg_relation_size('account_sync.doorbell') > 8192 as left_behind, pg_relation_size('account_sync.doorbell_until') as bytes",
+    );
+    expect(size).toEqual({ left_behind: true, bytes: "8192" });
+  });
+
   test("a request rings also for nobody, since a daemon that is up is never late for it", async () => {
     expect(await ringsDuring(() => database.query("select account_sync.request('x')"))).toBe(1);
     expect(await ringsDuring(() => database.query("select account_sync.request_all()"))).toBe(1);

@@ -91,6 +91,21 @@ test("two owners that our role is a member of: what the triggers may not do is f
   expect([await capturedChanges("A-1"), await capturedChanges("A-2")]).toEqual([0, 1]);
 });
 
+test("a right that our role has through another one, and loses, fails no statement of a session that is connected", async () => {
+  await database.query(
+    `grant ${other.name} to ${ours.name}; grant usage on schema account_sync to ${other.name}; alter table account_sync.change owner to ${other.name}`,
+  );
+  const connected = await database.pool.connect();
+  for (const number of ["A-0", "A-1"])
+    await connected.query("insert into m_account (account_no, name) values ($1, 'One')", [number]);
+  await database.query(`revoke ${other.name} from ${ours.name}`);
+
+  await connected.query("insert into m_account (account_no, name) values ('A-2', 'Two')");
+  connected.release(true);
+
+  expect([await capturedChanges("A-1"), await capturedChanges("A-2")]).toEqual([1, 0]);
+});
+
 test("a schema without the record of its migrations is found, and the SQL that doctor gives makes room for a new one", async () => {
   await database.query("delete from account_sync.migrations");
 

@@ -29,8 +29,11 @@ const INTERNAL_FUNCTIONS = [
   "install_capture",
   "lagging_identity",
   "lock_holders",
+  "plan_nonce",
   "repair_identity",
   "ring",
+  "row_differs",
+  "stored_columns",
 ];
 
 let database: TestDatabase;
