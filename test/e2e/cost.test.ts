@@ -34,23 +34,25 @@ test("statements, buffers and write-ahead log per account of a backlog", async (
   // Migrates, and ends before there are accounts.
   await (await product.start(quiet)).stop("the schema is there");
   await database.query(
-    "insert into m_account (account_no, name) select n, 'Toko ' || n from generate_series(1, $1) n",
+    `insert into m_account (account_no, name, phone_no, email)
+     select n, 'Toko ' || n, '081234567890', 'toko@example.com' from generate_series(1, $1) n`,
     [ACCOUNTS],
   );
   await database.query(
     `insert into m_account_package_tier (account_id, min_value, max_value, amount, start_date, end_date)
-     select id, n, n + 1, n, '2026-01-01', '2027-01-01' from m_account, generate_series(0, 1) n`,
+     select id, n * 1000, n * 1000 + 999, 5, '2026-01-01', '2027-01-01' from m_account, generate_series(0, 1) n`,
   );
   await database.query(
-    "insert into m_account_pic (account_id, name, phone_no, email) select id, 'Budi', '0812' || n, '' from m_account, generate_series(1, 2) n",
+    `insert into m_account_pic (account_id, name, phone_no, email, username)
+     select id, 'Budi', '0812345678' || n, '', 'budi' || n from m_account, generate_series(1, 2) n`,
   );
 
   const first = await costOfDrain();
   await database.query("update m_account set name = name || ' Baru'");
   const again = await costOfDrain();
 
-  expect(first).toEqual(withinBounds({ statements: 0.9, buffers: 230, walBytes: 9_500 }));
-  expect(again).toEqual(withinBounds({ statements: 0.8, buffers: 130, walBytes: 5_500 }));
+  expect(first).toEqual(withinBounds({ statements: 0.7, buffers: 290, walBytes: 15_000 }));
+  expect(again).toEqual(withinBounds({ statements: 0.7, buffers: 170, walBytes: 9_000 }));
 
   async function costOfDrain(): Promise<Cost> {
     const sentBefore = product.requests().length;
@@ -83,7 +85,7 @@ function withinBounds(bounds: Cost): Cost {
   };
 }
 
-test("an edit takes four round trips to its request: fold, claim, load, journal", async () => {
+test("an edit takes four round trips to its request: fold, claim, load, journal; and two beside them", async () => {
   const database = await createDatabase({ migrated: true });
   await database.query("insert into m_account (name) values ('Toko')");
   const proxy = await startCountingProxy(database.url);
@@ -112,8 +114,9 @@ test("an edit takes four round trips to its request: fold, claim, load, journal"
     fewest = Math.min(fewest, (counted.at(-1) ?? Number.POSITIVE_INFINITY) - before);
   }
 
-  // Renewals and liveness come in between now and then.
-  expect(fewest).toBe(4);
+  // Nothing waits for the load's commit, nor for the question when the next account falls due. Renewals and liveness come in between now and
+  // then, hence the fewest.
+  expect(fewest).toBe(6);
 
   /** The edit before is settled, and whatever looks after it has looked. */
   async function untilCalm(): Promise<void> {

@@ -20,6 +20,8 @@ import {
   stateOf,
   untilClean,
 } from "../support/scene.ts";
+import { settleInTwoSteps } from "../support/settle-in-two-steps.ts";
+import type { StatementGate } from "../support/statement-gate.ts";
 import { FLAWLESS, type Verdict } from "../support/verdict.ts";
 
 /** Another daemon, or the next start, has taken the account over by then, however long the lease. */
@@ -57,6 +59,16 @@ const answerTo =
   (query: string): Moment =>
   (_, { gate }) =>
     gate.holdAnswer(query).reached;
+/** The settling has failed, and the answer is journaled alone. */
+const afterJournal =
+  (hold: (gate: StatementGate) => { readonly reached: Promise<void> }): Moment =>
+  async (_, { gate }) => {
+    const journaled = gate.holdAnswer("journal_answers");
+    await journaled.reached;
+    const next = hold(gate);
+    journaled.release();
+    await next.reached;
+  };
 const during =
   (fault: { readonly applied: boolean }): Moment =>
   async ({ sandbox }) => {
@@ -77,9 +89,8 @@ test("F1 killed before anything was written down: the journal is read again, and
     "M0 before the fold": before("fold_changes"),
     "M0 after the claim": answerTo("claim_accounts"),
     "M0 before the load": before("load_accounts"),
+    // One statement, and its commit.
     "M1 before the journal": before("journal_sends"),
-    "M1 before the attempt": before("journal_sends"),
-    "M1 before the commit": beforeCommit("journal_sends"),
   };
 
   const tries = await play(moments, EVERY_WORK.slice(0, 2), async (kill) => {
@@ -124,9 +135,11 @@ test("F3 killed with the request in flight, taken or not: exactly one customer",
   record("F3", await play(moments, EVERY_CASE, finishesTheUnknownSend));
 });
 
-test("F4 killed between the answer and the journal: as if the answer had never come", async () => {
+test("F4 killed between the answer and the commit that journals it: as if the answer had never come", async () => {
   const moments: Record<string, Moment> = {
-    "M5 before the answer is journaled": before("journal_answers"),
+    "M5 before the settling": before("lock_leases"),
+    "M5 before the answer is journaled": before("finish_attempts"),
+    "M5 before the commit": beforeCommit("settle_accounts"),
   };
 
   record("F4", await play(moments, EVERY_CASE, finishesTheUnknownSend));
@@ -135,18 +148,23 @@ test("F4 killed between the answer and the journal: as if the answer had never c
 test("F5 killed after the answer was journaled: the ids are written and nothing is sent again", async () => {
   const moments: Record<string, Moment> = {
     "M6 journaled": answerTo("journal_answers"),
-    "M6 before the ids are written": before("lock_leases"),
-    "M6 before the commit": beforeCommit("settle_accounts"),
+    "M6 before the ids are written": afterJournal((gate) => gate.holdBefore("lock_leases")),
+    "M6 before the commit": afterJournal((gate) => gate.holdBeforeCommit("settle_accounts")),
   };
 
-  const tries = await play(moments, EVERY_WORK, async (kill) => {
-    expect(inWords(kill.requestsBefore), kill.name).toEqual([onceDone(kill.work)]);
-    const total = kill.scene.sandbox.counts().total;
-    await untilClean(kill.scene, kill.id);
+  const tries = await play(
+    moments,
+    EVERY_WORK,
+    async (kill) => {
+      expect(inWords(kill.requestsBefore), kill.name).toEqual([onceDone(kill.work)]);
+      const total = kill.scene.sandbox.counts().total;
+      await untilClean(kill.scene, kill.id);
 
-    // Not even for a token.
-    expect(kill.scene.sandbox.counts().total, kill.name).toBe(total);
-  });
+      // Not even for a token.
+      expect(kill.scene.sandbox.counts().total, kill.name).toBe(total);
+    },
+    { prepare: ({ database }) => settleInTwoSteps(database) },
+  );
 
   record("F5", tries);
 });
@@ -292,6 +310,7 @@ async function play(
   moments: Readonly<Record<string, Moment>>,
   cases: readonly Case[],
   assess: (kill: Kill) => Promise<void>,
+  { prepare = async () => {} }: { readonly prepare?: (scene: Scene) => Promise<void> } = {},
 ): Promise<Try[]> {
   const kills = Object.entries(moments).flatMap(([moment, stopAt]) =>
     cases.map(([work, policy]) => ({
@@ -320,6 +339,7 @@ async function play(
     await using scene = await openScene({ honourKeys: policy === "resend" });
     const environment = { CUSTOMER_API_UNKNOWN_OUTCOME: policy };
     let daemon = await scene.start(environment);
+    await prepare(scene);
     const tries: Try[] = [];
 
     for (const [position, { name, stopAt, work }] of chain.entries()) {

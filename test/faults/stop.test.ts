@@ -20,6 +20,7 @@ import {
   stateOf,
   untilClean,
 } from "../support/scene.ts";
+import { settleInTwoSteps } from "../support/settle-in-two-steps.ts";
 import type { StatementGate } from "../support/statement-gate.ts";
 import { FLAWLESS } from "../support/verdict.ts";
 
@@ -61,12 +62,13 @@ test("F7 told to leave at any moment: nothing new is begun, what is in flight is
     "M1 before the attempt": { stop: before("journal_sends"), isFinished: true },
     "M2 attempt committed": { stop: answerTo("journal_sends"), isFinished: true },
     "M3 in flight": { stop: during({ delayMs: 1_500 }), isFinished: true },
-    "M5 before the journal": { stop: before("journal_answers"), isFinished: true },
-    "M6 before the ids are written": { stop: before("lock_leases"), isFinished: true },
+    "M5 before the journal": { stop: before("lock_leases"), isFinished: true },
+    "M6 journaled": { stop: answerTo("journal_answers"), isFinished: true },
     "M7 settled": { stop: answerTo("settle_accounts"), isFinished: true },
   };
   await using scene = await openScene();
   let daemon = await scene.start();
+  await settleInTwoSteps(scene.database);
   const recoveries: number[] = [];
 
   for (const [position, [name, { stop, isFinished }]] of Object.entries(moments).entries()) {
@@ -234,11 +236,11 @@ const pausesUnder = (
       : { stop: during({ delayMs: 10_000 }), requests: ["create 201"] },
   // Answered, which only the sleeper knows.
   "M5 before the journal": {
-    stop: before("journal_answers"),
+    stop: before("lock_leases"),
     requests: policy === "resend" ? ["create 201", "create 201"] : ["create 201"],
   },
   // The other one writes the ids from the journal; the sleeper's write-back matches nothing.
-  "M6 before the ids are written": { stop: before("lock_leases"), requests: ["create 201"] },
+  "M6 journaled": { stop: answerTo("journal_answers"), requests: ["create 201"] },
   // It holds the rows: the server ends its session, and its commit fails.
   "M6 before the commit": { stop: beforeCommit("settle_accounts"), requests: ["create 201"] },
 });
@@ -319,6 +321,7 @@ async function playPauses(policy: Policy): Promise<void> {
     CUSTOMER_API_UNKNOWN_OUTCOME: policy,
   };
   let sleeper = await scene.start(environment);
+  await settleInTwoSteps(scene.database);
   const recoveries: number[] = [];
   let overlapping = 0;
 
