@@ -198,6 +198,8 @@ async function updateManyRows(lab: Lab, entrant: Entrant, observe: Observe): Pro
   const database = await openPrepared(lab, entrant, accounts);
   const daemon = await entrant.prepare(lab, database);
   try {
+    // A cloned table is on disk only.
+    await database.query("select count(*) from m_account where name is not null");
     for (const rows of sizes) {
       const startedAt = performance.now();
       await database.query(
