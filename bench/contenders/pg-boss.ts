@@ -1,7 +1,7 @@
 /**
  * pg-boss: each row trigger inserts a job with the account as its singleton key into a queue of policy `short`, which holds one waiting
  * job per key. Its documentation names SQL inserts, from triggers too, as a way to create jobs, with the columns of the queue's row that
- * an insert by hand has to copy (https://timgit.github.io/pg-boss/#/./sql/job-table).
+ * an insert by hand has to copy (https://pgboss.io/sql/job-table).
  */
 import { PgBoss } from "pg-boss";
 import { startModule } from "../lab/children.ts";

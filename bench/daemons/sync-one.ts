@@ -11,7 +11,7 @@ export interface PeerSync {
   close(): Promise<void>;
 }
 
-/** As many connections as requests in flight are more than two cores can use; ten is what the product has. */
+/** What the product has by default (DATABASE_POOL_MAX). */
 const POOL_MAX = 10;
 
 export function createPeerSync(options: {

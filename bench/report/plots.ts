@@ -138,7 +138,7 @@ async function draw(
       type: "nominal",
       sort: [...new Set(marks.map(({ scenario }) => scenario))],
       title: null,
-      axis: { labelLimit: 300, ticks: false, grid: true, bandPosition: 0.5 },
+      axis: { labelLimit: 0, ticks: false, grid: true },
     },
     yOffset: { field: "contender", type: "nominal", sort: contenders },
     color: {
@@ -147,7 +147,7 @@ async function draw(
       sort: contenders,
       scale: { domain: contenders, range: contenders.map((contender) => COLOURS[contender]) },
       title: null,
-      legend: { symbolOpacity: 1, symbolType: "circle" },
+      legend: { symbolOpacity: 1, symbolType: "circle", labelLimit: 0 },
     },
   } as const;
   const specification: TopLevelSpec = {
