@@ -49,4 +49,5 @@ export const FAULTS: Readonly<Record<string, string>> = {
   F49: "ids as numbers beyond 2^53, GUIDs in another case, ids in another encoding",
   F50: "a sequence behind its table",
   F54: "a transaction pooler that the application shares",
+  F57: "killed, stopped, told to leave, rows edited or the API away, with many accounts loaded ahead of the requests",
 };
