@@ -7,7 +7,7 @@
 import type { Duplex } from "node:stream";
 import pg from "pg";
 import { parseConnectionUrl } from "./connection-url.ts";
-import { isOutage } from "./error-code.ts";
+import { isAborted, isOutage } from "./error-code.ts";
 import { isIdentityCollision, type RepairedIdentity, repairIdentities } from "./identities.ts";
 import { PreparedStatements, unlessStale } from "./prepared-statements.ts";
 import { sqlOf } from "./queries.ts";
@@ -188,9 +188,15 @@ async function transactOn<T>(
   names: PreparedStatements | null,
 ): Promise<T> {
   const client = await pool.connect();
-  const atOnce: RunQuery = (name, params) => {
+  let cause: unknown;
+  const atOnce: RunQuery = async <Row>(name: string, params?: readonly unknown[]) => {
     if (isOwnSession) writeTogether(client);
-    return runOn(client, name, params, names);
+    try {
+      return await runOn<Row>(client, name, params, names);
+    } catch (error) {
+      if (!isAborted(error)) cause = error;
+      throw error;
+    }
   };
   const { run, idle } = isOwnSession ? { run: atOnce, idle: async () => {} } : inTurn(atOnce);
   const tx = transactionOn(client, run);
@@ -207,7 +213,9 @@ async function transactOn<T>(
     ended = client.query("commit");
     if (!isReading) await ended;
     return result;
-  } catch (error) {
+  } catch (failure) {
+    // Of queries that were asked for together the later ones may be the first that the work hears of.
+    const error = isAborted(failure) ? (cause ?? failure) : failure;
     if (isOutage(error)) broken = toError(error);
     // When the rollback fails, too, the connection is in an unknown state: it is closed instead of given back.
     else {

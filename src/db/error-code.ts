@@ -41,6 +41,11 @@ export function isContention(error: unknown): boolean {
   return /^(?:40001|40P01|55P03)$/.test(errorCode(error) ?? "");
 }
 
+/** An earlier statement of the transaction has failed, and this one was not run. */
+export function isAborted(error: unknown): boolean {
+  return errorCode(error) === "25P02";
+}
+
 /**
  * A right that was revoked, a table or column that is gone: classes 28, 3F and 42. The same statement fails for every row,
  * whatever the row holds.

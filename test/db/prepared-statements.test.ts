@@ -447,6 +447,23 @@ describe("a transaction that only reads", () => {
   });
 });
 
+test("a transaction fails with what made it fail, though later queries are heard of sooner", async () => {
+  const { db } = await open();
+  const inAnotherFunction = async (work: Promise<unknown>) => {
+    const all = async () => await Promise.all([work]);
+    return await all();
+  };
+
+  const failed = db.transaction((tx) =>
+    Promise.all([
+      inAnotherFunction(tx.run("load_accounts", [["no uuid"], 1, 1])),
+      tx.run("installation_id"),
+    ]),
+  );
+
+  await expect(failed).rejects.toMatchObject({ code: "22P02" });
+});
+
 test("a transaction whose connection breaks between its work and its commit has failed, and its connection is closed", async () => {
   const { database } = await open();
   const gate = await startStatementGate(database.url);
