@@ -189,7 +189,10 @@ async function transactOn<T>(
 ): Promise<T> {
   const client = await pool.connect();
   let cause: unknown;
+  let isOver = false;
   const atOnce: RunQuery = async <Row>(name: string, params?: readonly unknown[]) => {
+    // A part of the work may go on when another one has failed: outside the transaction, or in another one on this connection.
+    if (isOver) throw new Error("the transaction is over");
     if (isOwnSession) writeTogether(client);
     try {
       return await runOn<Row>(client, name, params, names);
@@ -210,10 +213,12 @@ async function transactOn<T>(
     if (!isReading) await begun;
     if (settingsPerTransaction) await tx.run("guard_transaction", GUARDS);
     const [result] = await Promise.all([work(tx), begun]);
+    isOver = true;
     ended = client.query("commit");
     if (!isReading) await ended;
     return result;
   } catch (failure) {
+    isOver = true;
     // Of queries that were asked for together the later ones may be the first that the work hears of.
     const error = isAborted(failure) ? (cause ?? failure) : failure;
     if (isOutage(error)) broken = toError(error);

@@ -464,6 +464,23 @@ test("a transaction fails with what made it fail, though later queries are heard
   await expect(failed).rejects.toMatchObject({ code: "22P02" });
 });
 
+test("what part of a transaction's work asks for when another part has failed is not run", async () => {
+  const { database, db, pool } = await open();
+  const failed = Promise.withResolvers<void>();
+  let late: Promise<unknown> = Promise.resolve();
+
+  const transaction = db.transaction((tx) => {
+    late = failed.promise.then(() => tx.run("request_marker", ["all"]));
+    return Promise.all([tx.run("load_accounts", [["no uuid"], 1, 1]), late]);
+  });
+  await expect(transaction).rejects.toMatchObject({ code: "22P02" });
+  failed.resolve();
+
+  await expect(late).rejects.toThrow("the transaction is over");
+  expect(await database.query("select from account_sync.change")).toEqual([]);
+  expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]);
+});
+
 test("a transaction whose connection breaks between its work and its commit has failed, and its connection is closed", async () => {
   const { database } = await open();
   const gate = await startStatementGate(database.url);
