@@ -121,11 +121,17 @@ async function loadTogether<Extra>(
         "repeatable read, read only",
       );
     } catch (error) {
+      if (error instanceof RewrittenTables) continue;
       // A table or column that was there at the last load is gone.
       if (source === null || !isNoRowsFault(error)) throw error;
       last.source = null;
     }
   }
+}
+
+/** The snapshot is older than the tables: it is read again, in a new one. Ends, since each time is another ALTER TABLE of the application. */
+class RewrittenTables extends Error {
+  override readonly name = "RewrittenTables";
 }
 
 async function loadInSnapshot<Extra>(
@@ -137,13 +143,14 @@ async function loadInSnapshot<Extra>(
     const expected = last.source ?? (await describeWholeSource(tx));
     const sizes = createSizeCheck(limits);
     // Asked for together: they come in one round trip. Described each time, since a table that appears while we run must not leave its rows
-    // out of what is sent.
-    const [source, extras, mapped, accounts] = await Promise.all([
-      describeWholeSource(tx),
+    // out of what is sent; and as the last, when the rows have been read: one that we had to wait for may have been rewritten meanwhile.
+    const [extras, mapped, accounts, source] = await Promise.all([
       extraRead.read(tx, ids, limits.bytes),
       readMappedIds(tx, ids, ids),
       readAccounts(tx, expected, ids, sizes),
+      describeWholeSource(tx),
     ]);
+    if (source.rewritten.length > 0) throw new RewrittenTables(source.rewritten.join(", "));
     last.source = source;
     if (!hasSameTables(source, expected)) continue;
 

@@ -6,6 +6,8 @@ export interface Source {
   readonly tables: ReadonlySet<string>;
   /** Tables that were captured at the last migrate and do not exist any more: what they held must not be sent as empty. */
   readonly vanished: readonly string[];
+  /** Tables that look empty in the transaction's snapshot, since they were rewritten after it was taken. */
+  readonly rewritten: readonly string[];
   /** Optional tables that do not exist, though their rows would be sent. */
   readonly missing: readonly string[];
   has(table: string): boolean;
@@ -41,6 +43,7 @@ export async function describeSource(db: Queryable): Promise<Source> {
     hasBranchIds: boolean;
     keyType: string | null;
     encoding: string;
+    isRewritten: boolean;
   }>("describe_source", [TABLES]);
   const tables = new Set(rows.filter(({ exists }) => exists).map(({ table }) => table));
   const account = rows.find(({ table, exists }) => exists && table === "m_account");
@@ -48,6 +51,7 @@ export async function describeSource(db: Queryable): Promise<Source> {
   return {
     tables,
     vanished: rows.filter((row) => !row.exists).map((row) => row.table),
+    rewritten: rows.filter((row) => row.isRewritten).map((row) => row.table),
     missing: OPTIONAL_TABLES.filter((table) => !tables.has(table)),
     has: (table) => tables.has(table),
     hasBranchIds: account?.hasBranchIds ?? false,
