@@ -164,7 +164,7 @@ export class Dispatcher {
   }
 
   /**
-   * Drains: claims nothing more and waits for what is in flight; what is not done after `timeoutMs` is aborted, and found again by the
+   * Drains: claims nothing more, gives back what would have to wait for others to end, and waits for what is in flight; what is not done after `timeoutMs` is aborted, and found again by the
    * next daemon.
    *
    * @param createsMs for what the lease says is waited for longer: creates on the wire. None is begun that could not end within it.
@@ -173,13 +173,12 @@ export class Dispatcher {
   async stop(timeoutMs: number, createsMs?: number): Promise<void> {
     if (createsMs !== undefined)
       for (const { lease } of this.#running) lease.leaveWithin(createsMs);
-    const { slots } = this.#options;
-    slots.refuseWaiting();
+    for (const { lease } of this.#running) lease.drain();
+    this.#options.slots.refuseWaiting();
     const drained = this.#loop.stop().then(() => this.#allDone());
     await this.#within(timeoutMs, drained);
     const waitedFor = [...this.#running].filter(({ lease }) => lease.isWaitedFor);
     for (const running of this.#running) if (!waitedFor.includes(running)) running.lease.leave();
-    slots.refuseWaiting();
     if (createsMs !== undefined && waitedFor.length > 0) {
       this.#waitsForCreates = true;
       const answered = Promise.all(waitedFor.map(({ done }) => done));

@@ -8,6 +8,8 @@ export interface Lease {
   readonly leaving: AbortSignal;
   /** What `signal` says, without its delay: after a pause of the process the clock is right before any timer has fired. */
   isHeld(): boolean;
+  /** Whether a send that has not begun may wait for others to end: not while the process drains, as another one may have the account at once. */
+  mayWait(): boolean;
   /** Whether a request that takes so long ends before the process leaves. */
   hasTimeFor(ms: number): boolean;
   /** Does what cannot be asked for again. A process that is to leave waits longer for it than for the rest. */
@@ -21,6 +23,7 @@ export class RenewedLease implements Lease {
   readonly #lost = new AbortController();
   readonly #leaving = new AbortController();
   #heldUntil = 0;
+  #isDraining = false;
   #leavesAt = Number.POSITIVE_INFINITY;
   #isWaitedFor = false;
   #callOffExpiry = () => {};
@@ -47,6 +50,10 @@ export class RenewedLease implements Lease {
     return !this.#lost.signal.aborted && this.#clock.now() < this.#heldUntil;
   }
 
+  mayWait(): boolean {
+    return !this.#isDraining;
+  }
+
   hasTimeFor(ms: number): boolean {
     return this.#clock.now() + ms <= this.#leavesAt;
   }
@@ -64,7 +71,12 @@ export class RenewedLease implements Lease {
     return this.#isWaitedFor;
   }
 
-  /** The process drains, and leaves after so long at the latest. */
+  /** The process drains. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** It leaves after so long at the latest. */
   leaveWithin(ms: number): void {
     this.#leavesAt = this.#clock.now() + ms;
   }

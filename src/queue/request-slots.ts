@@ -9,17 +9,23 @@
  * the slots take in a moment. They are admitted in groups: one transaction journals a group.
  */
 import type { Clock } from "../clock.ts";
+import type { Lease } from "./lease.ts";
 import { PACE_WINDOW_MS, Pace } from "./pace.ts";
 
 /** Journaling takes about so long: what goes out meanwhile has to be journaled before. */
 const JOURNALED_AHEAD_MS = 25;
+
+interface WaitingSend {
+  readonly lease: Pick<Lease, "mayWait">;
+  readonly end: (isAdmitted: boolean) => void;
+}
 
 export class RequestSlots {
   readonly #concurrency: number;
   readonly #pace: Pace;
   #admitted = 0;
   #inFlight = 0;
-  readonly #waitingForAdmission: ((isAdmitted: boolean) => void)[] = [];
+  #waitingForAdmission: WaitingSend[] = [];
   readonly #waitingForSlot: (() => void)[] = [];
 
   constructor(concurrency: number, clock: Pick<Clock, "now">) {
@@ -27,22 +33,26 @@ export class RequestSlots {
     this.#pace = new Pace(clock);
   }
 
-  /** Resolves when the send may be journaled; what was admitted has to `leave`. Resolves false when it is refused. */
-  async admit(): Promise<boolean> {
+  /**
+   * Resolves when the send may be journaled; what was admitted has to `leave`. Resolves false when it would have to wait and may not, because
+   * its process drains.
+   */
+  async admit(lease: Pick<Lease, "mayWait">): Promise<boolean> {
     if (this.#waitingForAdmission.length === 0 && this.#room() > 0) {
       this.#admitted += 1;
       return true;
     }
-    return await new Promise((resolve) => this.#waitingForAdmission.push(resolve));
+    if (!lease.mayWait()) return false;
+    return await new Promise((end) => this.#waitingForAdmission.push({ lease, end }));
   }
 
   /** The request is over, or will not be made. */
   leave(): void {
     this.#admitted -= 1;
     if (this.#room() < this.#groupSize()) return;
-    for (const admit of this.#waitingForAdmission.splice(0, this.#room())) {
+    for (const { end } of this.#waitingForAdmission.splice(0, this.#room())) {
       this.#admitted += 1;
-      admit(true);
+      end(true);
     }
   }
 
@@ -61,9 +71,11 @@ export class RequestSlots {
     }
   }
 
-  /** The process drains: what waits for its admission just now is left to others. */
+  /** What waits for its admission and may not any more is left to others. */
   refuseWaiting(): void {
-    for (const refuse of this.#waitingForAdmission.splice(0)) refuse(false);
+    const waiting = this.#waitingForAdmission;
+    this.#waitingForAdmission = waiting.filter(({ lease }) => lease.mayWait());
+    for (const { lease, end } of waiting) if (!lease.mayWait()) end(false);
   }
 
   #room(): number {

@@ -21,7 +21,8 @@ import type { SyncContext } from "./sync-context.ts";
 /** Resolves with what is left to do: write ids back, or end. */
 export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {
   const { wiring, lease } = sync;
-  if (!(await wiring.waitForTurn(lease.signal)) || !(await wiring.slots.admit())) return LEASE_LOST;
+  if (!(await wiring.waitForTurn(lease.signal))) return LEASE_LOST;
+  if (!(await wiring.slots.admit(lease))) return LEASE_LOST;
   try {
     return (await holdBack(sync, step)) ?? (await sendNow(sync, step));
   } finally {

@@ -2,6 +2,7 @@
  * F57: accounts are claimed, loaded and journaled ahead of the requests (src/queue/request-slots.ts). The daemon is killed, told to leave or
  * stopped, the rows are edited, or the API goes away, while many accounts wait loaded in front of a few requests.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { insertAccounts } from "../support/accounts.ts";
 import { audit } from "../support/audit.ts";
@@ -135,6 +136,52 @@ test.for([4, 16])(
     await recordFlawless(scene, givenBack.length, freeAfterMs);
   },
 );
+
+test("F57 told to leave while accounts are being loaded: those that would have to wait for a request are given back, too", async () => {
+  const concurrency = 4;
+  await using scene = await openScene();
+  const leaving = await scene.start(settingsFor(concurrency, "park"));
+  await insertAccounts(scene.database, ACCOUNTS);
+  const { loaded, release } = await holdLoadOfMany(scene, leaving);
+  // The time itself is meant: by then the pace of before is forgotten, by which more would be admitted.
+  await sleep(300);
+  // So slow that none of them ends before all have been loaded.
+  scene.sandbox.setFaults({ always: { delayMs: 2_000 } });
+  const heard = scene.requests().length;
+
+  leaving.signal("SIGTERM");
+  await leaving.waitForLine(/"msg":"draining/);
+  release();
+  const { code } = await leaving.exit;
+  const sent = scene.requests().length - heard;
+  scene.sandbox.clearFaults();
+  const next = await scene.spawn(settingsFor(concurrency, "park"));
+  await next.started();
+  await untilAtRest(scene.database, 60_000);
+
+  expect(code).toBe(0);
+  // Half as many again as there are slots.
+  expect(sent).toBeLessThanOrEqual(1.5 * concurrency);
+  expect(scene.requests()).toHaveLength(ACCOUNTS);
+  await recordFlawless(scene, loaded.length - sent, performance.now() - next.spawnedAt);
+});
+
+/** Holds the load of many accounts, when all that was loaded before is sent and settled. */
+async function holdLoadOfMany(scene: Scene, { gate }: StartedDaemon) {
+  for (let tries = 1; ; tries += 1) {
+    await untilManyAreLoadedAhead(scene);
+    const load = gate.holdBefore("load_accounts");
+    await load.reached;
+    await eventually(async () => {
+      expect(scene.sandbox.counts().inWork).toBe(0);
+      expect((await leasedAccounts(scene)).journaled).toEqual([]);
+    });
+    const { loaded } = await leasedAccounts(scene);
+    if (loaded.length >= AHEAD_MIN) return { loaded, release: () => load.release() };
+    if (tries === 5) throw new Error(`no more than ${loaded.length} accounts were being loaded`);
+    load.release();
+  }
+}
 
 const LEASE = { SYNC_LEASE_MS: "2000" };
 

@@ -14,6 +14,7 @@ export function heldLease(): TestLease {
     signal: lost.signal,
     leaving: leaving.signal,
     isHeld: () => !lost.signal.aborted,
+    mayWait: () => true,
     hasTimeFor: () => true,
     waitFor: (work) => work(),
     lose,

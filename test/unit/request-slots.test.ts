@@ -166,6 +166,7 @@ describe("a drain", () => {
     queue.ask(10);
     await settled();
 
+    queue.lease.isDraining = true;
     slots.refuseWaiting();
     await settled();
 
@@ -176,12 +177,14 @@ describe("a drain", () => {
   test("leaves what is admitted its slots", async () => {
     const slots = new RequestSlots(1, clock);
     const flight = openFlight(slots);
-    await slots.admit();
-    await slots.admit();
+    const lease = waitingLease();
+    await slots.admit(lease);
+    await slots.admit(lease);
     void flight.ask("a");
     void flight.ask("b");
     await settled();
 
+    lease.isDraining = true;
     slots.refuseWaiting();
     flight.end("a");
     await settled();
@@ -189,20 +192,39 @@ describe("a drain", () => {
     expect(flight.begun).toEqual(["a", "b"]);
   });
 
-  test("does not count what it has refused: who comes later is admitted when there is room", async () => {
+  test("refuses who comes later and would have to wait, and admits who need not", async () => {
     const slots = new RequestSlots(4, clock);
     const queue = openAdmission(slots);
-    queue.ask(10);
+    queue.ask(6);
     await settled();
+    queue.lease.isDraining = true;
     slots.refuseWaiting();
 
     queue.ask(1);
     await settled();
-    expect(queue.admitted).toHaveLength(6);
     slots.leave();
+    queue.ask(1);
     await settled();
 
-    expect(queue.admitted.at(-1)).toBe(10);
+    expect(queue.refused).toEqual([6]);
+    expect(queue.admitted).toEqual([0, 1, 2, 3, 4, 5, 7]);
+  });
+
+  test("refuses nothing of another dispatcher that shares the slots", async () => {
+    const slots = new RequestSlots(4, clock);
+    const [draining, other] = [openAdmission(slots), openAdmission(slots)];
+    draining.ask(8);
+    other.ask(2);
+    await settled();
+
+    draining.lease.isDraining = true;
+    slots.refuseWaiting();
+    for (let left = 0; left < 6; left += 1) slots.leave();
+    await settled();
+
+    expect(draining.refused).toEqual([6, 7]);
+    expect(other.refused).toEqual([]);
+    expect(other.admitted).toEqual([0, 1]);
   });
 });
 
@@ -222,12 +244,13 @@ test("whatever comes and goes at whatever pace: the bounds hold, and all arrive"
       async (concurrency, steps) => {
         const slots = new RequestSlots(concurrency, clock);
         const flight = openFlight(slots);
+        const lease = waitingLease();
         let asked = 0;
         let admitted = 0;
         let mostAdmitted = 0;
         let over = 0;
         const come = async (name: string) => {
-          if (!(await slots.admit())) return;
+          if (!(await slots.admit(lease))) return;
           admitted += 1;
           mostAdmitted = Math.max(mostAdmitted, admitted);
           try {
@@ -294,17 +317,28 @@ function openAdmission(slots: RequestSlots) {
   const admitted: number[] = [];
   const refused: number[] = [];
   let asked = 0;
-  return {
+  const queue = {
+    /** Of all that ask from now on. */
+    lease: waitingLease(),
     admitted,
     refused,
     ask(count: number) {
       for (let n = 0; n < count; n += 1) {
         const number = asked;
         asked += 1;
-        void slots.admit().then((isAdmitted) => (isAdmitted ? admitted : refused).push(number));
+        void slots
+          .admit(queue.lease)
+          .then((isAdmitted) => (isAdmitted ? admitted : refused).push(number));
       }
     },
   };
+  return queue;
+}
+
+/** One that may wait, until its process drains. */
+function waitingLease() {
+  const lease = { isDraining: false, mayWait: () => !lease.isDraining };
+  return lease;
 }
 
 /** So many requests in the present tenth of a second. */
