@@ -120,7 +120,8 @@ describe("an attempt within a transaction", () => {
       await write(tx, "all");
       const tried = await tx.trySavepoint(async () => {
         await write(tx, "missing");
-        await tx.run("request_marker", [null]);
+        const blank = { accountId: "a", entity: "account", id: "a", externalId: " " };
+        await tx.run("map_ids", [JSON.stringify([blank])]);
       });
 
       expect(tried).toMatchObject({ error: { code: "23514" } });

@@ -19,15 +19,15 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "the lease: only who holds it settles",
     file: "sql/queries/queue/lock_leases.sql",
-    text: "where a.lease_token = held.lease_token",
-    without: "where true",
+    text: " and a.lease_token = leased.lease_token",
+    without: "",
     foundBy: { file: "test/db/settle.test.ts", test: "a lost lease changes nothing at all" },
   },
   {
     name: "the lease: only who holds it sends",
     file: "sql/queries/sync/journal_sends.sql",
-    text: `where a.lease_token = wanted."leaseToken"`,
-    without: "where true",
+    text: ` and a.lease_token = leased."leaseToken"`,
+    without: "",
     foundBy: {
       file: "test/db/sync/journal.test.ts",
       test: "nothing is sent when the lease was lost before",
@@ -76,9 +76,8 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     name: "SKIP LOCKED: two claimers never take the same account",
     file: "sql/queries/queue/claim_accounts.sql",
-    text: "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end\n  for update skip locked",
-    without:
-      "where lane = 'manual' and due_at <= now()\n  order by due_at\n  limit case when $5::text[] is null then $1 else 0 end",
+    text: "limit case when $5::text[] is null then $1 else 0 end\n  for update skip locked",
+    without: "limit case when $5::text[] is null then $1 else 0 end",
     foundBy: {
       file: "test/db/queue-claim.test.ts",
       test: "never gives two claimers the same account",
