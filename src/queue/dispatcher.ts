@@ -106,8 +106,8 @@ export class Dispatcher {
   /*
    * The loop's deadlines, monotonic. Accounts are claimed at #dueAt, which is what the port said after the last claim (at once after a
    * wake or a run, which may have moved it), and at #sweepAt in any case; while #mayBeMoreDue, because the last claim took as many as there
-   * was room for, as soon as there is room again. No room or an API that is away hold claims back and move none of these, so everything that has passed
-   * counts when there is room again.
+   * was room for, as soon as there is room for a batch again. No room or an API that is away hold claims back and move none of these, so
+   * everything that has passed counts when there is room again.
    */
   #dueAt = Number.POSITIVE_INFINITY;
   /** Counts what may have moved #dueAt, so that what happens during a claim is not overwritten by what the port said before it. */
@@ -164,8 +164,8 @@ export class Dispatcher {
   }
 
   /**
-   * Drains: claims nothing more, gives back what would have to wait for others to end, and waits for what is in flight; what is not done after `timeoutMs` is aborted, and found again by the
-   * next daemon.
+   * Drains: claims nothing more, gives back what would have to wait for others to end, and waits for what is in flight; what is not done
+   * after `timeoutMs` is aborted, and found again by the next daemon.
    *
    * @param createsMs for what the lease says is waited for longer: creates on the wire. None is begun that could not end within it.
    *   Without it they have `timeoutMs`, too, and are begun as long as the drain lasts.
@@ -202,7 +202,7 @@ export class Dispatcher {
 
   async #round(): Promise<number> {
     if (this.#isTimeToClaim()) await this.#claimDue();
-    // Full slots or an API that is away: the trouble is over only when the database has answered.
+    // No room or an API that is away: the trouble is over only when the database has answered.
     else if (this.trouble !== null) await this.#askNextDue();
     return this.#untilClaim();
   }
@@ -246,7 +246,9 @@ export class Dispatcher {
 
   #hasRoom(): boolean {
     const { capacity } = this.#options;
-    const isBatch = this.#mayBeMoreDue && capacity.slots() === Number.POSITIVE_INFINITY;
+    const isProbing = Number.isFinite(capacity.slots());
+    // Not for longer than a sweep: while requests hang, there is no room for a batch, and a person's request may be waiting.
+    const isBatch = this.#mayBeMoreDue && !isProbing && this.#now() < this.#sweepAt;
     return this.#room() >= (isBatch ? Math.ceil(this.#atWorkMax() * CLAIM_AT_LEAST) : 1);
   }
 
