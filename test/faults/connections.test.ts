@@ -133,7 +133,10 @@ test.skipIf(process.platform !== "linux")(
       const cpuMs = daemon.cpuMs() - cpuBefore;
       const lines = daemon.stdout.length - linesBefore;
       expect(product.sandbox.counts().inWork).toBe(0);
-      expect(product.requests().length).toBe(inOutage);
+      // What was journaled ahead goes out, half as many as there are slots; nothing that was not.
+      const ahead = product.requests().length - inOutage;
+      expect(ahead).toBeGreaterThanOrEqual(0);
+      expect(ahead).toBeLessThanOrEqual(SLOTS / 2);
       if (outage === 0) {
         process.stdout.write(
           `outage of 10 s: ${knocks / 5} connections/s, ${cpuMs} ms of processor time, ${lines} log lines\n`,
@@ -180,6 +183,8 @@ test.skipIf(process.platform !== "linux")(
 );
 
 const WORKING_AGAIN_WITHIN_MS = 5_000;
+/** The default of SYNC_CONCURRENCY. */
+const SLOTS = 16;
 
 const OURS =
   "application_name like 'account-sync %' and application_name not like '% listener' and application_name not like '% liveness'";
