@@ -4,7 +4,7 @@
 -- $6 to $8 up to where the lanes manual, change and backfill have been claimed, in microseconds since 1970   $9 look back so many ms at least
 --
 -- Each lane is searched from there on only, not from the beginning of the index: while an old snapshot is held (pg_dump), all that was ever
--- claimed since stands there as dead entries, 0.2 µs each. src/queue/claimed-up-to.ts says why nothing is overlooked.
+-- claimed since stands there as dead entries, 0.2 us each. src/queue/claimed-up-to.ts says why nothing is overlooked.
 --
 -- The account itself is loaded by a later statement: in this one it would be read with the snapshot of before the claim, and a
 -- claim that re-reads a newer row would pair the new generation with the old data.
