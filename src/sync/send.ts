@@ -1,7 +1,7 @@
 /**
- * One send: it waits for its turn, is journaled, and goes out. The ids of its answer are journaled where the account is settled (settle.ts).
+ * One send: it is admitted, waits for its turn, is journaled, and goes out. The ids of its answer are journaled where the account is settled (settle.ts).
  *
- *     turn ─▶ admission ─▶ journal the send ─▶ slot ─▶ request ─▶ match ids
+ *     admission ─▶ turn ─▶ journal the send ─▶ slot ─▶ request ─▶ match ids
  */
 import type { ApiResult } from "../customer-api/customer-api.ts";
 import { matchIds, type ReceivedIds } from "../customer-command/match-ids.ts";
@@ -21,9 +21,10 @@ import type { SyncContext } from "./sync-context.ts";
 /** Resolves with what is left to do: write ids back, or end. */
 export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {
   const { wiring, lease } = sync;
-  if (!(await wiring.waitForTurn(lease.signal))) return LEASE_LOST;
   if (!(await wiring.slots.admit(lease))) return LEASE_LOST;
   try {
+    // Once it is admitted: turns that were taken while requests hang would all be used at once when these end.
+    if (!(await wiring.waitForTurn(lease.signal))) return LEASE_LOST;
     return (await holdBack(sync, step)) ?? (await sendNow(sync, step));
   } finally {
     wiring.slots.leave();

@@ -48,6 +48,25 @@ describe("an API that asked another replica to be left alone", () => {
     await secondsPass(10);
     expect(await rateLimit.askedWaitMs("http://one.example")).toBe(0);
   });
+
+  test("is no reason to take a turn at the rate limit before there is room for the send", async () => {
+    await engine.insertAccount();
+    const events: string[] = [];
+    const slots = {
+      admit: async () => events.push("admitted") > 0,
+      leave: () => {},
+      use: <Result>(request: () => Promise<Result>) => request(),
+    };
+    const rateLimit = {
+      ...engine.rateLimit,
+      waitForTurn: async () => events.push("turn") > 0,
+    };
+    const run = await engine.sync(api, { overrides: { slots, rateLimit } });
+
+    await run(await engine.claimNext());
+
+    expect(events).toEqual(["admitted", "turn"]);
+  });
 });
 
 async function secondsPass(seconds: number): Promise<void> {
