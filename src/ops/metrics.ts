@@ -4,6 +4,7 @@
  * Only this file knows prom-client. All label values stand at 0 from the start, so that a rate over a series that has never
  * been touched is 0 and not "no data"; an account id is never a label.
  */
+import { performance as nodePerformance } from "node:perf_hooks";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { CHECK_EFFECTS, type CheckName } from "../checks/names.ts";
 import { ERROR_CLASSES } from "../sync/outcome.ts";
@@ -46,7 +47,7 @@ export function createMetrics(options: {
 
   startAtZero(metrics);
   metrics.buildInfo.set({ version: options.version }, 1);
-  collectDefaultMetrics({ register: registry });
+  registerProcessMetrics(registry);
 
   return {
     ...metrics,
@@ -62,6 +63,31 @@ export function createMetrics(options: {
       return scraping;
     },
   };
+}
+
+/** The longest that a timer takes: never. */
+const NEVER_MS = 2 ** 31 - 1;
+
+/**
+ * What prom-client measures of the process, without its histogram of the event loop's delays: that wakes the process a hundred times a second,
+ * which was three quarters of an idle daemon's processor time. How busy the loop is costs nothing to know.
+ */
+function registerProcessMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
+  for (const { name } of registry.getMetricsAsArray())
+    if (/^nodejs_eventloop_lag_(?!seconds$)/.test(name)) registry.removeSingleMetric(name);
+
+  let before = nodePerformance.eventLoopUtilization();
+  new Gauge({
+    name: "account_sync_event_loop_utilization",
+    help: "Share of the time since the last scrape in which the event loop was busy; at 1 a process can do no more",
+    registers: [registry],
+    collect() {
+      const now = nodePerformance.eventLoopUtilization();
+      this.set(nodePerformance.eventLoopUtilization(now, before).utilization);
+      before = now;
+    },
+  });
 }
 
 function registerMetrics(registry: Registry) {

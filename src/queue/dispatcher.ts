@@ -99,7 +99,8 @@ export class Dispatcher {
   #probes = 0;
   readonly #ended: Pace;
   readonly #giveBack: GiveBack;
-  #endRenewals = () => {};
+  /** null while nothing is at work. */
+  #endRenewals: (() => void) | null = null;
   #renewing = false;
   #waitsForCreates = false;
 
@@ -143,7 +144,6 @@ export class Dispatcher {
   /** Claims nothing before the first wake, or the first sweep. */
   start(): void {
     this.#sweepAt = this.#now() + this.#options.sweepIntervalMs;
-    this.#keepRenewing();
     this.#loop.start();
   }
 
@@ -188,7 +188,7 @@ export class Dispatcher {
     const allGivenBack = drained.then(() => this.#giveBack.allDone());
     await this.#within(ABORT_GRACE_MS, allGivenBack);
     this.#giveBack.leave();
-    this.#endRenewals();
+    this.#endRenewals?.();
   }
 
   /** Whether the drain lasts longer than `timeoutMs`. */
@@ -288,6 +288,7 @@ export class Dispatcher {
     });
     this.#running.add(running);
     this.#runningOf.set(claim.accountId, running);
+    if (this.#endRenewals === null) this.#keepRenewing();
   }
 
   /** We claimed an account that we still work on: its lease ran out. The old run has to end first, or two requests would overlap. */
@@ -339,6 +340,8 @@ export class Dispatcher {
     // A third of the lease: one renewal may fail, and the second still comes in time.
     const everyMs = Math.min(this.#options.due.leaseMs / 3, RENEW_AT_LEAST_EVERY_MS);
     this.#endRenewals = this.#options.clock.after(everyMs, () => {
+      this.#endRenewals = null;
+      if (this.#running.size === 0) return;
       this.#keepRenewing();
       void this.#renew();
     });
@@ -346,7 +349,7 @@ export class Dispatcher {
 
   async #renew(): Promise<void> {
     const running = [...this.#running];
-    if (running.length === 0 || this.#renewing) return;
+    if (this.#renewing) return;
     this.#renewing = true;
     const begunAt = this.#now();
     try {

@@ -29,6 +29,11 @@ export interface LivenessOptions {
 export const LOCK_CLASS = 1_937_337_955;
 /** A dead daemon's accounts are due after the silence, the margin and this at the latest: 4 seconds. */
 const LOOK_EVERY_MS = 500;
+/**
+ * While there is no other daemon: looking was most of what an idle one did. One that has come and died in between is found at the next
+ * look, and from then on it is looked at as often as any other.
+ */
+const LOOK_ALONE_EVERY_MS = 5_000;
 /** A daemon that has not been able to renew for so long aborts its requests: another daemon may have its accounts soon. */
 export const SILENCE_MAX_MS = 3_000;
 /** For an event loop that is late to notice, and a socket to close. */
@@ -49,7 +54,6 @@ export class Liveness {
   readonly #closing = new AbortController();
   #client: pg.Client | null = null;
   #timer: NodeJS.Timeout | undefined;
-  #looking = false;
 
   constructor(options: LivenessOptions) {
     this.#options = options;
@@ -58,13 +62,12 @@ export class Liveness {
   /** @throws when the lock cannot be taken at the first start; later it is taken again for ever */
   async start(): Promise<void> {
     await this.#announce();
-    await this.#look();
-    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS);
+    await this.#keepLooking();
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     const { db, replicaId } = this.#options;
     await db.run("forget_replicas", [[replicaId], replicaId]).catch(() => {});
     // A pooler may keep the session, and with it the lock: we would seem to live.
@@ -117,28 +120,36 @@ export class Liveness {
     }
   }
 
-  async #look(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
-    const { db, replicaId, onTakeOver, onTrouble } = this.#options;
-    const silenceMs = SILENCE_MAX_MS + SILENCE_MARGIN_MS;
+  async #keepLooking(): Promise<void> {
+    let isAlone = false;
     try {
-      const dead = (
-        await db.run<{ replicaId: number }>("note_lost_replicas", [
-          LOCK_CLASS,
-          GRACE_MS,
-          silenceMs,
-          replicaId,
-        ])
-      ).map((row) => row.replicaId);
-      if (dead.length === 0) return;
+      isAlone = await this.#look();
+    } catch (error) {
+      this.#options.onTrouble(error);
+    }
+    if (this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(
+      () => void this.#keepLooking(),
+      isAlone ? LOOK_ALONE_EVERY_MS : LOOK_EVERY_MS,
+    );
+  }
+
+  /** Resolves with whether there is no other daemon, alive or dead. */
+  async #look(): Promise<boolean> {
+    const { db, replicaId, onTakeOver } = this.#options;
+    const silenceMs = SILENCE_MAX_MS + SILENCE_MARGIN_MS;
+    const others = await db.run<{ replicaId: number; isDead: boolean }>("note_lost_replicas", [
+      LOCK_CLASS,
+      GRACE_MS,
+      silenceMs,
+      replicaId,
+    ]);
+    const dead = others.filter(({ isDead }) => isDead).map((other) => other.replicaId);
+    if (dead.length > 0) {
       const orphans = await db.run("take_over_leases", [dead, silenceMs]);
       await db.run("forget_replicas", [dead, replicaId]);
       if (orphans.length > 0) onTakeOver(orphans.length);
-    } catch (error) {
-      onTrouble(error);
-    } finally {
-      this.#looking = false;
     }
+    return others.length === 0;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Writes down what stops this daemon from sending, for `status` and the console, which run in other processes.
  *
- * Looks at what the parts know in memory, twice a second, and writes when that has changed: no send waits for it, and what cannot be
+ * Looks at what the parts know in memory, once a second, and writes when that has changed: no send waits for it, and what cannot be
  * written is written at the next look. It also writes every ten seconds when nothing has changed: a process that is stopped or hangs keeps
  * its lock, and is told from one that works by its silence (src/queue/sending.ts).
  */
@@ -19,7 +19,7 @@ export interface ObstacleNoticeOptions {
   readonly writeAgainAfterMs?: number;
 }
 
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 1_000;
 /** A time that moved by less is the same: the wait that all daemons share is read from the database again and again. */
 const SAME_TIME_MS = 250;
 /** Also because our row may have been made anew meanwhile, by a take-over or with the schema. */

@@ -125,7 +125,7 @@ test("nobody takes himself for dead", async () => {
   const namedByOthers = await db.run("note_lost_replicas", [1_937_337_955, 1_500, 3_500, DEAD]);
 
   expect(named).toEqual(NOBODY);
-  expect(namedByOthers).toEqual([{ replicaId: WATCHING }]);
+  expect(namedByOthers).toEqual([{ replicaId: WATCHING, isDead: true }]);
 });
 
 test("renewing says that the replica lives, also while the account's row is locked", async () => {
@@ -142,7 +142,7 @@ test("renewing says that the replica lives, also while the account's row is lock
     return await db.run("note_lost_replicas", [1_937_337_955, 1_500, 3_500, WATCHING]);
   });
 
-  expect(silent).toEqual(NOBODY);
+  expect(silent).toEqual([{ replicaId: DEAD, isDead: false }]);
 });
 
 test("a replica that was forgotten, and lives, is known again as soon as it renews", async () => {

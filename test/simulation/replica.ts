@@ -207,14 +207,12 @@ export class Replica implements Sender {
   /** What liveness does every half second: notes who is gone, and takes over. */
   async lookForTheDead(): Promise<void> {
     try {
-      const dead = await this.#db.run<{ replicaId: number }>("note_lost_replicas", [
-        LOCK_CLASS,
-        GRACE_MS,
-        TAKE_OVER_AFTER_MS,
-        this.number,
-      ]);
-      if (dead.length === 0) return;
-      const ids = dead.map(({ replicaId }) => replicaId);
+      const others = await this.#db.run<{ replicaId: number; isDead: boolean }>(
+        "note_lost_replicas",
+        [LOCK_CLASS, GRACE_MS, TAKE_OVER_AFTER_MS, this.number],
+      );
+      const ids = others.filter(({ isDead }) => isDead).map(({ replicaId }) => replicaId);
+      if (ids.length === 0) return;
       const orphans = await this.#db.run("take_over_leases", [ids, TAKE_OVER_AFTER_MS]);
       await this.#db.run("forget_replicas", [ids, this.number]);
       if (orphans.length > 0) this.#foldLoop.wake();

@@ -28,6 +28,7 @@ const promised = [
   "unknown_outcomes_total counter",
   "id_conflicts_total counter",
   "check_ok gauge",
+  "event_loop_utilization gauge",
   "build_info gauge",
 ];
 
@@ -62,7 +63,7 @@ test("all label values stand at 0 before anything happened", async () => {
   expect(count(series, "check_ok{")).toBe(Object.keys(CHECK_EFFECTS).length);
   expect(series).toContain('account_sync_check_ok{check="triggers",severity="failure"} 1');
   expect(series).toContain('account_sync_check_ok{check="clock",severity="warning"} 1');
-  expect(touched.filter((line) => !/queue_status_age|check_ok/.test(line))).toEqual([
+  expect(touched.filter((line) => !/queue_status_age|check_ok|event_loop/.test(line))).toEqual([
     'account_sync_circuit_state{state="closed"} 1',
     'account_sync_build_info{version="1.2.3"} 1',
   ]);
@@ -74,7 +75,26 @@ test("the process and Node.js are measured too", async () => {
   const { body } = await metrics.scrape();
 
   expect(body).toContain("process_cpu_seconds_total ");
-  expect(body).toContain("nodejs_eventloop_lag_p99_seconds ");
+  expect(body).toContain("nodejs_eventloop_lag_seconds ");
+  expect(body).not.toContain("nodejs_eventloop_lag_p99_seconds ");
+});
+
+test("the event loop's utilization is that since the last scrape", async () => {
+  const metrics = createMetrics({ version: "1.2.3", queueStatus: async () => queueStatus });
+  const utilization = async () => {
+    const { body } = await metrics.scrape();
+    return Number(/^account_sync_event_loop_utilization (\S+)$/m.exec(body)?.[1]);
+  };
+  await utilization();
+
+  const until = performance.now() + 50;
+  while (performance.now() < until);
+  const busy = await utilization();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const idle = await utilization();
+
+  expect(busy).toBeGreaterThan(0.9);
+  expect(idle).toBeLessThan(0.5);
 });
 
 test("two sets of metrics in one process do not meet", async () => {

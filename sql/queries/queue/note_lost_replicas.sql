@@ -1,4 +1,4 @@
--- Notes which replicas no longer hold their lock, and resolves with the others among them that have been lost for longer than the
+-- Notes which replicas no longer hold their lock, and returns the others. Dead are those of them that have been lost for longer than the
 -- grace and have renewed nothing for longer than the silence: a daemon can lose its lock's session and live.
 -- $1 lock class   $2 grace, ms   $3 silence, ms   $4 this replica
 --
@@ -14,10 +14,14 @@ noted as (
   set lost_at = case when exists (select from holder h where h.replica_id = r.replica_id) then null else now() end
   where (lost_at is null) <> exists (select from holder h where h.replica_id = r.replica_id)
 )
-select replica_id as "replicaId"
+select
+  replica_id as "replicaId",
+  coalesce(
+    lost_at < now() - $2 * interval '1 ms'
+      and renewed_at < now() - $3 * interval '1 ms'
+      and not exists (select from holder h where h.replica_id = r.replica_id)
+      and pg_postmaster_start_time() < now() - interval '5 s',
+    false
+  ) as "isDead"
 from account_sync.replica r
-where lost_at < now() - $2 * interval '1 ms'
-  and renewed_at < now() - $3 * interval '1 ms'
-  and replica_id <> $4
-  and not exists (select from holder h where h.replica_id = r.replica_id)
-  and pg_postmaster_start_time() < now() - interval '5 s'
+where replica_id <> $4
