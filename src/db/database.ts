@@ -110,6 +110,9 @@ export function connectionOptions(
   };
 }
 
+/** Stay open however long nothing happens: a new one connects and prepares its statements, which makes the next edit's way twice as long. */
+const KEPT_SESSIONS = 3;
+
 export function createDatabase(options: DatabaseOptions): Database {
   // Behind a pooler a prepared statement may be looked for in another session than the one that has it.
   const isOwnSession = !options.settingsPerTransaction;
@@ -117,6 +120,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...connectionOptions(options),
     pipeline: isOwnSession,
     max: options.max,
+    min: Math.min(KEPT_SESSIONS, options.max),
     idleTimeoutMillis: 60_000,
     // An application that uses the library may end without closing it.
     allowExitOnIdle: true,
