@@ -12,6 +12,7 @@ import { drain } from "./parts/drain.ts";
 import { idle } from "./parts/idle.ts";
 import { latency } from "./parts/latency.ts";
 import type { Lab, Observation, Part } from "./parts/part.ts";
+import { profile } from "./parts/profile.ts";
 import { scalePart } from "./parts/scale.ts";
 import { snapshot } from "./parts/snapshot.ts";
 import { write } from "./parts/write.ts";
@@ -26,7 +27,16 @@ import {
   writeResult,
 } from "./report/results.ts";
 
-const PARTS: readonly Part[] = [write, drain, latency, database, scalePart, idle, snapshot];
+const PARTS: readonly Part[] = [
+  write,
+  drain,
+  latency,
+  database,
+  profile,
+  scalePart,
+  idle,
+  snapshot,
+];
 
 /** Resolves with the exit code. */
 export async function runBenchmark(args: readonly string[]): Promise<number> {
@@ -83,7 +93,7 @@ function pick<Named extends { readonly name: string }>(
 async function runPart(part: Part, lab: Lab): Promise<void> {
   const startedAt = new Date();
   const observations: Observation[] = [];
-  await part.run(lab, (observation) => observations.push(observation));
+  const others = await part.run(lab, (observation) => observations.push(observation));
 
   const figures = toFigures(observations);
   for (const line of toLines(figures)) process.stdout.write(`${line}\n`);
@@ -98,6 +108,7 @@ async function runPart(part: Part, lab: Lab): Promise<void> {
     },
     environment: await describeEnvironment(lab.postgres.version, lab.load.name),
     figures,
+    ...others,
   };
   await writeResult(result, isQuick(lab) ? QUICK_RESULTS : RESULTS);
 }

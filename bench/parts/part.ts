@@ -3,6 +3,7 @@ import type { Contender } from "../contenders/contender.ts";
 import type { Api } from "../lab/api.ts";
 import type { LoadGenerator } from "../lab/load.ts";
 import type { Postgres } from "../lab/postgres.ts";
+import type { Flame } from "../measure/profile.ts";
 
 export interface Lab {
   readonly postgres: Postgres;
@@ -20,8 +21,8 @@ export interface Lab {
 
 export interface Part {
   readonly name: string;
-  /** Calls `observe` with each figure of each round. */
-  run(lab: Lab, observe: Observe): Promise<void>;
+  /** Calls `observe` with each figure of each round. Resolves with what is no figure. */
+  run(lab: Lab, observe: Observe): Promise<{ readonly flame?: Flame } | undefined>;
 }
 
 export type Observe = (observation: Observation) => void;

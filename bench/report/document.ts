@@ -15,7 +15,7 @@ export async function writeDocument(results: readonly PartResult[], folder = doc
   await mkdir(`${folder}performance`, { recursive: true });
 
   for (const result of results) {
-    const plots = await drawPlots(result.part, result.figures);
+    const plots = await drawPlots(result);
     for (const { name, svg } of plots) {
       await writeFile(`${folder}performance/${name}.svg`, `${svg}\n`);
     }

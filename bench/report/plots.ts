@@ -3,6 +3,8 @@ import { parse, View } from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
 import type { Figure } from "../measure/observations.ts";
 import type { Spread } from "../measure/statistics.ts";
+import { drawFlameGraph } from "./flame-graph.ts";
+import type { PartResult } from "./results.ts";
 import { shareOfLimit, slowdownOf } from "./tables.ts";
 
 export interface Plot {
@@ -20,7 +22,11 @@ interface Mark extends Pick<Spread, "min" | "max"> {
   readonly value: number;
 }
 
-export async function drawPlots(part: string, figures: readonly Figure[]): Promise<Plot[]> {
+export async function drawPlots({
+  part,
+  figures,
+  flame,
+}: Pick<PartResult, "part" | "figures" | "flame">): Promise<Plot[]> {
   switch (part) {
     case "write":
       return [
@@ -59,6 +65,11 @@ export async function drawPlots(part: string, figures: readonly Figure[]): Promi
           scale: "log",
         }),
       ];
+    case "profile": {
+      const title = "Where the daemon's processor time goes, from the first request to the last";
+      if (flame === undefined) return [];
+      return [{ name: "flame-graph", title, svg: await drawFlameGraph(title, flame) }];
+    }
     default:
       return [];
   }

@@ -5,6 +5,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Figure } from "../measure/observations.ts";
+import type { Flame } from "../measure/profile.ts";
 import type { Environment } from "./environment.ts";
 
 export interface PartResult {
@@ -18,6 +19,7 @@ export interface PartResult {
   };
   readonly environment: Environment;
   readonly figures: readonly Figure[];
+  readonly flame?: Flame;
 }
 
 /** Of full runs, kept in the repository. */

@@ -25,6 +25,10 @@ export function toTable(part: string, figures: readonly Figure[]): string {
         isAny,
         ({ median }) => formatNumber(median),
       );
+    case "profile":
+      return ["daemon", "PostgreSQL"]
+        .map((scenario) => listTimes(figures.filter((figure) => figure.scenario === scenario)))
+        .join("\n\n");
     default:
       return list(figures);
   }
@@ -53,6 +57,19 @@ function pivot(
     }),
   ]);
   return toMarkdown(["", ...contenders], rows);
+}
+
+/** Microseconds per account, the longest first. */
+function listTimes(figures: readonly Figure[]): string {
+  const total = figures.reduce((sum, { median }) => sum + median, 0);
+  return toMarkdown(
+    [figures[0]?.scenario ?? "", "µs per account", "share"],
+    figures.map(({ metric, median }) => [
+      metric,
+      formatNumber(median),
+      `${Math.round((100 * median) / total)} %`,
+    ]),
+  );
 }
 
 function list(figures: readonly Figure[]): string {

@@ -1,6 +1,7 @@
 /** What the benchmark computes from its measurements; the measurements themselves are not repeated here. */
 import { describe, expect, test } from "vitest";
 import { ratioTo, toFigures } from "../../bench/measure/observations.ts";
+import { readProfile } from "../../bench/measure/profile.ts";
 import { percentile, toRatios, toSpread } from "../../bench/measure/statistics.ts";
 import { formatNumber } from "../../bench/report/format.ts";
 import { fillMarkers } from "../../bench/report/markers.ts";
@@ -94,4 +95,54 @@ test("markers are filled, what is around them stays, and a part that was not mea
     "# Title\n\n<!-- bench: drain -->\n\nnew\n\n<!-- /bench -->\n\nBetween.\n\n<!-- bench: write -->\n\nNot measured yet: `npm run bench -- write`.\n\n<!-- /bench -->\n",
   );
   expect(fillMarkers(filled, new Map([["drain", "new"]]))).toBe(filled);
+});
+
+describe("a processor profile", () => {
+  const node = (id: number, functionName: string, url: string, ...children: number[]) => ({
+    id,
+    callFrame: { functionName, url },
+    children,
+  });
+  const profile = {
+    startTime: 1_000_000,
+    nodes: [
+      node(1, "(root)", "", 2, 3, 4),
+      node(2, "(idle)", ""),
+      node(3, "(garbage collector)", ""),
+      node(4, "runMicrotasks", "", 5),
+      node(5, "settle", "file:///somewhere/src/sync/settle.ts", 6),
+      node(6, "query", "file:///somewhere/node_modules/pg/lib/client.js", 7),
+      node(7, "write", "file:///somewhere/node_modules/pg-protocol/dist/index.js", 8),
+      node(8, "writev", ""),
+    ],
+    // At 1,001 ms, 1,002 ms and so on; each lasts until the next.
+    samples: [8, 5, 2, 3, 4, 8],
+    timeDeltas: [1_000, 1_000, 2_000, 4_000, 8_000, 16_000],
+  };
+
+  test("what Node.js does counts for the package, or the folder, that called it", () => {
+    const { areas } = readProfile(profile, { fromMs: 0, toMs: 9_999 });
+
+    expect(Object.fromEntries(areas)).toEqual({
+      pg: 1,
+      "src/sync": 2,
+      "garbage collection": 8,
+      "Node.js": 16,
+    });
+  });
+
+  test("calls nest without what is between them, and a package is one", () => {
+    const { flame } = readProfile(profile, { fromMs: 0, toMs: 1_002 });
+
+    const leaf = { name: "writev", area: "pg", ms: 1, children: [] };
+    const driver = { name: "pg", area: "pg", ms: 1, children: [leaf] };
+    const settle = { name: "settle", area: "src/sync", ms: 3, children: [driver] };
+    expect(flame).toEqual({ name: "busy", area: "Node.js", ms: 3, children: [settle] });
+  });
+
+  test("only what ran in the window counts", () => {
+    const { areas } = readProfile(profile, { fromMs: 1_002, toMs: 1_003 });
+
+    expect(Object.fromEntries(areas)).toEqual({ "src/sync": 2 });
+  });
 });
