@@ -34,25 +34,18 @@ export class RequestSlots {
   }
 
   /**
-   * Resolves when the send may be journaled; what was admitted has to `leave`. Resolves false when it would have to wait and may not, because
-   * its process drains.
+   * Does `work`, which journals a send and makes its request, or makes another request, when there is room for it. Resolves null when it
+   * would have to wait and may not, because its process drains.
    */
-  async admit(lease: Pick<Lease, "mayWait">): Promise<boolean> {
-    if (this.#waitingForAdmission.length === 0 && this.#room() > 0) {
-      this.#admitted += 1;
-      return true;
-    }
-    if (!lease.mayWait()) return false;
-    return await new Promise((end) => this.#waitingForAdmission.push({ lease, end }));
-  }
-
-  /** The request is over, or will not be made. */
-  leave(): void {
-    this.#admitted -= 1;
-    if (this.#room() < this.#groupSize()) return;
-    for (const { end } of this.#waitingForAdmission.splice(0, this.#room())) {
-      this.#admitted += 1;
-      end(true);
+  async admit<Result>(
+    lease: Pick<Lease, "mayWait">,
+    work: () => Promise<Result>,
+  ): Promise<Result | null> {
+    if (!(await this.#enter(lease))) return null;
+    try {
+      return await work();
+    } finally {
+      this.#leave();
     }
   }
 
@@ -76,6 +69,24 @@ export class RequestSlots {
     const waiting = this.#waitingForAdmission;
     this.#waitingForAdmission = waiting.filter(({ lease }) => lease.mayWait());
     for (const { lease, end } of waiting) if (!lease.mayWait()) end(false);
+  }
+
+  async #enter(lease: Pick<Lease, "mayWait">): Promise<boolean> {
+    if (this.#waitingForAdmission.length === 0 && this.#room() > 0) {
+      this.#admitted += 1;
+      return true;
+    }
+    if (!lease.mayWait()) return false;
+    return await new Promise((end) => this.#waitingForAdmission.push({ lease, end }));
+  }
+
+  #leave(): void {
+    this.#admitted -= 1;
+    if (this.#room() < this.#groupSize()) return;
+    for (const { end } of this.#waitingForAdmission.splice(0, this.#room())) {
+      this.#admitted += 1;
+      end(true);
+    }
   }
 
   #room(): number {

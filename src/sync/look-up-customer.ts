@@ -28,8 +28,18 @@ export type LookedUp =
   /** `reason` is a sentence without its full stop; `httpStatus` null: nothing was asked. */
   | { readonly kind: "unclear"; readonly reason: string; readonly httpStatus: number | null };
 
-/** A request like any other: it waits for its turn, and is never sent beside another one for this account. */
+/** A request like any other: it waits for a slot and for its turn, and is never sent beside another one for this account. */
 export async function lookUpCustomer(
+  sync: SyncContext,
+  connection: ApiConnection,
+  create: WantedCreate,
+): Promise<LookedUp> {
+  const { wiring, lease } = sync;
+  const lookedUp = await wiring.slots.admit(lease, () => lookUpNow(sync, connection, create));
+  return lookedUp ?? LEASE_LOST;
+}
+
+async function lookUpNow(
   sync: SyncContext,
   connection: ApiConnection,
   create: WantedCreate,
@@ -44,16 +54,18 @@ export async function lookUpCustomer(
   if (!(await wiring.isStillOurs(claim, sync.dbSignal))) return LEASE_LOST;
 
   const command = JSON.parse(create.body) as CustomerCommand;
-  const result = await wiring.api.lookUp(connection, {
-    accountId: create.sent.accountId,
-    // As it was sent: the row may have another number by now.
-    accountNo: command.branch.code,
-    referenceField: wiring.mapping.referenceField,
-    body: create.body,
-    idempotencyKey: create.idempotencyKey,
-    mayBegin: () => lease.isHeld(),
-    signal: lease.signal,
-  });
+  const request = () =>
+    wiring.api.lookUp(connection, {
+      accountId: create.sent.accountId,
+      // As it was sent: the row may have another number by now.
+      accountNo: command.branch.code,
+      referenceField: wiring.mapping.referenceField,
+      body: create.body,
+      idempotencyKey: create.idempotencyKey,
+      mayBegin: () => lease.isHeld(),
+      signal: lease.signal,
+    });
+  const result = await wiring.slots.use(request);
   if (result.kind === "failed") return result;
 
   const { found, httpStatus } = result;

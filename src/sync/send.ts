@@ -21,14 +21,12 @@ import type { SyncContext } from "./sync-context.ts";
 /** Resolves with what is left to do: write ids back, or end. */
 export async function send(sync: SyncContext, step: SendStep): Promise<LastStep> {
   const { wiring, lease } = sync;
-  if (!(await wiring.slots.admit(lease))) return LEASE_LOST;
-  try {
+  const last = await wiring.slots.admit(lease, async () => {
     // Once it is admitted: turns that were taken while requests hang would all be used at once when these end.
     if (!(await wiring.waitForTurn(lease.signal))) return LEASE_LOST;
     return (await holdBack(sync, step)) ?? (await sendNow(sync, step));
-  } finally {
-    wiring.slots.leave();
-  }
+  });
+  return last ?? LEASE_LOST;
 }
 
 /** Before the send is journaled: until then it has not begun. null when it may begin. */
@@ -63,14 +61,14 @@ function askedToWait(
 async function sendNow(sync: SyncContext, step: SendStep): Promise<LastStep> {
   const { connection, send, isRepeat } = step;
   const { wiring, lease, caller, dbSignal } = sync;
-  const journaledAt = wiring.clock.now();
+  const begunAt = wiring.clock.now();
   const journaled = await wiring.journalSend({ send, baseUrl: connection.baseUrl }, dbSignal);
   if (journaled.kind === "not ours") return LEASE_LOST;
   if (journaled.kind === "asked to wait") return askedToWait(sync, step, journaled.forMs);
 
   const { attempt } = journaled;
   const isInTime = () =>
-    lease.isHeld() && wiring.clock.now() - journaledAt < wiring.policy.beginWithinMs;
+    lease.isHeld() && wiring.clock.now() - begunAt < wiring.policy.beginWithinMs;
   const request = () => {
     caller.onSend?.(send, isRepeat);
     return wiring.api.send(connection, {

@@ -41,7 +41,7 @@ export interface SyncWiring {
   /** Waits until the rate limit lets this request go. Resolves false when the signal was aborted before that. */
   readonly waitForTurn: RateLimit["waitForTurn"];
   readonly askedWaitMs: RateLimit["askedWaitMs"];
-  readonly slots: Pick<RequestSlots, "admit" | "leave" | "use">;
+  readonly slots: Pick<RequestSlots, "admit" | "use">;
   readonly journalSend: (send: AddressedSend, signal: AbortSignal) => Promise<Journaled>;
   /** At once. Where a settling follows, that does it. */
   readonly journalAnswer: (answered: Answered, signal: AbortSignal) => Promise<void>;

@@ -100,13 +100,10 @@ describe("admission", () => {
 
     // So long that the pace is forgotten: six are allowed now.
     clock.at += 10_000;
-    slots.leave();
-    for (let left = 28; left > 6; left -= 1) slots.leave();
-    await settled();
+    await queue.leave(23);
     expect(queue.admitted).toHaveLength(29);
 
-    slots.leave();
-    await settled();
+    await queue.leave();
     expect(queue.admitted).toHaveLength(30);
   });
 
@@ -119,8 +116,7 @@ describe("admission", () => {
 
     for (let left = 0; left < 24; left += 1) {
       const before = queue.admitted.length;
-      slots.leave();
-      await settled();
+      await queue.leave();
       if (queue.admitted.length > before) sizes.push(queue.admitted.length - before);
     }
 
@@ -134,15 +130,13 @@ describe("admission", () => {
     queue.ask(30);
     await settled();
     // There is room for one, and the group is not complete.
-    slots.leave();
-    await settled();
+    await queue.leave();
 
     queue.ask(1);
     await settled();
     expect(queue.admitted).toHaveLength(24);
 
-    for (let left = 0; left < 30; left += 1) slots.leave();
-    await settled();
+    while (queue.admitted.length < 31) await queue.leave();
     expect(queue.admitted).toEqual(Array.from({ length: 31 }, (_, n) => n));
   });
 
@@ -152,11 +146,22 @@ describe("admission", () => {
     queue.ask(3);
     await settled();
 
-    slots.leave();
-    await settled();
+    await queue.leave();
 
     expect(queue.admitted).toEqual([0, 1, 2]);
   });
+});
+
+test("work that fails leaves, too, and its error goes to its caller", async () => {
+  const slots = new RequestSlots(1, clock);
+  const failing = async () => {
+    throw new RangeError("no such database");
+  };
+
+  for (let n = 0; n < 10; n += 1)
+    await expect(slots.admit(waitingLease(), failing)).rejects.toThrow(RangeError);
+
+  expect(await slots.admit(waitingLease(), async () => "free")).toBe("free");
 });
 
 describe("a drain", () => {
@@ -178,10 +183,8 @@ describe("a drain", () => {
     const slots = new RequestSlots(1, clock);
     const flight = openFlight(slots);
     const lease = waitingLease();
-    await slots.admit(lease);
-    await slots.admit(lease);
-    void flight.ask("a");
-    void flight.ask("b");
+    void slots.admit(lease, () => flight.ask("a"));
+    void slots.admit(lease, () => flight.ask("b"));
     await settled();
 
     lease.isDraining = true;
@@ -202,7 +205,7 @@ describe("a drain", () => {
 
     queue.ask(1);
     await settled();
-    slots.leave();
+    await queue.leave();
     queue.ask(1);
     await settled();
 
@@ -219,8 +222,7 @@ describe("a drain", () => {
 
     draining.lease.isDraining = true;
     slots.refuseWaiting();
-    for (let left = 0; left < 6; left += 1) slots.leave();
-    await settled();
+    await draining.leave(6);
 
     expect(draining.refused).toEqual([6, 7]);
     expect(other.refused).toEqual([]);
@@ -250,16 +252,13 @@ test("whatever comes and goes at whatever pace: the bounds hold, and all arrive"
         let mostAdmitted = 0;
         let over = 0;
         const come = async (name: string) => {
-          if (!(await slots.admit(lease))) return;
-          admitted += 1;
-          mostAdmitted = Math.max(mostAdmitted, admitted);
-          try {
+          await slots.admit(lease, async () => {
+            admitted += 1;
+            mostAdmitted = Math.max(mostAdmitted, admitted);
             await flight.ask(name).catch(() => {});
-          } finally {
             admitted -= 1;
-            over += 1;
-            slots.leave();
-          }
+          });
+          over += 1;
         };
 
         for (const { come: count, end, throws, passMs } of steps) {
@@ -312,10 +311,11 @@ function openFlight(slots: RequestSlots) {
   return flight;
 }
 
-/** Sends that ask for admission, by number. */
+/** Sends that ask for admission, by number; each is over when the test says so, the first that was admitted before the others. */
 function openAdmission(slots: RequestSlots) {
   const admitted: number[] = [];
   const refused: number[] = [];
+  const underWay: PromiseWithResolvers<"sent">[] = [];
   let asked = 0;
   const queue = {
     /** Of all that ask from now on. */
@@ -326,10 +326,20 @@ function openAdmission(slots: RequestSlots) {
       for (let n = 0; n < count; n += 1) {
         const number = asked;
         asked += 1;
-        void slots
-          .admit(queue.lease)
-          .then((isAdmitted) => (isAdmitted ? admitted : refused).push(number));
+        const work = () => {
+          admitted.push(number);
+          const over = Promise.withResolvers<"sent">();
+          underWay.push(over);
+          return over.promise;
+        };
+        void slots.admit(queue.lease, work).then((result) => {
+          if (result === null) refused.push(number);
+        });
       }
+    },
+    async leave(count = 1) {
+      for (const over of underWay.splice(0, count)) over.resolve("sent");
+      await settled();
     },
   };
   return queue;

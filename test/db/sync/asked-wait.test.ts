@@ -53,8 +53,10 @@ describe("an API that asked another replica to be left alone", () => {
     await engine.insertAccount();
     const events: string[] = [];
     const slots = {
-      admit: async () => events.push("admitted") > 0,
-      leave: () => {},
+      admit: async <Result>(_: unknown, work: () => Promise<Result>) => {
+        events.push("admitted");
+        return await work();
+      },
       use: <Result>(request: () => Promise<Result>) => request(),
     };
     const rateLimit = {
