@@ -117,7 +117,7 @@ export async function startDaemon(
       run: wiring.sync,
       capacity: {
         availableInMs: () => Math.max(wiring.api.available(), wiring.connections.available()),
-        slots: () => Math.min(wiring.api.slots(), wiring.connections.slots()),
+        usefulSends: () => Math.min(wiring.api.usefulSends(), wiring.connections.usefulSends()),
       },
       onMoreDue: () => queue.ring(),
       observe,

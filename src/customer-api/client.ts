@@ -57,7 +57,7 @@ export interface CustomerApiClient extends CustomerApi {
    */
   available(): number;
   /** How many sends make sense now: after an outage only one, the probe. */
-  slots(): number;
+  usefulSends(): number;
   /** What stops the sends of this configuration just now; null when nothing does. */
   findObstacle(configId: string | null): Obstacle | null;
   /** The worst of what stops the sends of all configurations used lately; null as soon as one of them is open to sends. */
@@ -130,7 +130,7 @@ export function createCustomerApi(options: CustomerApiOptions): CustomerApiClien
 
     startWait: (connection, forMs) => circuits.startWait(connection, forMs),
     available: () => circuits.available(),
-    slots: () => circuits.slots(),
+    usefulSends: () => circuits.usefulSends(),
     findObstacle: (configId) => circuits.findObstacle(configId),
     findCommonObstacle: () => circuits.findCommonObstacle(),
     close,

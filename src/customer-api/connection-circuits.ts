@@ -28,7 +28,7 @@ export interface ConnectionCircuits {
   /** Milliseconds until a send makes sense; 0 as soon as one connection used lately is, or might be, open to sends. */
   available(): number;
   /** How many sends make sense now: 0 while all wait, 1 where only a probe would be sent, Infinity otherwise. */
-  slots(): number;
+  usefulSends(): number;
   /** What stops the sends over the connection of this configuration. */
   findObstacle(configId: string | null): Obstacle | null;
   /** The worst of what stops all connections used lately: nothing is claimed then. null as soon as one of them is open to sends. */
@@ -115,7 +115,7 @@ export function createConnectionCircuits(options: ConnectionCircuitsOptions): Co
       return waits.length === 0 ? 0 : Math.min(...waits);
     },
 
-    slots() {
+    usefulSends() {
       const known = remembered();
       if (known.length === 0) return Number.POSITIVE_INFINITY;
       const willing = known.filter((circuit) => circuit.waitMs() === 0);

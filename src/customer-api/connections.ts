@@ -17,7 +17,7 @@ export interface Connections {
   /** Milliseconds until it makes sense to claim, 0 for now: more while the default connection cannot be used. */
   available(): number;
   /** How many claims make sense now: 1, to try, while the default connection cannot be used; Infinity otherwise. */
-  slots(): number;
+  usefulSends(): number;
   /** The default connection cannot be used; null when it can, or was not tried lately. */
   findObstacle(): Obstacle | null;
   /** The last default connection that could be used; null when none could. */
@@ -134,7 +134,7 @@ export function createConnections(
     },
 
     available: byDefault.available,
-    slots: byDefault.slots,
+    usefulSends: byDefault.usefulSends,
     findObstacle: byDefault.findObstacle,
     lastDefault: byDefault.last,
 

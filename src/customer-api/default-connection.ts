@@ -11,7 +11,7 @@ export interface DefaultConnection {
   /** Milliseconds until it makes sense to claim; 0 for now. */
   available(): number;
   /** How many claims make sense now: 1 while it cannot be used, Infinity otherwise. */
-  slots(): number;
+  usefulSends(): number;
   /** null when it can be used, or was not tried lately. */
   findObstacle(): Obstacle | null;
   /** The last one that could be used; null when none could. */
@@ -45,7 +45,7 @@ export function createDefaultConnection(
 
     available: () => Math.max(0, (unusable?.untilMs ?? 0) - performance.now()),
 
-    slots: () => (unusable === null ? Number.POSITIVE_INFINITY : 1),
+    usefulSends: () => (unusable === null ? Number.POSITIVE_INFINITY : 1),
 
     findObstacle() {
       if (unusable === null || isStateUnknown(unusable.untilMs, performance.now())) return null;

@@ -12,9 +12,10 @@
 import type { Account } from "../account/account.ts";
 import { loadAccounts } from "../account/load.ts";
 import type { Observe } from "../ops/observe.ts";
-import { Dispatcher, UNLIMITED } from "../queue/dispatcher.ts";
+import { Dispatcher } from "../queue/dispatcher.ts";
 import type { Lease } from "../queue/lease.ts";
 import type { Claim, Taken } from "../queue/queue.ts";
+import { UNLIMITED } from "../queue/room.ts";
 import type { Outcome } from "../sync/outcome.ts";
 import type { Wiring } from "../wiring.ts";
 import { type CallResult, CallSync, NOTHING_DONE } from "./call-sync.ts";

@@ -159,7 +159,7 @@ export interface AccountSyncOptions {
   readonly userId?: string;
   /** Language of validation messages. Default: `MESSAGES`, `en`. */
   readonly messages?: "en" | "id";
-  /** Calls that are worked on at the same time. Default: `SYNC_CONCURRENCY`, 16. */
+  /** Requests in flight; more calls are loaded ahead of them and settled behind them. Default: `SYNC_CONCURRENCY`, 16. */
   readonly concurrency?: number;
   /** How long a call waits for an account that a daemon is just syncing, in ms. Default: twice the API's timeout. */
   readonly waitMs?: number;

@@ -1,9 +1,5 @@
 /**
- * The loop that decides when and how many: due → claim → run.
- *
- * More accounts are at work than `concurrency`, the number of requests in flight (request-slots.ts): as many more as come to their end in a
- * tenth of a second. They are loaded and journaled in front of the requests and settled behind them, in batches, and no request waits for
- * that. No more, so that what is sent is hardly older than the request.
+ * The loop that decides when accounts are claimed, and keeps the leases of those that are at work: due → claim → run.
  *
  * Due accounts come through one port: the queue of the daemon, the calls of the library, the ids that the `sync` command was given. The
  * dispatcher knows nothing of where they come from, nor of what a sync does.
@@ -15,9 +11,9 @@ import type { Outcome } from "../sync/outcome.ts";
 import { GiveBack } from "./give-back.ts";
 import { type Lease, RenewedLease } from "./lease.ts";
 import { Loop, type LoopTrouble } from "./loop.ts";
-import { Pace } from "./pace.ts";
 import type { Claim } from "./queue.ts";
 import type { RequestSlots } from "./request-slots.ts";
+import { type Capacity, Room } from "./room.ts";
 
 /** A source of due accounts, and what the dispatcher does with the claims it got from there. */
 export interface DueAccounts {
@@ -32,20 +28,6 @@ export interface DueAccounts {
   /** Gives claims back unworked. */
   release(claims: readonly Claim[]): Promise<void>;
 }
-
-/** What the API takes at present. */
-export interface Capacity {
-  /** Milliseconds until the API may be sent to, 0 for now. While it is not, nothing is claimed. */
-  availableInMs(): number;
-  /** How many sends make sense now: one where only a probe would get through. */
-  slots(): number;
-}
-
-/** For callers that wait: they are told that the API is away, instead of waiting until it is back. */
-export const UNLIMITED: Capacity = {
-  availableInMs: () => 0,
-  slots: () => Number.POSITIVE_INFINITY,
-};
 
 export interface DispatcherOptions {
   readonly clock: Clock;
@@ -75,17 +57,8 @@ const RENEW_AT_LEAST_EVERY_MS = 750;
 /** What aborted requests may take to be settled when the drain deadline has passed. */
 export const ABORT_GRACE_MS = 2_000;
 
-/** Accounts ahead of the requests and behind them, for each that came to its end in the last tenth of a second. */
-const AT_WORK_PER_ENDED = 1.5;
-/** Beside the requests in flight: their data are in memory, and settling them takes a second when the database is slow. */
-const AT_WORK_BESIDE_MAX = 480;
-/** While more is due, so many are claimed in one statement rather than one for each that ends. */
-const CLAIM_AT_LEAST = 0.25;
-
 interface Running {
   readonly claim: Claim;
-  /** Claimed when only so many sends made sense. */
-  readonly isProbe: boolean;
   readonly lease: RenewedLease;
   done: Promise<void>;
 }
@@ -96,8 +69,7 @@ export class Dispatcher {
   readonly #running = new Set<Running>();
   /** Of two runs of one account, the later one. */
   readonly #runningOf = new Map<string, Running>();
-  #probes = 0;
-  readonly #ended: Pace;
+  readonly #room: Room;
   readonly #giveBack: GiveBack;
   /** null while nothing is at work. */
   #endRenewals: (() => void) | null = null;
@@ -120,7 +92,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     const { clock, due, observe, sweepIntervalMs } = options;
-    this.#ended = new Pace(clock);
+    this.#room = new Room(options);
     this.#giveBack = new GiveBack({
       clock,
       leaseMs: due.leaseMs,
@@ -216,7 +188,7 @@ export class Dispatcher {
   async #claimDue(): Promise<void> {
     const { due, sweepIntervalMs } = this.#options;
     const now = this.#now();
-    const free = this.#room();
+    const free = this.#room.free();
     const moves = this.#moves;
     const claims = await due.claim(free);
     // Leases count from when they were asked for; after a long wait for the answer nothing of them may be left.
@@ -238,25 +210,10 @@ export class Dispatcher {
       dueInMs === null ? Number.POSITIVE_INFINITY : this.#now() + Math.max(dueInMs, LOCKED_WAIT_MS);
   }
 
-  /** When only probes make sense, those that are on their way count; what has been in flight since before does not. */
-  #room(): number {
-    const { capacity } = this.#options;
-    return Math.min(this.#atWorkMax() - this.#running.size, capacity.slots() - this.#probes);
-  }
-
   #hasRoom(): boolean {
-    const { capacity } = this.#options;
-    const isProbing = Number.isFinite(capacity.slots());
     // Not for longer than a sweep: while requests hang, there is no room for a batch, and a person's request may be waiting.
-    const isBatch = this.#mayBeMoreDue && !isProbing && this.#now() < this.#sweepAt;
-    return this.#room() >= (isBatch ? Math.ceil(this.#atWorkMax() * CLAIM_AT_LEAST) : 1);
-  }
-
-  #atWorkMax(): number {
-    const { concurrency } = this.#options;
-    const paced = Math.floor(this.#ended.lately() * AT_WORK_PER_ENDED);
-    const beside = Math.max(paced, Math.ceil(concurrency / 2));
-    return concurrency + Math.min(beside, AT_WORK_BESIDE_MAX);
+    const waitsForBatch = this.#mayBeMoreDue && this.#now() < this.#sweepAt;
+    return waitsForBatch ? this.#room.hasFreeBatch() : this.#room.free() > 0;
   }
 
   async #tellOthers(): Promise<void> {
@@ -267,22 +224,16 @@ export class Dispatcher {
   }
 
   #run(claim: Claim, elapsedMs: number): void {
-    const { clock, due, capacity } = this.#options;
+    const { clock, due } = this.#options;
     const lease = new RenewedLease(clock, due.silenceMs, elapsedMs);
-    const running: Running = {
-      claim,
-      isProbe: Number.isFinite(capacity.slots()),
-      lease,
-      done: Promise.resolve(),
-    };
+    const leaveRoom = this.#room.take();
+    const running: Running = { claim, lease, done: Promise.resolve() };
     const before = this.#runningOf.get(claim.accountId);
-    if (running.isProbe) this.#probes += 1;
     running.done = this.#runAfter(before, claim, lease).finally(() => {
       lease.close();
       this.#running.delete(running);
       if (this.#runningOf.get(claim.accountId) === running) this.#runningOf.delete(claim.accountId);
-      if (running.isProbe) this.#probes -= 1;
-      this.#ended.count();
+      leaveRoom();
       // The account may be due again soon (a retry, a newer change), or have made others due.
       this.wake();
     });
@@ -373,9 +324,8 @@ export class Dispatcher {
     const untilDue = this.#mayBeMoreDue ? 0 : Math.min(this.#dueAt, this.#sweepAt) - this.#now();
     const unavailableForMs = capacity.availableInMs();
     // An account that ends wakes us.
-    const isFull =
-      this.#running.size >= this.#atWorkMax() || (unavailableForMs === 0 && !this.#hasRoom());
-    return isFull ? Number.POSITIVE_INFINITY : Math.max(untilDue, unavailableForMs);
+    const waitsForRoom = unavailableForMs === 0 && !this.#hasRoom();
+    return waitsForRoom ? Number.POSITIVE_INFINITY : Math.max(untilDue, unavailableForMs);
   }
 
   async #within(ms: number, work: Promise<unknown>): Promise<void> {

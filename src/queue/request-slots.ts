@@ -1,5 +1,5 @@
 /**
- * The requests in flight: SYNC_CONCURRENCY at a time. Accounts at work are more (dispatcher.ts), so that the database never keeps a request
+ * The requests in flight: SYNC_CONCURRENCY at a time. Accounts at work are more (room.ts), so that the database never keeps a request
  * waiting:
  *
  *     claimed ─▶ loaded ─▶ validated ─▶ admitted ─▶ journaled ─▶ in flight ─▶ settled

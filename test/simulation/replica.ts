@@ -163,7 +163,10 @@ export class Replica implements Sender {
       clock,
       due: queue,
       run,
-      capacity: { availableInMs: () => circuits.available(), slots: () => circuits.slots() },
+      capacity: {
+        availableInMs: () => circuits.available(),
+        usefulSends: () => circuits.usefulSends(),
+      },
       onMoreDue: async () => world.ring(this),
       observe,
       concurrency: settings.concurrency,

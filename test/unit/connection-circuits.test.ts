@@ -347,18 +347,18 @@ describe("how many sends make sense", () => {
     const api = setUp();
     const probe = Promise.withResolvers<ApiResult>();
 
-    const before = api.circuits.slots();
+    const before = api.circuits.usefulSends();
     await api.open();
-    const whileOpen = api.circuits.slots();
+    const whileOpen = api.circuits.usefulSends();
     api.advance(1_000);
-    const probeDue = api.circuits.slots();
+    const probeDue = api.circuits.usefulSends();
     const probing = api.send(probe.promise);
-    const probeOut = api.circuits.slots();
+    const probeOut = api.circuits.usefulSends();
     probe.resolve(ok());
     await probing;
 
     expect([before, whileOpen, probeDue, probeOut]).toEqual([Infinity, 0, 1, 0]);
-    expect(api.circuits.slots()).toBe(Infinity);
+    expect(api.circuits.usefulSends()).toBe(Infinity);
   });
 
   test("a configuration not used for minutes is not open to sends during another's outage", async () => {
@@ -366,12 +366,12 @@ describe("how many sends make sense", () => {
     await api.send(ok(), { connection: other });
     api.advance(5 * 60_000 - 1);
     await api.open();
-    const remembered = [api.circuits.available(), api.circuits.slots()];
+    const remembered = [api.circuits.available(), api.circuits.usefulSends()];
 
     api.advance(1);
 
     expect(remembered).toEqual([0, Infinity]);
-    expect([api.circuits.available(), api.circuits.slots()]).toEqual([999, 0]);
+    expect([api.circuits.available(), api.circuits.usefulSends()]).toEqual([999, 0]);
   });
 
   test("one that is used again counts again", async () => {
@@ -382,7 +382,7 @@ describe("how many sends make sense", () => {
 
     await api.send(ok(), { connection: other });
 
-    expect([api.circuits.available(), api.circuits.slots()]).toEqual([0, Infinity]);
+    expect([api.circuits.available(), api.circuits.usefulSends()]).toEqual([0, Infinity]);
   });
 
   test("an open circuit and a throttled one are not forgotten, however long they are not used", async () => {
@@ -390,7 +390,7 @@ describe("how many sends make sense", () => {
     const wait = 15 * 60_000;
     await api.open();
     api.advance(10 * 60_000);
-    const open = api.circuits.slots();
+    const open = api.circuits.usefulSends();
     const throttled = failure({ errorClass: "throttled", httpStatus: 429, retryAfterMs: wait });
 
     await api.send(ok());
@@ -398,7 +398,7 @@ describe("how many sends make sense", () => {
     api.advance(10 * 60_000);
 
     expect(open).toBe(1);
-    expect([api.circuits.available(), api.circuits.slots()]).toEqual([5 * 60_000, 0]);
+    expect([api.circuits.available(), api.circuits.usefulSends()]).toEqual([5 * 60_000, 0]);
   });
 });
 
@@ -423,7 +423,7 @@ describe("a wait that concerns all replicas", () => {
       kind: "failed",
       failure: { errorClass: "throttled", delivery: "not_sent", countsAsAttempt: false },
     });
-    expect([api.circuits.available(), api.circuits.slots()]).toEqual([7_000, 0]);
+    expect([api.circuits.available(), api.circuits.usefulSends()]).toEqual([7_000, 0]);
     expect(api.announced).toEqual([]);
   });
 });
@@ -523,7 +523,7 @@ describe("what stops the sending", () => {
     expect(before).toMatchObject({ by: "circuit_open" });
     expect(api.circuits.findObstacle(null)).toBeNull();
     // The next send is a probe all the same.
-    expect(api.circuits.slots()).toBe(1);
+    expect(api.circuits.usefulSends()).toBe(1);
   });
 
   test("the default connection, whatever others do; another one only where nothing else is open to sends", async () => {

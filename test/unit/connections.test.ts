@@ -261,13 +261,13 @@ describe("a default configuration that cannot be used", () => {
     rows[0] = { ...EMPTY_ROW, baseUrl: null };
     vi.advanceTimersByTime(5_000);
     await connections.of(null);
-    const stopped = [connections.findObstacle()?.by, connections.slots()];
+    const stopped = [connections.findObstacle()?.by, connections.usefulSends()];
     rows[0] = { ...EMPTY_ROW, baseUrl: OURS };
     vi.advanceTimersByTime(5_000);
     await connections.of(EMPTY_ROW.id);
 
     expect(stopped).toEqual(["configuration", 1]);
-    expect([connections.findObstacle(), connections.slots()]).toEqual([null, Infinity]);
+    expect([connections.findObstacle(), connections.usefulSends()]).toEqual([null, Infinity]);
   });
 
   test("is no stop any more when it is not tried for a minute after its time, and asking for its URL is no try", async () => {

@@ -4,10 +4,11 @@
  */
 import { afterEach, describe, expect, test } from "vitest";
 import type { Observe } from "../../src/ops/observe.ts";
-import { type Capacity, Dispatcher, UNLIMITED } from "../../src/queue/dispatcher.ts";
+import { Dispatcher } from "../../src/queue/dispatcher.ts";
 import { FoldLoop } from "../../src/queue/fold-loop.ts";
 import type { Lease } from "../../src/queue/lease.ts";
 import type { Claim, Queue } from "../../src/queue/queue.ts";
+import { type Capacity, UNLIMITED } from "../../src/queue/room.ts";
 import type { Outcome } from "../../src/sync/outcome.ts";
 import { eventually } from "../support/eventually.ts";
 import { createPlayedClock, type PlayedClock } from "../support/played-clock.ts";
@@ -358,15 +359,15 @@ test("claims nothing while the API is not available, and goes on when it is", as
 });
 
 test("lets one probe go ahead after an outage, and claims no more until it is back", async () => {
-  let slots = 1;
-  const scene = setUp({ capacity: { slots: () => slots } });
+  let usefulSends = 1;
+  const scene = setUp({ capacity: { usefulSends: () => usefulSends } });
   makeDue(scene, 3);
   scene.start();
   await eventually(() => expect(scene.runs).toHaveLength(1));
   await scene.clock.pass(100);
   const claims = scene.events.filter((event) => event.startsWith("claim"));
 
-  slots = Number.POSITIVE_INFINITY;
+  usefulSends = Number.POSITIVE_INFINITY;
   scene.runs[0]?.end();
 
   await eventually(() => expect(scene.runs).toHaveLength(3), { timeoutMs: 500 });
@@ -611,9 +612,10 @@ test("full slots do not make every look search for markers", async () => {
       return false;
     },
   });
-  makeDue(scene, 1);
+  // One request in flight, and one account beside it.
+  makeDue(scene, 3);
   scene.start();
-  await eventually(() => expect(scene.runs).toHaveLength(1));
+  await eventually(() => expect(scene.runs).toHaveLength(2));
 
   const startedAt = scene.clock.now();
   const before = searches;
