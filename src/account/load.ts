@@ -113,7 +113,7 @@ async function loadTogether<Extra>(
   ids: readonly string[],
 ): Promise<LoadedWithExtra<Extra>[]> {
   const { db, last } = load;
-  for (;;) {
+  for (let reads = 1; ; reads += 1) {
     const { source } = last;
     try {
       return await db.transaction(
@@ -121,7 +121,7 @@ async function loadTogether<Extra>(
         "repeatable read, read only",
       );
     } catch (error) {
-      if (error instanceof RewrittenTables) continue;
+      if (error instanceof RewrittenTables && reads < READS_MAX) continue;
       // A table or column that was there at the last load is gone.
       if (source === null || !isNoRowsFault(error)) throw error;
       last.source = null;
@@ -129,9 +129,14 @@ async function loadTogether<Extra>(
   }
 }
 
-/** The snapshot is older than the tables: it is read again, in a new one. Ends, since each time is another ALTER TABLE of the application. */
+/** An application that alters its tables again and again: after so many reads it is contention, and tried again later. */
+const READS_MAX = 5;
+
+/** The snapshot is older than the tables: it is read again, in a new one. */
 class RewrittenTables extends Error {
   override readonly name = "RewrittenTables";
+  /** serialization_failure */
+  readonly code = "40001";
 }
 
 async function loadInSnapshot<Extra>(

@@ -7,7 +7,7 @@
 import DataLoader from "dataloader";
 import { isContention, isOutage } from "./error-code.ts";
 
-/** What one statement carries at most: 64 accounts of a megabyte each are eight statements. */
+/** What one statement carries at most: 128 accounts of a megabyte each are sixteen statements. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 
 /**

@@ -27,7 +27,7 @@ export interface LivenessOptions {
 
 /** "sync" as bytes: the class of our advisory locks. */
 export const LOCK_CLASS = 1_937_337_955;
-/** A dead daemon's accounts are due after the silence, the margin and this at the latest: 4 seconds. */
+/** While there are others: a dead one's accounts are due after the silence, the margin and this at the latest, 4 seconds. */
 const LOOK_EVERY_MS = 500;
 /**
  * While there is no other daemon: looking was most of what an idle one did. One that has come and died in between is found at the next

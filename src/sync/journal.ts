@@ -99,8 +99,8 @@ export interface AddressedSend {
 /**
  * Writes the sends down. Resolves with what became of each.
  *
- * The leases are renewed in the same transaction, so that each request starts with a whole lease before it. Repeatable, as long as
- * it is for the same sends: a commit whose answer was lost may have happened.
+ * Leases that are half over are renewed in the same transaction, so that each request has time before it. Repeatable, as long as it is for
+ * the same sends: a commit whose answer was lost may have happened.
  */
 export async function journalSends(
   db: Database,

@@ -15,7 +15,7 @@ export interface RateLimit {
   shareWait(baseUrl: string, forMs: number): Promise<void>;
 }
 
-/** One statement serves at most so many requests: what one process has in flight. */
+/** One statement serves at most so many requests. */
 const BATCH_MAX = 64;
 
 /** @param maxRps requests per second over all APIs and replicas; 0 for no limit */

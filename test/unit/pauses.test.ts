@@ -1,16 +1,16 @@
 /** Callers go on a few at a time, in their order, and everything else has its turn between them. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { createTurns } from "../../src/sync/turns.ts";
+import { createPauses } from "../../src/sync/pauses.ts";
 
 test("so many go on in one turn of the event loop, in the order of asking", async () => {
-  const turn = createTurns(2);
+  const pause = createPauses(2);
   const gone: number[] = [];
   const seen: number[] = [];
 
   const all = Promise.all(
     [1, 2, 3, 4, 5].map(async (caller) => {
-      await turn();
+      await pause();
       gone.push(caller);
     }),
   );
@@ -25,10 +25,10 @@ test("so many go on in one turn of the event loop, in the order of asking", asyn
 });
 
 test("one that comes alone does not wait", async () => {
-  const turn = createTurns(2);
+  const pause = createPauses(2);
   let isGone = false;
 
-  void turn().then(() => {
+  void pause().then(() => {
     isGone = true;
   });
   await Promise.resolve();
@@ -38,10 +38,10 @@ test("one that comes alone does not wait", async () => {
 });
 
 test("who comes while others wait goes behind them", async () => {
-  const turn = createTurns(1);
+  const pause = createPauses(1);
   const gone: string[] = [];
   const go = async (name: string) => {
-    await turn();
+    await pause();
     gone.push(name);
   };
 

@@ -4,7 +4,7 @@
  */
 
 /** Resolves for at most `perTurn` callers in one turn of the event loop, in the order of asking. */
-export function createTurns(perTurn: number): () => Promise<void> {
+export function createPauses(perTurn: number): () => Promise<void> {
   const waiting: (() => void)[] = [];
   let taken = 0;
 
