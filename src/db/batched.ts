@@ -6,6 +6,7 @@
  */
 import DataLoader from "dataloader";
 import { isContention, isOutage } from "./error-code.ts";
+import { toError } from "./to-error.ts";
 
 /** What one statement carries at most: 128 accounts of a megabyte each are sixteen statements. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
@@ -70,7 +71,7 @@ async function runParts<Item, Result>(
     try {
       results.push(...(await runAll(run, items)));
     } catch (error) {
-      const failure = error instanceof Error ? error : new Error(String(error));
+      const failure = toError(error);
       results.push(...items.map(() => failure));
     }
   }
@@ -92,7 +93,7 @@ async function runAll<Item, Result>(
     try {
       results.push(...(outage === null ? await run([item]) : [outage]));
     } catch (error) {
-      const failure = error instanceof Error ? error : new Error(String(error));
+      const failure = toError(error);
       if (isNoItemsFault(error)) outage = failure;
       results.push(failure);
     }

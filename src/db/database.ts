@@ -11,6 +11,7 @@ import { isAborted, isOutage } from "./error-code.ts";
 import { isIdentityCollision, type RepairedIdentity, repairIdentities } from "./identities.ts";
 import { PreparedStatements, unlessStale } from "./prepared-statements.ts";
 import { sqlOf } from "./queries.ts";
+import { toError } from "./to-error.ts";
 
 export interface Queryable {
   /** Runs `sql/queries/<name>.sql`. */
@@ -315,7 +316,3 @@ TYPES.setTypeParser(pg.types.builtins.INT8, asItStands);
 TYPES.setTypeParser(pg.types.builtins.TEXT, asItStands);
 TYPES.setTypeParser(pg.types.builtins.JSON, (text) => JSON.parse(text) as unknown);
 TYPES.setTypeParser(pg.types.builtins.JSONB, (text) => JSON.parse(text) as unknown);
-
-function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
-}

@@ -9,6 +9,7 @@ import { describeSource } from "../account/source.ts";
 import type { Clock } from "../clock.ts";
 import type { Database, Transaction } from "../db/database.ts";
 import { isContention, isOutage } from "../db/error-code.ts";
+import { toError } from "../db/to-error.ts";
 import type { Queue } from "../queue/queue.ts";
 import { isSameId, toComparableId } from "../same-id.ts";
 import { findMappedOwners, type OwnedId } from "./adopt.ts";
@@ -219,8 +220,4 @@ function unwrittenRows(
     ...received.tiers.map((row) => ({ entity: "tier" as const, ...row, ...unwritten })),
     ...received.pics.map((row) => ({ entity: "pic" as const, ...row, ...unwritten })),
   ];
-}
-
-function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
