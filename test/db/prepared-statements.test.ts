@@ -67,7 +67,9 @@ function ownPool(url: string): pg.Pool {
 type Opened = Awaited<ReturnType<typeof open>>;
 
 /** On every session of the pool at once. */
-async function loadEverywhere({ load }: Opened, ids: readonly string[]) {
+async function loadEverywhere({ load, pool }: Opened, ids: readonly string[]) {
+  // A load does not wait for its commit: until that is answered its session is not free, and another one would be used twice.
+  await eventually(() => expect(pool.idleCount).toBe(pool.totalCount));
   return await Promise.all(Array.from({ length: SESSIONS }, () => load(ids)));
 }
 
