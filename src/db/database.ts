@@ -9,7 +9,7 @@ import pg from "pg";
 import { parseConnectionUrl } from "./connection-url.ts";
 import { isAborted, isOutage } from "./error-code.ts";
 import { isIdentityCollision, type RepairedIdentity, repairIdentities } from "./identities.ts";
-import { PreparedStatements, unlessStale } from "./prepared-statements.ts";
+import { repeatIfStale, StatementNames } from "./prepared-statements.ts";
 import { sqlOf } from "./queries.ts";
 import { toError } from "./to-error.ts";
 
@@ -152,16 +152,18 @@ export interface PoolOptions
 }
 
 export function databaseOver(pool: ConnectionPool, options: PoolOptions): Omit<Database, "close"> {
-  const prepared = options.isOwnSession === true ? new PreparedStatements() : null;
+  const statementNames = options.isOwnSession === true ? new StatementNames() : null;
   const transact = <T>(work: (tx: Transaction) => Promise<T>, isolation: Isolation) =>
-    unlessStale(prepared, (names) => transactOn(pool, options, work, isolation, names));
+    repeatIfStale(statementNames, (names) => transactOn(pool, options, work, isolation, names));
   const repair = async () => {
     for (const one of await repairIdentities((work) => transact(work, "read committed")))
       options.onRepaired?.(one);
   };
   return {
     run: (name, params) =>
-      repairing(repair, () => unlessStale(prepared, (names) => runOn(pool, name, params, names))),
+      repairing(repair, () =>
+        repeatIfStale(statementNames, (names) => runOn(pool, name, params, names)),
+      ),
     transaction: (work, isolation = "read committed") =>
       repairing(repair, () => transact(work, isolation)),
     repairIdentities: repair,
@@ -190,7 +192,7 @@ async function transactOn<T>(
   { settingsPerTransaction, isOwnSession = false }: PoolOptions,
   work: (tx: Transaction) => Promise<T>,
   isolation: Isolation,
-  names: PreparedStatements | null,
+  names: StatementNames | null,
 ): Promise<T> {
   const client = await pool.connect();
   let cause: unknown;
@@ -293,7 +295,7 @@ async function runOn<Row>(
   client: Pick<pg.Pool | pg.ClientBase, "query">,
   query: string,
   params: readonly unknown[] = [],
-  names: PreparedStatements | null = null,
+  names: StatementNames | null = null,
 ): Promise<Row[]> {
   const name = names?.nameOf(query);
   const result = await client.query({

@@ -8,8 +8,13 @@
  */
 import { errorCode } from "./error-code.ts";
 
-export class PreparedStatements {
+export class StatementNames {
   #edition = 1;
+
+  /** Part of each name; raised where what was prepared under it is stale. */
+  get edition(): number {
+    return this.#edition;
+  }
 
   nameOf(query: string): string {
     return `${query} ${this.#edition}`;
@@ -21,18 +26,25 @@ export class PreparedStatements {
   }
 }
 
-/** @param names null where nothing is prepared */
-export async function unlessStale<T>(
-  names: PreparedStatements | null,
-  work: (names: PreparedStatements | null) => Promise<T>,
+/**
+ * Runs `work`, and once more without names where what was prepared may be stale.
+ *
+ * @param names null where nothing is prepared
+ */
+export async function repeatIfStale<T>(
+  names: StatementNames | null,
+  work: (names: StatementNames | null) => Promise<T>,
 ): Promise<T> {
+  if (names === null) return await work(null);
+  const { edition } = names;
   try {
     return await work(names);
   } catch (error) {
-    if (names === null || !mayBeStale(error)) throw error;
+    if (!mayBeStale(error)) throw error;
   }
   const result = await work(null);
-  names.prepareAnew();
+  // Of all that was in flight under the stale names, only the first one to come here raises the edition.
+  if (names.edition === edition) names.prepareAnew();
   return result;
 }
 

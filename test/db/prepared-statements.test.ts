@@ -275,6 +275,21 @@ test("what is stale is prepared anew once, and is stable from then on", async ()
   }
 });
 
+test("what is stale on several sessions at once is prepared anew once", async () => {
+  const opened = await open();
+  const id = await insertAccount(opened.database);
+  await loadEverywhere(opened, [id]);
+
+  await opened.database.query(keysTo("text"));
+  await loadEverywhere(opened, [id]);
+  await loadEverywhere(opened, [id]);
+
+  for (const names of namesIn(await prepared(opened.pool))) {
+    expect(names).toContain("load_accounts 2");
+    expect(names.filter((name) => /^load_accounts [^12]/.test(name))).toEqual([]);
+  }
+});
+
 test("an id that no key can hold is no reason to prepare anew", async () => {
   const opened = await open();
   const id = await insertAccount(opened.database);
