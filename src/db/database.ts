@@ -195,100 +195,127 @@ async function transactOn<T>(
   names: StatementNames | null,
 ): Promise<T> {
   const client = await pool.connect();
-  let cause: unknown;
-  let isOver = false;
-  const atOnce: RunQuery = async <Row>(name: string, params?: readonly unknown[]) => {
-    // A part of the work may go on when another one has failed: outside the transaction, or in another one on this connection.
-    if (isOver) throw new Error("the transaction is over");
-    if (isOwnSession) writeTogether(client);
-    try {
-      return await runOn<Row>(client, name, params, names);
-    } catch (error) {
-      if (!isAborted(error)) cause = error;
-      throw error;
-    }
-  };
-  const { run, idle } = isOwnSession ? { run: atOnce, idle: async () => {} } : inTurn(atOnce);
-  const tx = transactionOn(client, run);
-  const isReading = isOwnSession && isolation !== "read committed";
-  let broken: Error | undefined;
-  let ended: Promise<unknown> = Promise.resolve();
+  const queries = queriesOn(client, isOwnSession, names);
+  const tx = transactionOf(queries);
+  // What only reads waits neither for the begin nor for the commit: where the first fails, what was read is dropped.
+  const awaitsBeginAndCommit = !isOwnSession || isolation === "read committed";
   try {
-    if (isOwnSession) writeTogether(client);
-    const begun = client.query(`begin transaction isolation level ${isolation}`);
-    // What only reads waits neither for the begin nor for the commit: where the first fails, what was read is dropped.
-    if (!isReading) await begun;
+    const begun = queries.command(`begin transaction isolation level ${isolation}`);
+    if (awaitsBeginAndCommit) await begun;
     if (settingsPerTransaction) await tx.run("guard_transaction", GUARDS);
     const [result] = await Promise.all([work(tx), begun]);
-    isOver = true;
-    ended = client.query("commit");
-    if (!isReading) await ended;
+    const committed = queries.end("commit");
+    if (awaitsBeginAndCommit) await committed;
+    void releaseAfter(committed, client);
     return result;
   } catch (failure) {
-    isOver = true;
-    // Of queries that were asked for together the later ones may be the first that the work hears of.
-    const error = isAborted(failure) ? (cause ?? failure) : failure;
-    if (isOutage(error)) broken = toError(error);
-    // When the rollback fails, too, the connection is in an unknown state: it is closed instead of given back.
-    else {
-      await idle();
-      await client.query("rollback").catch((rollbackError: unknown) => {
-        broken = toError(rollbackError);
-      });
-    }
+    const error = queries.causeOf(failure);
+    await releaseAfter(isOutage(error) ? Promise.reject(error) : queries.end("rollback"), client);
     throw error;
-  } finally {
-    ended.then(
-      () => client.release(broken),
-      (error: unknown) => client.release(toError(error)),
-    );
   }
 }
 
-/** Queries that are asked for in one go leave in one write: each is a system call, dearer than the query's own work in the driver. */
-function writeTogether(client: pg.PoolClient): void {
-  const { stream } = (client as unknown as { connection: { stream: Duplex } }).connection;
-  stream.cork();
-  queueMicrotask(() => stream.uncork());
+/** A connection whose transaction may not have ended is in an unknown state: it is closed instead of given back. */
+async function releaseAfter(ended: Promise<unknown>, client: pg.PoolClient): Promise<void> {
+  await ended.then(
+    () => client.release(),
+    (error: unknown) => client.release(toError(error)),
+  );
 }
 
 type RunQuery = Queryable["run"];
 
-/** For a connection that does not pipeline: the driver's own queue of further queries is deprecated. */
-function inTurn(run: RunQuery): { readonly run: RunQuery; idle(): Promise<unknown> } {
-  let last: Promise<unknown> = Promise.resolve();
+/** What one transaction asks its connection for, in the order in which it is asked for. */
+interface TransactionQueries {
+  readonly run: RunQuery;
+  /** What begins and divides the transaction. */
+  command(sql: string): Promise<unknown>;
+  /** What ends it. Nothing that is asked for later is run. */
+  end(sql: "commit" | "rollback"): Promise<unknown>;
+  /** Of queries that were asked for together the later ones may be the first that the work hears of: they say only that one has failed. */
+  causeOf(failure: unknown): unknown;
+}
+
+function queriesOn(
+  client: pg.PoolClient,
+  isOwnSession: boolean,
+  names: StatementNames | null,
+): TransactionQueries {
+  const inOrder = isOwnSession ? atOnce : inTurn();
+  let isOver = false;
+  let cause: unknown;
+  const ask = <T>(query: () => Promise<T>) =>
+    inOrder(async () => {
+      // A part of the work may go on when another one has failed: outside the transaction, or in another one on this connection.
+      if (isOver) throw new Error("the transaction is over");
+      if (isOwnSession) writeTogether(client);
+      try {
+        return await query();
+      } catch (error) {
+        if (!isAborted(error)) cause = error;
+        throw error;
+      }
+    });
   return {
-    run: <Row>(name: string, params?: readonly unknown[]) => {
-      const next = last.then(() => run<Row>(name, params));
-      last = next.catch(() => {});
-      return next;
+    run: <Row>(name: string, params?: readonly unknown[]) =>
+      ask(() => runOn<Row>(client, name, params, names)),
+    command: (sql) => ask(() => client.query(sql)),
+    end: (sql) => {
+      isOver = true;
+      return inOrder(() => client.query(sql));
     },
-    idle: () => last,
+    causeOf: (failure) => (isAborted(failure) ? (cause ?? failure) : failure),
+  };
+}
+
+type InOrder = <T>(query: () => Promise<T>) => Promise<T>;
+
+/** For a connection that pipelines. */
+const atOnce: InOrder = (query) => query();
+
+/** For a connection that does not pipeline: the driver's own queue of further queries is deprecated. */
+function inTurn(): InOrder {
+  let last: Promise<unknown> = Promise.resolve();
+  return (query) => {
+    const next = last.then(query);
+    last = next.catch(() => {});
+    return next;
+  };
+}
+
+/**
+ * Queries that are asked for in one go leave in one write: each is a system call, dearer than the query's own work in the driver. The socket
+ * is private to the driver: where a later version has it elsewhere, each query leaves in a write of its own.
+ */
+function writeTogether(client: pg.PoolClient): void {
+  const { connection } = client as unknown as { connection?: { stream?: Duplex } };
+  const stream = connection?.stream;
+  stream?.cork();
+  queueMicrotask(() => stream?.uncork());
+}
+
+function transactionOf({ run, command }: TransactionQueries): Transaction {
+  return {
+    run,
+    async trySavepoint(work) {
+      await command("savepoint attempt");
+      try {
+        const value = await work();
+        await command("set constraints all immediate");
+        await command("release savepoint attempt");
+        return { value };
+      } catch (error) {
+        if (isOutage(error) || isIdentityCollision(error)) throw error;
+        await command("rollback to savepoint attempt");
+        return { error };
+      }
+    },
   };
 }
 
 /** Queries on one connection of the caller, in the transaction that it is in. */
 export function queryableOn(client: Pick<pg.ClientBase, "query">): Queryable {
   return { run: (name, params) => runOn(client, name, params) };
-}
-
-function transactionOn(client: pg.PoolClient, run: RunQuery): Transaction {
-  return {
-    run,
-    async trySavepoint(work) {
-      await client.query("savepoint attempt");
-      try {
-        const value = await work();
-        await client.query("set constraints all immediate");
-        await client.query("release savepoint attempt");
-        return { value };
-      } catch (error) {
-        if (isOutage(error) || isIdentityCollision(error)) throw error;
-        await client.query("rollback to savepoint attempt");
-        return { error };
-      }
-    },
-  };
 }
 
 async function runOn<Row>(

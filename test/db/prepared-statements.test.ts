@@ -498,6 +498,66 @@ test("what part of a transaction's work asks for when another part has failed is
   expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]);
 });
 
+test("nor is a savepoint that it asks for then", async () => {
+  const { db, pool } = await open();
+  const failed = Promise.withResolvers<void>();
+  const events: string[] = [];
+  const ours = databaseOver(watched(pool, { events }), {
+    settingsPerTransaction: false,
+    isOwnSession: true,
+  });
+  let late: Promise<unknown> = Promise.resolve();
+
+  const transaction = ours.transaction((tx) => {
+    late = failed.promise.then(() => tx.trySavepoint(() => tx.run("request_marker", ["all"])));
+    return Promise.all([tx.run("load_accounts", [["no uuid"], 1, 1]), late]);
+  });
+  await expect(transaction).rejects.toMatchObject({ code: "22P02" });
+  const asked = events.length;
+  failed.resolve();
+
+  await expect(late).rejects.toThrow("the transaction is over");
+  expect(events).toHaveLength(asked);
+  expect(await db.run("installation_id")).toHaveLength(1);
+});
+
+test("on a caller's connection, queries, savepoints and the rollback wait for each other's answers", async () => {
+  const database = await createTestDatabase({ migrated: true });
+  const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+  pools.push(pool);
+  const events: string[] = [];
+  const db = databaseOver(watched(pool, { events }), { settingsPerTransaction: true });
+
+  const failed = db.transaction((tx) =>
+    Promise.all([
+      tx.run("installation_id"),
+      tx.trySavepoint(() => tx.run("request_marker", ["all"])),
+      tx.run("load_accounts", [["no uuid"], 1, 1]),
+    ]),
+  );
+
+  await expect(failed).rejects.toMatchObject({ code: "22P02" });
+  const asked = events.filter((event) => event.endsWith("asked"));
+  expect(asked.length).toBeGreaterThan(4);
+  expect(events).toEqual(asked.flatMap((event) => [event, event.replace("asked", "answered")]));
+  expect(pool.idleCount).toBe(1);
+});
+
+test("a transaction whose commit is refused has failed, and its connection is of use afterwards", async () => {
+  const { database, db, pool } = await open();
+  await database.query(`
+    create function refuse() returns trigger language plpgsql as $$
+      begin raise exception 'no' using errcode = '23514'; end $$;
+    create constraint trigger refusing after insert on account_sync.change
+      deferrable initially deferred for each row execute function refuse()`);
+
+  const failed = db.transaction((tx) => tx.run("request_marker", ["all"]));
+
+  await expect(failed).rejects.toMatchObject({ code: "23514" });
+  expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]);
+  expect(await db.run("installation_id")).toHaveLength(1);
+});
+
 test("a transaction whose connection breaks between its work and its commit has failed, and its connection is closed", async () => {
   const { database } = await open();
   const gate = await startStatementGate(database.url);
