@@ -1,4 +1,4 @@
-/** Statements as the daemon's sessions run them, explained: which plan, and how many buffers it touched. Counts only, no times. */
+/** Statements as our sessions run them, explained: which plan, how many rows and buffers. Counts only, no times. */
 import pg from "pg";
 import { sqlOf } from "../../src/db/queries.ts";
 
@@ -7,6 +7,11 @@ export type PlanCacheMode = "force_custom_plan" | "force_generic_plan";
 export interface Explained {
   /** Tables that were read from one end to the other. */
   readonly readWhole: readonly string[];
+  /** Tables by the names that the statement gives them, which were not looked into at all. */
+  readonly unread: readonly string[];
+  readonly returned: number;
+  /** Rows that were inserted, updated or deleted. */
+  readonly changed: number;
   readonly buffers: number;
   readonly plan: string;
 }
@@ -47,6 +52,9 @@ export async function explainPrepared(
     if (plan === undefined) throw new Error(`No plan of ${name}`);
     return {
       readWhole: [...wholeTables(plan)],
+      unread: [...unreadTables(plan)].toSorted(),
+      returned: plan["Actual Rows"],
+      changed: changesIn(plan),
       buffers: plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
       plan: drawn(plan, ""),
     };
@@ -59,13 +67,16 @@ export type Parameter = string | number | null | readonly (string | number | nul
 
 interface PlanNode {
   readonly "Node Type": string;
+  readonly "Parent Relationship"?: string;
   readonly "Relation Name"?: string;
+  readonly Alias?: string;
   readonly "Index Name"?: string;
   readonly "Index Cond"?: string;
   readonly Filter?: string;
   readonly "Actual Rows": number;
   readonly "Actual Loops": number;
   readonly "Rows Removed by Filter"?: number;
+  readonly "Rows Removed by Conflict Filter"?: number;
   readonly "Shared Hit Blocks": number;
   readonly "Shared Read Blocks": number;
   readonly Plans?: readonly PlanNode[];
@@ -79,6 +90,26 @@ function* wholeTables(node: PlanNode): Iterable<string> {
   if (/^(Index|Index Only|Bitmap Index) Scan$/.test(type) && condition === undefined)
     yield `${table ?? ""} by ${node["Index Name"]}`;
   for (const child of node.Plans ?? []) yield* wholeTables(child);
+}
+
+/** EXPLAIN numbers the names that occur more than once. */
+function* unreadTables(node: PlanNode): Iterable<string> {
+  if (
+    node["Actual Loops"] === 0 &&
+    node["Relation Name"] !== undefined &&
+    node["Node Type"] !== "ModifyTable"
+  )
+    yield (node.Alias ?? node["Relation Name"]).replace(/_\d+$/, "");
+  for (const child of node.Plans ?? []) yield* unreadTables(child);
+}
+
+/** What a statement changes without returning it is counted where it comes from. */
+function changesIn(node: PlanNode): number {
+  const children = node.Plans ?? [];
+  const below = children.reduce((sum, child) => sum + changesIn(child), 0);
+  if (node["Node Type"] !== "ModifyTable") return below;
+  const source = children.find((child) => child["Parent Relationship"] === "Outer");
+  return below + (source?.["Actual Rows"] ?? 0) - (node["Rows Removed by Conflict Filter"] ?? 0);
 }
 
 function drawn(node: PlanNode, indent: string): string {
