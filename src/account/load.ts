@@ -5,7 +5,7 @@
  * with old data is a lost update.
  */
 import type { Database, Queryable } from "../db/database.ts";
-import { isImpossibleValue, isNoRowsFault } from "../db/error-code.ts";
+import { isContention, isImpossibleValue, isNoRowsFault } from "../db/error-code.ts";
 import type { Account } from "./account.ts";
 import { type IdMapping, restoreIds } from "./mapped-ids.ts";
 import { readAccounts } from "./read-accounts.ts";
@@ -80,17 +80,23 @@ interface Load<Extra> {
   readonly last: LastSource;
 }
 
-/** An id that the key's type cannot hold fails the whole batch; alone it is an account that does not exist. */
+/**
+ * An id that the key's type cannot hold fails the whole batch; alone it is an account that does not exist. Where the key can hold it, another
+ * value is the impossible one (a view, a generated column), and nothing is known about the account.
+ */
 async function loadPossible<Extra>(
   load: Load<Extra>,
   ids: readonly string[],
 ): Promise<LoadedWithExtra<Extra>[]> {
+  let failure: unknown;
   try {
     return await loadTogether(load, ids);
   } catch (error) {
     if (!isImpossibleValue(error)) throw error;
+    failure = error;
   }
 
+  const { db, extraRead } = load;
   if (ids.length > 1) {
     const half = Math.ceil(ids.length / 2);
     return [
@@ -98,7 +104,7 @@ async function loadPossible<Extra>(
       ...(await loadPossible(load, ids.slice(half))),
     ];
   }
-  const { db, extraRead } = load;
+  if (await canBeKeys(db, ids)) throw failure;
   const extras = await extraRead.read(db, ids, ACCOUNT_LIMITS.bytes);
   const mapped = await readMappedIds(db, ids, []);
   return ids.map((id) => ({
@@ -108,68 +114,77 @@ async function loadPossible<Extra>(
   }));
 }
 
+async function canBeKeys(db: Queryable, ids: readonly string[]): Promise<boolean> {
+  try {
+    await db.run("find_accounts", [ids]);
+    return true;
+  } catch (error) {
+    if (!isImpossibleValue(error)) throw error;
+    return false;
+  }
+}
+
+/** An application that holds a table for long is contention; one that alters its tables again and again, too. */
+const TRIES_MAX = 50;
+
 async function loadTogether<Extra>(
   load: Load<Extra>,
   ids: readonly string[],
 ): Promise<LoadedWithExtra<Extra>[]> {
   const { db, last } = load;
-  for (let reads = 1; ; reads += 1) {
-    const { source } = last;
+  for (let tries = 1; ; tries += 1) {
+    const expected = last.source ?? (await describeWholeSource(db));
     try {
-      return await db.transaction(
-        (tx) => loadInSnapshot(load, tx, ids),
-        "repeatable read, read only",
+      const loaded = await db.snapshot(
+        (tx) => loadInSnapshot(load, tx, ids, expected),
+        expected.lockable,
       );
+      if (loaded !== null) return loaded;
+      if (tries === TRIES_MAX) throw new AlteredTables();
     } catch (error) {
-      if (error instanceof RewrittenTables && reads < READS_MAX) continue;
       // A table or column that was there at the last load is gone.
-      if (source === null || !isNoRowsFault(error)) throw error;
-      last.source = null;
+      const isOutdated = isNoRowsFault(error) && last.source !== null;
+      if (isOutdated) last.source = null;
+      if (tries === TRIES_MAX || !(isOutdated || isContention(error))) throw error;
     }
   }
 }
 
-/** An application that alters its tables again and again: after so many reads it is contention, and tried again later. */
-const READS_MAX = 5;
-
-/** The snapshot is older than the tables: it is read again, in a new one. */
-class RewrittenTables extends Error {
-  override readonly name = "RewrittenTables";
-  /** serialization_failure */
-  readonly code = "40001";
+class AlteredTables extends Error {
+  override readonly name = "AlteredTables";
+  /** PostgreSQL's lock_not_available: tried again later. */
+  readonly code = "55P03";
 }
 
+/** Resolves with null when there are other tables than expected. */
 async function loadInSnapshot<Extra>(
   { extraRead, limits, last }: Load<Extra>,
   tx: Queryable,
   ids: readonly string[],
-): Promise<LoadedWithExtra<Extra>[]> {
-  for (;;) {
-    const expected = last.source ?? (await describeWholeSource(tx));
-    const sizes = createSizeCheck(limits);
-    // Asked for together: they come in one round trip. Described each time, since a table that appears while we run must not leave its rows
-    // out of what is sent; and as the last, when the rows have been read: one that we had to wait for may have been rewritten meanwhile.
-    const [extras, mapped, accounts, source] = await Promise.all([
-      extraRead.read(tx, ids, limits.bytes),
-      readMappedIds(tx, ids, ids),
-      readAccounts(tx, expected, ids, sizes),
-      describeWholeSource(tx),
-    ]);
-    if (source.rewritten.length > 0) throw new RewrittenTables(source.rewritten.join(", "));
-    last.source = source;
-    if (!hasSameTables(source, expected)) continue;
+  expected: Source,
+): Promise<LoadedWithExtra<Extra>[] | null> {
+  const sizes = createSizeCheck(limits);
+  // Asked for together: they come in one round trip. Described each time, since a table that appears while we run must not leave its rows
+  // out of what is sent.
+  const [extras, mapped, accounts, source] = await Promise.all([
+    extraRead.read(tx, ids, limits.bytes),
+    readMappedIds(tx, ids, ids),
+    readAccounts(tx, expected, ids, sizes),
+    describeWholeSource(tx),
+  ]);
+  last.source = source;
+  if (!hasSameTables(source, expected)) return null;
 
-    for (const [id, extra] of extras) {
-      const excess = extraRead.excess(extra, limits.bytes);
-      if (excess !== null) sizes.reject(id, excess);
-    }
-    return ids.map((id) => {
-      const tooLarge = sizes.problemOf(id);
-      return {
-        ...restoreIds(id, tooLarge === null ? (accounts.get(id) ?? null) : null, mapped, source),
-        extra: extras.get(id) ?? null,
-        tooLarge,
-      };
-    });
+  for (const [id, extra] of extras) {
+    const excess = extraRead.excess(extra, limits.bytes);
+    if (excess !== null) sizes.reject(id, excess);
   }
+  return ids.map((id) => {
+    const tooLarge = sizes.problemOf(id);
+    return {
+      ...restoreIds(id, tooLarge === null ? (accounts.get(id) ?? null) : null, mapped, source),
+      extra: extras.get(id) ?? null,
+      tooLarge,
+    };
+  });
 }

@@ -6,8 +6,8 @@ export interface Source {
   readonly tables: ReadonlySet<string>;
   /** Tables that were captured at the last migrate and do not exist any more: what they held must not be sent as empty. */
   readonly vanished: readonly string[];
-  /** Tables that look empty in the transaction's snapshot, since they were rewritten after it was taken. */
-  readonly rewritten: readonly string[];
+  /** Those of them that hold an account's data, and can be locked: a foreign table cannot, nor a materialized view. */
+  readonly lockable: readonly string[];
   /** Optional tables that do not exist, though their rows would be sent. */
   readonly missing: readonly string[];
   has(table: string): boolean;
@@ -25,13 +25,8 @@ const OPTIONAL_TABLES = [
   "m_account_type",
   "m_account_billing_method",
 ];
-const TABLES = [
-  "m_account",
-  "m_account_package_tier",
-  "m_account_pic",
-  ...OPTIONAL_TABLES,
-  "m_backend_ext_config",
-];
+const TABLES = ["m_account", "m_account_package_tier", "m_account_pic", ...OPTIONAL_TABLES];
+const API_CONFIGS = "m_backend_ext_config";
 
 /** PostgreSQL reads more forms of a uuid than these, which are the ones that programs display. */
 const UUID = /^\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?$/i;
@@ -43,15 +38,17 @@ export async function describeSource(db: Queryable): Promise<Source> {
     hasBranchIds: boolean;
     keyType: string | null;
     encoding: string;
-    isRewritten: boolean;
-  }>("describe_source", [TABLES]);
+    isLockable: boolean;
+  }>("describe_source", [[...TABLES, API_CONFIGS]]);
   const tables = new Set(rows.filter(({ exists }) => exists).map(({ table }) => table));
   const account = rows.find(({ table, exists }) => exists && table === "m_account");
 
   return {
     tables,
     vanished: rows.filter((row) => !row.exists).map((row) => row.table),
-    rewritten: rows.filter((row) => row.isRewritten).map((row) => row.table),
+    lockable: rows
+      .filter((row) => row.isLockable && row.table !== API_CONFIGS)
+      .map((row) => row.table),
     missing: OPTIONAL_TABLES.filter((table) => !tables.has(table)),
     has: (table) => tables.has(table),
     hasBranchIds: account?.hasBranchIds ?? false,
@@ -60,8 +57,16 @@ export async function describeSource(db: Queryable): Promise<Source> {
   };
 }
 
-export function hasSameTables(a: Pick<Source, "tables">, b: Pick<Source, "tables">): boolean {
-  return a.tables.size === b.tables.size && [...a.tables].every((table) => b.tables.has(table));
+type Tables = Pick<Source, "tables" | "lockable">;
+
+export function hasSameTables(a: Tables, b: Tables): boolean {
+  const isIn = (table: string) => b.tables.has(table);
+  return (
+    a.tables.size === b.tables.size &&
+    [...a.tables].every(isIn) &&
+    // A view that has become a table, or a table a view.
+    a.lockable.join() === b.lockable.join()
+  );
 }
 
 /**
@@ -108,5 +113,5 @@ export function apiConfigReader(
   db: Queryable,
   source: Pick<Source, "has">,
 ): (() => Promise<readonly unknown[]>) | null {
-  return source.has("m_backend_ext_config") ? () => db.run<unknown>("load_api_configs") : null;
+  return source.has(API_CONFIGS) ? () => db.run<unknown>("load_api_configs") : null;
 }

@@ -21,11 +21,11 @@ export async function followAccounts({ db }: Pick<Wiring, "db">, accountIds: rea
   async function read() {
     const ids = [...pending];
     const since = last?.attemptId ?? "0";
-    return await db.transaction(async (tx) => {
+    return await db.snapshot(async (tx) => {
       const accounts = await tx.run<FollowedAccount>("follow_accounts", [ids]);
       const attempts = await tx.run<FinishedAttempt>("attempts_since", [ids, since]);
       return { accounts, attemptsOf: Map.groupBy(attempts, (attempt) => attempt.accountId) };
-    }, "repeatable read, read only");
+    });
   }
 
   return {

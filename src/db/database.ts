@@ -33,7 +33,14 @@ export interface Database extends Queryable {
    * Commits when `work` resolves, rolls back when it rejects. Never hold one open during a request to the API. `work` has to be
    * repeatable: it is run again where an id was given out twice.
    */
-  transaction<T>(work: (tx: Transaction) => Promise<T>, isolation?: Isolation): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * Reads from one snapshot. With tables of `public`, it is taken once none of them is being altered, and none is until it has ended: a
+   * snapshot that waits for a table shows what the table was, under the name of what it has become, which may be nothing.
+   *
+   * @throws 55P03 when a table is locked for long
+   */
+  snapshot<T>(work: (tx: Queryable) => Promise<T>, tables?: readonly string[]): Promise<T>;
   /** Sets the sequences of ours that are behind their tables. */
   repairIdentities(): Promise<void>;
   close(): Promise<void>;
@@ -67,7 +74,11 @@ const ANSWER_GRACE_MS = 2_000;
 const LOCK_TIMEOUT_MS = 10_000;
 /** A transaction whose process stopped in the middle of it is ended, and the rows that it locks, ours or the application's, are free again. */
 const SILENCE_TIMEOUT_MS = 5_000;
-const GUARDS = [STATEMENT_TIMEOUT_MS, LOCK_TIMEOUT_MS, SILENCE_TIMEOUT_MS];
+/**
+ * For a table that is being altered, which a snapshot waits for with other tables locked: shorter than the second after which the server
+ * looks for deadlocks, so that the application is never the one that it ends; and what waits behind us waits no longer either.
+ */
+const TABLE_LOCK_TIMEOUT_MS = 200;
 
 export function connectionOptions(
   options: Pick<
@@ -153,10 +164,10 @@ export interface PoolOptions
 
 export function databaseOver(pool: ConnectionPool, options: PoolOptions): Omit<Database, "close"> {
   const statementNames = options.isOwnSession === true ? new StatementNames() : null;
-  const transact = <T>(work: (tx: Transaction) => Promise<T>, isolation: Isolation) =>
-    repeatIfStale(statementNames, (names) => transactOn(pool, options, work, isolation, names));
+  const transact = <T>(work: (tx: Transaction) => Promise<T>, beginning: Beginning) =>
+    repeatIfStale(statementNames, (names) => transactOn(pool, options, work, beginning, names));
   const repair = async () => {
-    for (const one of await repairIdentities((work) => transact(work, "read committed")))
+    for (const one of await repairIdentities((work) => transact(work, toWrite(options))))
       options.onRepaired?.(one);
   };
   return {
@@ -164,8 +175,8 @@ export function databaseOver(pool: ConnectionPool, options: PoolOptions): Omit<D
       repairing(repair, () =>
         repeatIfStale(statementNames, (names) => runOn(pool, name, params, names)),
       ),
-    transaction: (work, isolation = "read committed") =>
-      repairing(repair, () => transact(work, isolation)),
+    transaction: (work) => repairing(repair, () => transact(work, toWrite(options))),
+    snapshot: (work, tables = []) => transact(work, toRead(options, tables)),
     repairIdentities: repair,
   };
 }
@@ -185,24 +196,59 @@ async function repairing<T>(repair: () => Promise<void>, work: () => Promise<T>)
   }
 }
 
-type Isolation = "read committed" | "repeatable read, read only";
+/** How a transaction begins. */
+interface Beginning {
+  /** Statements that take no snapshot. */
+  readonly statements: readonly string[];
+  /** What only reads waits neither for its begin nor for its commit: where the first fails, what was read is dropped. */
+  readonly isOnlyReading: boolean;
+}
+
+function toWrite(options: PoolOptions): Beginning {
+  const begin = "begin transaction isolation level read committed";
+  return { statements: [begin, ...settingsOf(options)], isOnlyReading: false };
+}
+
+function toRead(options: PoolOptions, tables: readonly string[]): Beginning {
+  const begin = "begin transaction isolation level repeatable read, read only";
+  const names = tables.map((table) => `public.${table}`).join(", ");
+  const locks = [
+    `set local lock_timeout = ${TABLE_LOCK_TIMEOUT_MS}`,
+    `lock table ${names} in access share mode`,
+  ];
+  return {
+    statements: [begin, ...settingsOf(options), ...(tables.length === 0 ? [] : locks)],
+    isOnlyReading: true,
+  };
+}
+
+/** What a session of ours is told when it begins. Where a session's state does not last, each transaction is. */
+function settingsOf({ settingsPerTransaction }: PoolOptions): readonly string[] {
+  if (!settingsPerTransaction) return [];
+  return [
+    // Hidden rows become an error instead of looking deleted.
+    "set local row_security = off",
+    "set local synchronous_commit = on",
+    `set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`,
+    `set local lock_timeout = ${LOCK_TIMEOUT_MS}`,
+    `set local idle_in_transaction_session_timeout = ${SILENCE_TIMEOUT_MS}`,
+  ];
+}
 
 async function transactOn<T>(
   pool: ConnectionPool,
-  { settingsPerTransaction, isOwnSession = false }: PoolOptions,
+  { isOwnSession = false }: PoolOptions,
   work: (tx: Transaction) => Promise<T>,
-  isolation: Isolation,
+  { statements, isOnlyReading }: Beginning,
   names: StatementNames | null,
 ): Promise<T> {
   const client = await pool.connect();
   const queries = queriesOn(client, isOwnSession, names);
   const tx = transactionOf(queries);
-  // What only reads waits neither for the begin nor for the commit: where the first fails, what was read is dropped.
-  const awaitsBeginAndCommit = !isOwnSession || isolation === "read committed";
+  const awaitsBeginAndCommit = !isOwnSession || !isOnlyReading;
   try {
-    const begun = queries.command(`begin transaction isolation level ${isolation}`);
+    const begun = queries.command(statements.join("; "));
     if (awaitsBeginAndCommit) await begun;
-    if (settingsPerTransaction) await tx.run("guard_transaction", GUARDS);
     const [result] = await Promise.all([work(tx), begun]);
     const committed = queries.end("commit");
     if (awaitsBeginAndCommit) await committed;

@@ -104,11 +104,11 @@ describe("a transaction", () => {
   });
 
   test("that only reads sees one snapshot", async () => {
-    const seen = await db.transaction(async (tx) => {
+    const seen = await db.snapshot(async (tx) => {
       const first = await tx.run("count_unqueued");
       await database.query("insert into m_account (name) values ('Toko Uji')");
       return [first, await tx.run("count_unqueued")];
-    }, "repeatable read, read only");
+    });
 
     expect(seen[0]).toEqual(seen[1]);
   });

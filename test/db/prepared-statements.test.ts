@@ -371,8 +371,6 @@ function nameOf(query: unknown): string | undefined {
 }
 
 describe("a transaction that only reads", () => {
-  const READING = "repeatable read, read only";
-
   test("does not wait for its begin", async () => {
     const { pool } = await open();
     const events: string[] = [];
@@ -381,7 +379,7 @@ describe("a transaction that only reads", () => {
       isOwnSession: true,
     });
 
-    await db.transaction((tx) => tx.run("installation_id"), READING);
+    await db.snapshot((tx) => tx.run("installation_id"));
 
     expect(events.slice(0, 3)).toEqual(["begin asked", "query asked", "begin answered"]);
   });
@@ -393,7 +391,7 @@ describe("a transaction that only reads", () => {
     const db = databaseOver(pool, { settingsPerTransaction: false, isOwnSession: true });
     const commit = gate.holdBefore(/^commit$/i);
 
-    const rows = await db.transaction((tx) => tx.run("installation_id"), READING);
+    const rows = await db.snapshot((tx) => tx.run("installation_id"));
 
     expect(rows).toHaveLength(1);
     await commit.reached;
@@ -414,20 +412,20 @@ describe("a transaction that only reads", () => {
     });
     let read: unknown[] = [];
 
-    const failed = db.transaction(async (tx) => {
+    const failed = db.snapshot(async (tx) => {
       read = await tx.run("count_unqueued");
       return read;
-    }, READING);
+    });
 
     await expect(failed).rejects.toMatchObject({ code: "42601" });
     // It was read, outside a transaction, and dropped.
     await eventually(() => expect(read).toHaveLength(1));
     watch.begin = null;
-    const seen = await db.transaction(async (tx) => {
+    const seen = await db.snapshot(async (tx) => {
       const first = await tx.run("count_unqueued");
       await database.query("insert into m_account (name) values ('Toko Uji')");
       return [first, await tx.run("count_unqueued")];
-    }, READING);
+    });
     expect(seen[0]).toEqual(seen[1]);
     expect(pool.totalCount).toBe(1);
   });
@@ -439,24 +437,24 @@ describe("a transaction that only reads", () => {
     const db = databaseOver(pool, { settingsPerTransaction: false, isOwnSession: true });
     const commit = gate.holdBefore(/^commit$/i);
 
-    const rows = await db.transaction((tx) => tx.run("installation_id"), READING);
+    const rows = await db.snapshot((tx) => tx.run("installation_id"));
     await commit.reached;
     const broken = await terminateSessions(database);
 
     expect(rows).toHaveLength(1);
     expect(broken).toHaveLength(1);
     await eventually(() => expect(pool.totalCount).toBe(0));
-    expect(await db.transaction((tx) => tx.run("installation_id"), READING)).toEqual(rows);
+    expect(await db.snapshot((tx) => tx.run("installation_id"))).toEqual(rows);
     expect(await sessionsOf(database)).not.toEqual(broken);
   });
 
   test("and whose work fails is rolled back, and its connection is of use afterwards", async () => {
     const { db, pool } = await open();
 
-    const failed = db.transaction(async (tx) => {
+    const failed = db.snapshot(async (tx) => {
       await tx.run("installation_id");
       throw new RangeError("not so");
-    }, READING);
+    });
 
     await expect(failed).rejects.toThrow(RangeError);
     await eventually(() => expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]));

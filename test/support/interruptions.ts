@@ -51,7 +51,7 @@ export function losingOneAnswer({ db }: Engine, statement: string): SyncTestOpti
       if (name === statement) loseOnce();
       return rows;
     },
-    transaction: async (work, isolation) => {
+    transaction: async (work) => {
       let isIt = false;
       const result = await db.transaction((tx) => {
         const run = <Row>(name: string, params?: readonly unknown[]) => {
@@ -59,7 +59,7 @@ export function losingOneAnswer({ db }: Engine, statement: string): SyncTestOpti
           return tx.run<Row>(name, params);
         };
         return work({ ...tx, run });
-      }, isolation);
+      });
       if (isIt) loseOnce();
       return result;
     },
