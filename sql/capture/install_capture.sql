@@ -7,15 +7,9 @@
 -- Every function that runs with our rights has search_path = pg_catalog, pg_temp: with an empty one, PostgreSQL looks for types in
 -- the caller's temporary schema first, and a domain pg_temp.text would run its author's checks with our rights.
 
--- Functions that had other parameters in the version before, and cannot be replaced.
+-- Functions that had another name or other parameters in the version before, and cannot be replaced.
 drop function if exists account_sync.column_as_text(text, text, boolean);
-do $$
-begin
-  if exists (select from pg_proc p where p.pronamespace = 'account_sync'::regnamespace and p.proname = 'capture_query' and cardinality(p.proallargtypes) < 11) then
-    drop function account_sync.capture_query(regclass, text, text[], text, boolean, boolean);
-  end if;
-end
-$$;
+drop function if exists account_sync.capture_query(regclass, text, text[], text, boolean, boolean);
 
 -- The doorbell as the triggers read it: until when they shall NOTIFY, in milliseconds since 1970. It follows the row of the table at each
 -- commit. A row leaves a version behind with every update, and while an old snapshot is held (a dump of the database) none of them goes away:
@@ -194,7 +188,7 @@ $remove$;
 -- table has a second query, for a single row whose key and owner stay: less than half of the plan, which every execution sets up and takes
 -- down. The third one says, by a row, that this is no such statement.
 -- Not as_it_stands: reads rows as JSON, which works whatever their columns are.
-create or replace function account_sync.capture_query(
+create or replace function account_sync.capture_queries(
   relation regclass,
   owner_column text,
   payload_columns text[],
@@ -204,9 +198,10 @@ create or replace function account_sync.capture_query(
   out target text,
   out query text,
   out one_row_query text,
-  out exception_query text,
+  -- What follows PERFORM to find an old and a new row that differ in key or owner, which the one row of one_row_query does not.
+  out differing_pair text,
   -- What the query reads of the record of a row trigger.
-  out fields text
+  out record_fields text
 )
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $query$
@@ -234,7 +229,7 @@ declare
   rows text;
 begin
   select string_agg(concat_ws(', ', case when event_name <> 'insert' then format('old.%I', c) end, case when event_name <> 'delete' then format('new.%I', c) end), ', ')
-  into fields
+  into record_fields
   from account_sync.stored_columns(
     relation,
     array[id_column] || case
@@ -296,7 +291,7 @@ begin
       old_id,
       account_sync.row_differs(relation, array_remove(payload_columns, owner_column), old_row, new_row, as_it_stands)
     );
-    exception_query := format(
+    differing_pair := format(
       'from %s cross join %s where %s limit 1',
       old_rows,
       new_rows,
@@ -435,7 +430,7 @@ create or replace function account_sync.capture_plan(wanted_table text)
 returns table (
   relation regclass,
   event_name text,
-  -- As in pg_trigger.
+  -- As in pg_trigger.tgtype: 1 for a row trigger, and the bit of the event.
   trigger_type smallint,
   trigger_name text,
   old_rows name,
@@ -453,154 +448,7 @@ as $plan$
     case when event.name in ('update', 'delete') and not shape.by_row then 'old_rows' end::name,
     case when event.name in ('insert', 'update') and not shape.by_row then 'new_rows' end::name,
     format('capture_%s_%s', wanted_table, event.name),
-    -- The application's statements must not fail because of us, and a probe in a block of its own, whose subtransaction never needs an id,
-    -- costs as much as the capture itself. So a session probes once, and again after whatever might have changed the outcome.
-    --
-    -- What tells it is the nonce. The planner takes plan_nonce() for a constant, as it is called immutable, and evaluates it once for a plan.
-    -- The plan stands until PostgreSQL hears of a change of one of the relations that are named in it, or of any schema; the next one has
-    -- another nonce, which is not the one that was verified. Before that, what other sessions have done has to be heard of: they cannot alter
-    -- the source table, which the statement has locked, but ours, and opening the change table asks. Rights that a role has through another one
-    -- are in no relation: they are looked up. Relations are named by oid, as a name that is gone would be an error, and a session that finds
-    -- others (after a restore) probes each time, until the next migrate.
-    --
-    -- If the probe fails, the others find out why: the table's columns changed before the next migrate (use the slow query that fits any
-    -- table), the doorbell is gone or not ours to read (the sweep finds the change), or the change table cannot be written (warn and skip:
-    -- doctor reports it, reconcile and backfill recover what was missed). A column that has become a virtual generated one fits and is null;
-    -- a statement that would set it is refused, also when it is only prepared.
-    format(
-      $body$
-      declare
-        nonce text;
-      begin
-        if (current_setting('account_sync.skip_capture', true) <> '') is not true and %1$s then
-          nonce := %2$s;
-        end if;
-
-        if nonce = current_setting('account_sync.verified_%3$s_' || tg_relid, true) then
-          null;
-        else
-          if current_setting('account_sync.skip_capture', true) = pg_current_xact_id_if_assigned()::text then
-            return null;
-          end if;
-
-          declare
-            fits boolean := true;
-            has_doorbell boolean := true;
-          begin
-            begin
-              insert into account_sync.change (%4$s) select probe.* from (%5$s) as probe where false;
-              %6$s
-            exception when syntax_error_or_access_rule_violation then
-              fits := false;
-            end;
-            begin
-              has_doorbell := (to_regclass('account_sync.doorbell_until') = %8$s) is true;
-              if has_doorbell then
-                perform pg_sequence_last_value(%8$s);
-              end if;
-            exception when syntax_error_or_access_rule_violation then
-              has_doorbell := false;
-            end;
-
-            if fits and has_doorbell then
-              if nonce is not null and %9$s then
-                perform set_config('account_sync.verified_%3$s_' || tg_relid, nonce, false);
-              end if;
-            else
-              begin
-                insert into account_sync.change (%4$s) select probe.* from (%7$s) as probe where false;
-              exception when syntax_error_or_access_rule_violation then
-                raise warning 'account-sync could not capture a change of %%: %%', tg_relid::regclass, sqlerrm
-                  using hint = 'The command doctor of account-sync says what to run.';
-                return null;
-              end;
-              insert into account_sync.change (%4$s) %7$s;
-              if found and has_doorbell then
-                %11$s
-              end if;
-              return null;
-            end if;
-          end;
-        end if;
-
-        %10$s
-        if found then
-          %11$s
-        end if;
-        return null;
-      end
-      $body$,
-      format(
-        $usable$has_schema_privilege(%s, 'usage') and pg_relation_is_updatable(%L, false) > 0 and has_table_privilege(%s, 'insert') and pg_function_is_visible(%s) is not null and has_function_privilege(%s, 'execute')$usable$,
-        ours.namespace,
-        ours.change_table,
-        ours.change_table,
-        ours.nonce_function,
-        ours.nonce_function
-      ),
-      format('account_sync.plan_nonce(%L, %L, %L)', c.oid, ours.change_table, ours.doorbell),
-      event.name,
-      as_it_stands.target,
-      as_it_stands.query,
-      concat(
-        -- Whether a row trigger's record has the types of the plan shows when its fields are read: each of them, as a condition is decided by
-        -- the first that differs.
-        case when shape.by_row then format('perform row(%s);', as_it_stands.fields) end,
-        (
-          select format(
-            $probe$if current_setting('server_version_num')::integer >= 180000 then
-              execute 'prepare account_sync_probe as update ' || tg_relid::regclass || %L;
-              deallocate account_sync_probe;
-            end if;$probe$,
-            ' set ' || string_agg(format('%1$I = %1$I', a.attname), ', ' order by a.attnum)
-          )
-          from pg_attribute a
-          where a.attrelid = c.oid
-            and a.attname in (select account_sync.stored_columns(c.oid, array['id'] || captured.payload_columns))
-            and a.attgenerated = ''
-            and a.attidentity <> 'a'
-            and event.name = 'update'
-          having count(*) > 0
-        )
-      ),
-      whatever_comes.query,
-      format('%L::regclass', ours.doorbell),
-      format(
-        $where$%s = %s and to_regclass('account_sync.change') = %s$where$,
-        case when shape.by_row then 'pg_partition_root(tg_relid)' else 'tg_relid' end,
-        c.oid,
-        ours.change_table
-      ),
-      case
-        when as_it_stands.one_row_query is null then format('insert into account_sync.change (%s) %s;', as_it_stands.target, as_it_stands.query)
-        else format(
-          $choice$perform %1$s;
-        if found then
-          insert into account_sync.change (%2$s) %3$s;
-        else
-          insert into account_sync.change (%2$s) %4$s;
-        end if;$choice$,
-          as_it_stands.exception_query,
-          as_it_stands.target,
-          as_it_stands.query,
-          as_it_stands.one_row_query
-        )
-      end,
-      -- The clock is not looked at while the doorbell is off.
-      format(
-        $ring$if pg_sequence_last_value(%1$L::regclass) > 0 then
-            if pg_sequence_last_value(%1$L::regclass) > date_part('epoch', clock_timestamp()) * 1000 then
-              begin
-                perform account_sync.ring();
-              exception when syntax_error_or_access_rule_violation then
-                -- Not ours to call, or gone: the sweep finds the change.
-                null;
-              end;
-            end if;
-          end if;$ring$,
-        ours.doorbell
-      )
-    )
+    trigger_function.body
   from account_sync.captured_table() captured
   join pg_class c on c.oid = to_regclass('public.' || wanted_table) and c.relkind in ('r', 'p')
   cross join (values ('insert', 4), ('update', 16), ('delete', 8), ('truncate', 32)) event (name, bit)
@@ -614,8 +462,160 @@ as $plan$
     -- As long as an oid: check_triggers compares the functions without oids.
     from (select '4294967295'::oid) missing (oid)
   ) ours
-  cross join lateral account_sync.capture_query(c.oid, captured.owner_column, captured.payload_columns, event.name, shape.by_row, true) as_it_stands
-  cross join lateral account_sync.capture_query(c.oid, captured.owner_column, captured.payload_columns, event.name, shape.by_row, false) whatever_comes
+  cross join lateral account_sync.capture_queries(c.oid, captured.owner_column, captured.payload_columns, event.name, shape.by_row, true) as_it_stands
+  cross join lateral account_sync.capture_queries(c.oid, captured.owner_column, captured.payload_columns, event.name, shape.by_row, false) any_shape
+  -- The parts of the function, under the names by which its text takes them in, and their lines indented as there.
+  cross join lateral (
+    select
+      concat_ws(
+        ' and ',
+        format($$has_schema_privilege(%s, 'usage')$$, ours.namespace),
+        -- Opens the table.
+        format($$pg_relation_is_updatable(%L, false) > 0$$, ours.change_table),
+        format($$has_table_privilege(%s, 'insert')$$, ours.change_table),
+        -- That it is there.
+        format($$pg_function_is_visible(%s) is not null$$, ours.nonce_function),
+        format($$has_function_privilege(%s, 'execute')$$, ours.nonce_function)
+      ) as has_rights,
+      format('account_sync.plan_nonce(%L, %L, %L)', c.oid, ours.change_table, ours.doorbell) as plan_nonce,
+      format($$'account_sync.verified_%s_' || tg_relid$$, event.name) as verified_setting,
+      format('%L::regclass', ours.doorbell) as doorbell,
+      format(
+        $$%s = %s and to_regclass('account_sync.change') = %s$$,
+        case when shape.by_row then 'pg_partition_root(tg_relid)' else 'tg_relid' end,
+        c.oid,
+        ours.change_table
+      ) as finds_these_relations,
+      -- Whether a row trigger's record has the types of the plan shows when its fields are read: each of them, as a condition is decided by
+      -- the first that differs.
+      case when shape.by_row then format('perform row(%s);', as_it_stands.record_fields) end as read_record,
+      -- A column that has become a virtual generated one fits and is null; a statement that would set it is refused, also when it is only
+      -- prepared.
+      (
+        select format(
+          $$if current_setting('server_version_num')::integer >= 180000 then
+              execute 'prepare account_sync_probe as update ' || tg_relid::regclass || %L;
+              deallocate account_sync_probe;
+            end if;$$,
+          ' set ' || string_agg(format('%1$I = %1$I', a.attname), ', ' order by a.attnum)
+        )
+        from pg_attribute a
+        where a.attrelid = c.oid
+          and a.attname in (select account_sync.stored_columns(c.oid, array['id'] || captured.payload_columns))
+          and a.attgenerated = ''
+          and a.attidentity <> 'a'
+          and event.name = 'update'
+        having count(*) > 0
+      ) as prepare_update,
+      format('insert into account_sync.change (%s) %s;', as_it_stands.target, as_it_stands.query) as append,
+      format('insert into account_sync.change (%s) %s;', as_it_stands.target, as_it_stands.one_row_query) as append_one_row
+  ) part
+  cross join lateral (
+    select
+      case
+        when as_it_stands.one_row_query is null then part.append
+        else concat(
+        $$perform $$, as_it_stands.differing_pair, $$;
+        if found then
+          $$, part.append, $$
+        else
+          $$, part.append_one_row, $$
+        end if;$$
+        )
+      end as append_as_it_stands,
+      -- The clock is not looked at while the doorbell is off.
+      concat(
+          $$if pg_sequence_last_value($$, part.doorbell, $$) > 0 then
+            if pg_sequence_last_value($$, part.doorbell, $$) > date_part('epoch', clock_timestamp()) * 1000 then
+              begin
+                perform account_sync.ring();
+              exception when syntax_error_or_access_rule_violation then
+                -- Not ours to call, or gone: the sweep finds the change.
+                null;
+              end;
+            end if;
+          end if;$$
+      ) as ring_the_doorbell
+  ) step
+  -- The application's statements must not fail because of us, and a probe in a block of its own, whose subtransaction never needs an id,
+  -- costs as much as the capture itself. So a session probes once, and again after whatever might have changed the outcome.
+  --
+  -- What tells it is the nonce. The planner takes plan_nonce() for a constant, as it is called immutable, and evaluates it once for a plan.
+  -- The plan stands until PostgreSQL hears of a change of one of the relations that are named in it, or of any schema; the next one has
+  -- another nonce, which is not the one that was verified. Before that, what other sessions have done has to be heard of: they cannot alter
+  -- the source table, which the statement has locked, but ours, and opening the change table asks. Rights that a role has through another one
+  -- are in no relation: they are looked up. Relations are named by oid, as a name that is gone would be an error, and a session that finds
+  -- others (after a restore) probes each time, until the next migrate.
+  --
+  -- Without a nonce nothing counts as verified: where the rights are missing, and while account_sync.skip_capture is set.
+  --
+  -- Three probes, the last one only if one of the others fails. The table's columns changed before the next migrate: the slow query is used,
+  -- which fits any table. The doorbell is gone or not ours to read: the sweep finds the change. The change table cannot be written: warn and
+  -- skip; doctor reports it, reconcile and backfill recover what was missed.
+  cross join lateral (
+    select concat($$
+      declare
+        nonce text;
+      begin
+        if (current_setting('account_sync.skip_capture', true) <> '') is not true and $$, part.has_rights, $$ then
+          nonce := $$, part.plan_nonce, $$;
+        end if;
+
+        if nonce = current_setting($$, part.verified_setting, $$, true) then
+          null;
+        else
+          if current_setting('account_sync.skip_capture', true) = pg_current_xact_id_if_assigned()::text then
+            return null;
+          end if;
+
+          declare
+            fits boolean := true;
+            has_doorbell boolean := true;
+          begin
+            begin
+              insert into account_sync.change ($$, as_it_stands.target, $$) select probe.* from ($$, as_it_stands.query, $$) as probe where false;
+              $$, part.read_record, part.prepare_update, $$
+            exception when syntax_error_or_access_rule_violation then
+              fits := false;
+            end;
+            begin
+              has_doorbell := (to_regclass('account_sync.doorbell_until') = $$, part.doorbell, $$) is true;
+              if has_doorbell then
+                perform pg_sequence_last_value($$, part.doorbell, $$);
+              end if;
+            exception when syntax_error_or_access_rule_violation then
+              has_doorbell := false;
+            end;
+
+            if fits and has_doorbell then
+              if nonce is not null and $$, part.finds_these_relations, $$ then
+                perform set_config($$, part.verified_setting, $$, nonce, false);
+              end if;
+            else
+              begin
+                insert into account_sync.change ($$, as_it_stands.target, $$) select probe.* from ($$, any_shape.query, $$) as probe where false;
+              exception when syntax_error_or_access_rule_violation then
+                raise warning 'account-sync could not capture a change of %: %', tg_relid::regclass, sqlerrm
+                  using hint = 'The command doctor of account-sync says what to run.';
+                return null;
+              end;
+              insert into account_sync.change ($$, as_it_stands.target, $$) $$, any_shape.query, $$;
+              if found and has_doorbell then
+                $$, step.ring_the_doorbell, $$
+              end if;
+              return null;
+            end if;
+          end;
+        end if;
+
+        $$, step.append_as_it_stands, $$
+        if found then
+          $$, step.ring_the_doorbell, $$
+        end if;
+        return null;
+      end
+      $$) as body
+  ) trigger_function
   where captured.source_table = wanted_table
     -- A marker that cannot be expanded would stay for ever.
     and (captured.dependent_table is null or account_sync.has_column(captured.dependent_table, captured.dependent_column))
@@ -626,7 +626,7 @@ revoke all on function account_sync.capture_plan(text) from public;
 revoke all on function account_sync.has_trigger(regclass, smallint, text, name, name, text) from public;
 revoke all on function account_sync.install_capture(text) from public;
 revoke all on function account_sync.remove_capture(text) from public;
-revoke all on function account_sync.capture_query(regclass, text, text[], text, boolean, boolean) from public;
+revoke all on function account_sync.capture_queries(regclass, text, text[], text, boolean, boolean) from public;
 revoke all on function account_sync.comparable_column(regclass, text, text, boolean) from public;
 revoke all on function account_sync.column_as_text(regclass, text, text, boolean) from public;
 revoke all on function account_sync.row_differs(regclass, text[], text, text, boolean) from public;

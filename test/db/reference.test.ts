@@ -20,7 +20,7 @@ const INTERNAL_FUNCTIONS = [
   "hold_account",
   "revive",
   "capture_plan",
-  "capture_query",
+  "capture_queries",
   "captured_table",
   "column_as_text",
   "comparable_column",
