@@ -4,6 +4,14 @@
 -- does not fire the parent's. Triggers that are there already are left alone, so that repeating takes no lock on the table;
 -- the caller sets lock_timeout and retries.
 --
+-- To be read in this order, which is not the file's, as PostgreSQL wants the parts before a function in SQL that calls them:
+--
+--   install_capture   makes a function and a trigger for each row of the plan
+--   capture_plan      a row for each event of one table, with the text of the function: probe whether everything fits, append, ring
+--   capture_queries   the queries that append, for one event of one table
+--   captured_table    which tables and columns
+--   row_differs, comparable_column, column_as_text, stored_columns   how the queries read the columns
+--
 -- Every function that runs with our rights has search_path = pg_catalog, pg_temp: with an empty one, PostgreSQL looks for types in
 -- the caller's temporary schema first, and a domain pg_temp.text would run its author's checks with our rights.
 
