@@ -114,6 +114,7 @@ declare
   captured record;
   missing_columns text;
   planned record;
+  is_row_trigger boolean;
   is_installed boolean;
 begin
   if not exists (select from pg_class c where c.oid = to_regclass('public.' || wanted_table) and c.relkind in ('r', 'p')) then
@@ -136,6 +137,7 @@ begin
   end if;
 
   for planned in select * from account_sync.capture_plan(wanted_table) loop
+    is_row_trigger := planned.trigger_type & 1 = 1;
     is_installed := account_sync.has_trigger(
       planned.relation, planned.trigger_type, planned.trigger_name, planned.old_rows, planned.new_rows, planned.function_name
     );
@@ -152,7 +154,7 @@ begin
       planned.function_body
     );
     execute format('revoke all on function account_sync.%I() from public', planned.function_name);
-    if planned.trigger_type & 1 = 1 then
+    if is_row_trigger then
       -- A partition that is made or attached gets a copy of the trigger, for which the table's owner needs the right to its function. A
       -- trigger's function does nothing when it is called otherwise.
       execute format(
@@ -171,7 +173,7 @@ begin
         case when coalesce(planned.old_rows, planned.new_rows) is not null then ' referencing' end,
         case when planned.old_rows is not null then ' old table as old_rows' end,
         case when planned.new_rows is not null then ' new table as new_rows' end,
-        case when planned.trigger_type & 1 = 1 then 'row' else 'statement' end,
+        case when is_row_trigger then 'row' else 'statement' end,
         planned.function_name
       );
     end if;
