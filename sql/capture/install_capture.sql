@@ -194,21 +194,33 @@ begin
 end
 $remove$;
 
--- What one event of one table appends: the columns of the change table, and the query that fills them for any number of rows. An UPDATE of a
--- table has a second query, for a single row whose key and owner stay: less than half of the plan, which every execution sets up and takes
--- down. The third one says, by a row, that this is no such statement.
--- Not as_it_stands: reads rows as JSON, which works whatever their columns are.
+-- What one event of one table appends. For a statement trigger on m_account, without the casts and collations:
+--
+--   insert   select touched.id
+--            from (select n.id from new_rows n) touched (id)
+--            where touched.id is not null
+--   update   select touched.id
+--            from old_rows o full join new_rows n on o.id = n.id
+--            cross join lateral (select coalesce(o.id, n.id)) touched (id)
+--            where touched.id is not null and (o.id, o.name, ...) is distinct from (n.id, n.name, ...)
+--
+-- A row of a table with another owner_column than id touches the account that owns it, and after an update also the one that owned it before.
 create or replace function account_sync.capture_queries(
   relation regclass,
   owner_column text,
   payload_columns text[],
   event_name text,
+  -- For a row trigger, whose function has old and new instead of old_rows and new_rows.
   by_row boolean,
+  -- By the columns that the table has now; otherwise the rows are read as JSON, which works whatever their columns are.
   as_it_stands boolean,
+  -- The columns of the change table that the queries fill.
   out target text,
+  -- For any number of rows.
   out query text,
+  -- For an UPDATE of a single row whose key and owner stay: less than half of the plan, which every execution sets up and takes down.
   out one_row_query text,
-  -- What follows PERFORM to find an old and a new row that differ in key or owner, which the one row of one_row_query does not.
+  -- What follows PERFORM to find an old and a new row that differ in key or owner: there are none where one_row_query is enough.
   out differing_pair text,
   -- What the query reads of the record of a row trigger.
   out record_fields text
@@ -216,9 +228,7 @@ create or replace function account_sync.capture_queries(
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $query$
 declare
-  -- A row trigger's record by its fields: what is selected from `old.*` is taken by position, also after a column has moved.
-  old_row constant text := case when by_row and as_it_stands then 'old' else 'o' end;
-  new_row constant text := case when by_row and as_it_stands then 'new' else 'n' end;
+  -- What follows FROM for the rows before and after, under the aliases o and n: a row trigger has one of each, its record.
   old_rows constant text := case
     when as_it_stands and by_row then '(select) o'
     when as_it_stands then 'old_rows o'
@@ -231,20 +241,34 @@ declare
     when by_row then '(select to_jsonb(new) as data) n'
     else '(select to_jsonb(r) as data from new_rows r) n'
   end;
+  -- What the columns are read of: of a record its fields, as what is selected from `old.*` is taken by position, also after a column has moved.
+  old_row constant text := case when as_it_stands and by_row then 'old' else 'o' end;
+  new_row constant text := case when as_it_stands and by_row then 'new' else 'n' end;
+  -- The account, or of a table without owner the row that the marker names.
   id_column constant text := coalesce(owner_column, 'id');
   old_id constant text := account_sync.column_as_text(relation, old_row, id_column, as_it_stands);
   new_id constant text := account_sync.column_as_text(relation, new_row, id_column, as_it_stands);
+  -- Several rows of a statement may have one owner.
+  distinct_ids constant text := case when id_column <> 'id' and not by_row then 'distinct' end;
   marker constant text := case when owner_column is null then format(', %L', (select c.relname from pg_class c where c.oid = relation)) end;
-  differs text;
-  rows text;
+  is_deleted_account constant boolean := relation = to_regclass('public.m_account') and event_name = 'delete';
+  pairs text;
+  touched text;
 begin
-  select string_agg(concat_ws(', ', case when event_name <> 'insert' then format('old.%I', c) end, case when event_name <> 'delete' then format('new.%I', c) end), ', ')
+  select string_agg(
+    concat_ws(
+      ', ',
+      case when event_name <> 'insert' then format('old.%I', c) end,
+      case when event_name <> 'delete' then format('new.%I', c) end
+    ),
+    ', '
+  )
   into record_fields
   from account_sync.stored_columns(
     relation,
     array[id_column] || case
       when event_name = 'update' then array['id'] || payload_columns
-      when relation = to_regclass('public.m_account') and event_name = 'delete' then array['uuid_be']
+      when is_deleted_account then array['uuid_be']
     end
   ) c;
 
@@ -255,7 +279,8 @@ begin
     return;
   end if;
 
-  if relation = to_regclass('public.m_account') and event_name = 'delete' then
+  if is_deleted_account then
+    -- With the external id: the row that had it is gone.
     target := 'account_id, external_id';
     query := format(
       'select deleted.id, deleted.external_id from (select %s, %s from %s) deleted (id, external_id) where deleted.id is not null',
@@ -271,7 +296,7 @@ begin
   if event_name in ('insert', 'delete') then
     query := format(
       'select %s touched.id%s from (select %s from %s) touched (id) where touched.id is not null',
-      case when id_column <> 'id' and not by_row then 'distinct' end,
+      distinct_ids,
       marker,
       case event_name when 'insert' then new_id else old_id end,
       case event_name when 'insert' then new_rows else old_rows end
@@ -279,19 +304,37 @@ begin
     return;
   end if;
 
-  differs := account_sync.row_differs(relation, array['id'] || payload_columns, old_row, new_row, as_it_stands);
   if by_row then
-    rows := format('%s cross join %s', old_rows, new_rows);
+    pairs := format('%s cross join %s', old_rows, new_rows);
   else
     -- A full join for all keys, and not only for those that changed, since it has no plan by nested loop: a session that meets one row first
     -- keeps the plan that it makes for it, and 20,000 rows would take minutes. The rows of a changed key find no partner, and differ.
-    rows := format(
+    pairs := format(
       '%s full join %s on %s = %s',
       old_rows,
       new_rows,
       account_sync.comparable_column(relation, 'o', 'id', as_it_stands),
       account_sync.comparable_column(relation, 'n', 'id', as_it_stands)
     );
+  end if;
+
+  if id_column = 'id' and not by_row then
+    -- One of the two, as they are equal where both are there.
+    touched := format('(select coalesce(%s, %s))', old_id, new_id);
+  else
+    touched := format('(values (%s), (case when %s is distinct from %s then %s end))', old_id, old_id, new_id, new_id);
+  end if;
+
+  query := format(
+    'select %s touched.id%s from %s cross join lateral %s touched (id) where touched.id is not null and %s',
+    distinct_ids,
+    marker,
+    pairs,
+    touched,
+    account_sync.row_differs(relation, array['id'] || payload_columns, old_row, new_row, as_it_stands)
+  );
+
+  if not by_row then
     one_row_query := format(
       'select %s%s from %s cross join %s where %s is not null and %s',
       old_id,
@@ -308,17 +351,6 @@ begin
       account_sync.row_differs(relation, array['id', id_column], old_row, new_row, as_it_stands)
     );
   end if;
-  query := format(
-    'select %s touched.id%s from %s cross join lateral %s touched (id) where touched.id is not null and %s',
-    case when id_column <> 'id' and not by_row then 'distinct' end,
-    marker,
-    rows,
-    case
-      when id_column = 'id' and not by_row then format('(select coalesce(%s, %s))', old_id, new_id)
-      else format('(values (%s), (case when %s is distinct from %s then %s end))', old_id, old_id, new_id, new_id)
-    end,
-    differs
-  );
 end
 $query$;
 
