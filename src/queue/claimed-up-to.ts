@@ -1,5 +1,5 @@
 /**
- * Up to where each lane has been claimed: a claim searches the due accounts from there on, and so does the question when the next one is due.
+ * Up to where each lane has been claimed: a claim searches the due accounts from there on, and so does the question when the next one falls due.
  *
  * The index on (lane, due_at) is searched from its lower end, and there lie the dead entries of everything that was claimed. While a dump holds an
  * old snapshot nothing can remove them, and each costs 0.2 µs, at every search: 55 ms behind 300,000 of them. A search from where the last
@@ -14,10 +14,14 @@
  * - Settling opens no round that was due before now.
  * - Half a second is searched again in any case: accounts fall due at the beginning of a transaction, and are seen after its commit.
  */
-import type { Trigger } from "../sync/outcome.ts";
+
+/** In the order in which they are claimed. */
+const LANES = ["manual", "change", "backfill"] as const;
+
+export type Lane = (typeof LANES)[number];
 
 /** Microseconds since 1970, as the database counts them: a number holds them exactly. */
-export type ByLane = Readonly<Record<Trigger, number | null>>;
+export type ByLane = Readonly<Record<Lane, number | null>>;
 
 /** A search that is under way. */
 export interface Search {
@@ -29,6 +33,7 @@ export interface Search {
   end(): void;
 }
 
+const EVERYTHING: Search["parameters"] = [0, 0, 0, 0];
 const BACK_MS = 500;
 /** Everything is searched for at most this part of the time. */
 const SHARE = 10;
@@ -47,22 +52,21 @@ export class ClaimedUpTo {
     this.#now = now;
   }
 
-  /** A search for what is due. */
-  claim(): Search {
+  /** Begins a search for what is due, of everything when it is time for that. */
+  searchDue(): Search {
     const begunAt = this.#now();
     this.#mayHaveOverlooked = begunAt < this.#everythingAt;
-    if (this.#mayHaveOverlooked) return this.next();
-    return this.#search([0, 0, 0, 0], () => {
+    if (this.#mayHaveOverlooked) return this.#begin(this.#fromBounds());
+    return this.#begin(EVERYTHING, () => {
       const endedAt = this.#now();
       const waitMs = Math.min((endedAt - begunAt) * (SHARE - 1), EVERYTHING_WITHIN_MS);
       this.#everythingAt = endedAt + waitMs;
     });
   }
 
-  /** A search for what falls due next. */
-  next(): Search {
-    const { manual, change, backfill } = this.#bounds;
-    return this.#search([manual, change, backfill, BACK_MS]);
+  /** Begins a search for when the next account falls due. */
+  searchNextDue(): Search {
+    return this.#begin(this.#fromBounds());
   }
 
   /** Milliseconds until a claim finds what the last one may have overlooked; null when that searched everything. */
@@ -70,20 +74,25 @@ export class ClaimedUpTo {
     return this.#mayHaveOverlooked ? Math.max(0, this.#everythingAt - this.#now()) : null;
   }
 
-  /** Accounts of the lanes before the backfill fall due from then on. */
+  /** A fold made accounts of the lanes before the backfill due, the first of them then. */
   folded(dueFrom: number): void {
     for (const search of this.#underWay) search.raiseTo = Math.min(search.raiseTo, dueFrom);
     this.#bounds.manual = Math.min(this.#bounds.manual, dueFrom);
     this.#bounds.change = Math.min(this.#bounds.change, dueFrom);
   }
 
-  #search(parameters: Search["parameters"], onEnd = () => {}): Search {
+  #fromBounds(): Search["parameters"] {
+    const { manual, change, backfill } = this.#bounds;
+    return [manual, change, backfill, BACK_MS];
+  }
+
+  #begin(parameters: Search["parameters"], onEnd = () => {}): Search {
     const search = { raiseTo: Number.POSITIVE_INFINITY };
     this.#underWay.add(search);
     return {
       parameters,
       found: (upTo) => {
-        for (const lane of ["manual", "change", "backfill"] as const) {
+        for (const lane of LANES) {
           const bound = Math.min(upTo[lane] ?? 0, search.raiseTo);
           this.#bounds[lane] = Math.max(this.#bounds[lane], bound);
         }

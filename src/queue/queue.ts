@@ -161,7 +161,7 @@ export function createQueue({
       for (const token of lost) unanswered.delete(token);
 
       const token = crypto.randomUUID();
-      const search = claimedUpTo.claim();
+      const search = claimedUpTo.searchDue();
       try {
         const parameters = [limit, leaseMs, token, replicaId, among, ...search.parameters];
         const claims = await relaxedDb.run<Claim & ByLane>("claim_accounts", parameters);
@@ -240,7 +240,7 @@ export function createQueue({
 
     /** Milliseconds until the next account falls due, or may be found to be due; null when none is pending. */
     async nextDueInMs(): Promise<number | null> {
-      const search = claimedUpTo.next();
+      const search = claimedUpTo.searchNextDue();
       try {
         const [next] = await relaxedDb.run<ByLane & { readonly inMs: number | null }>(
           "next_due",

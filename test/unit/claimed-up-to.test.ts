@@ -10,7 +10,7 @@ test("the first claim searches everything, and the next one goes on where it end
 
   expect(claim(2, { ...NOTHING, change: 700 })).toEqual(EVERYTHING);
 
-  expect(lanes.claim().parameters).toEqual([0, 700, 0, 500]);
+  expect(lanes.searchDue().parameters).toEqual([0, 700, 0, 500]);
 });
 
 test("everything is searched for a tenth of the time", () => {
@@ -50,7 +50,7 @@ test("a bound never goes down by a search", () => {
   claim(1, { manual: 5, change: 700, backfill: 40 });
   claim(0, { manual: 6, change: 600, backfill: null });
 
-  expect(lanes.next().parameters).toEqual([6, 700, 40, 500]);
+  expect(lanes.searchNextDue().parameters).toEqual([6, 700, 40, 500]);
 });
 
 test("what a fold made due earlier is searched, the backfill apart", () => {
@@ -59,31 +59,31 @@ test("what a fold made due earlier is searched, the backfill apart", () => {
 
   lanes.folded(600);
 
-  expect(lanes.next().parameters).toEqual([500, 600, 900, 500]);
+  expect(lanes.searchNextDue().parameters).toEqual([500, 600, 900, 500]);
 });
 
 test("a search that began before a fold was known raises no bound above what was folded", () => {
   const { lanes, claim } = begin();
   claim(1, { manual: 500, change: 500, backfill: 500 });
 
-  const before = lanes.next();
+  const before = lanes.searchNextDue();
   lanes.folded(600);
   before.found({ manual: 800, change: 800, backfill: 550 });
   before.end();
-  expect(lanes.next().parameters).toEqual([600, 600, 550, 500]);
+  expect(lanes.searchNextDue().parameters).toEqual([600, 600, 550, 500]);
 
-  const after = lanes.next();
+  const after = lanes.searchNextDue();
   after.found({ ...NOTHING, change: 800 });
   after.end();
-  expect(lanes.next().parameters).toEqual([600, 800, 550, 500]);
+  expect(lanes.searchNextDue().parameters).toEqual([600, 800, 550, 500]);
 });
 
 test("a search that failed has found nothing", () => {
   const { lanes } = begin();
 
-  lanes.claim().end();
+  lanes.searchDue().end();
 
-  expect(lanes.next().parameters).toEqual([0, 0, 0, 500]);
+  expect(lanes.searchNextDue().parameters).toEqual([0, 0, 0, 500]);
 });
 
 function begin() {
@@ -95,8 +95,8 @@ function begin() {
       now += ms;
     },
     /** A claim that takes so long. Returns its parameters. */
-    claim(ms: number, upTo: Parameters<ReturnType<ClaimedUpTo["claim"]>["found"]>[0]) {
-      const search = lanes.claim();
+    claim(ms: number, upTo: Parameters<ReturnType<ClaimedUpTo["searchDue"]>["found"]>[0]) {
+      const search = lanes.searchDue();
       now += ms;
       search.found(upTo);
       search.end();
