@@ -130,6 +130,17 @@ export function createQueue({
   /** Of claims that may have happened and were not answered, as the session was cut: no worker has what they took. */
   const unanswered = new Set<string>();
 
+  async function releaseUnanswered(): Promise<void> {
+    const tokens = [...unanswered];
+    const taken = await relaxedDb.run<Leased>("find_unanswered_claims", [tokens, leaseMs]);
+    if (taken.length > 0) await release(taken);
+    for (const token of tokens) unanswered.delete(token);
+  }
+
+  async function release(claims: readonly Leased[], within: Queryable = relaxedDb): Promise<void> {
+    await within.run("release_leases", leasesOf(claims));
+  }
+
   return {
     leaseMs,
     /** Without a renewal for so long, another process may have our accounts. */
@@ -156,9 +167,7 @@ export function createQueue({
      * @param among these accounts only; null for any
      */
     async claim(limit: number, among: readonly string[] | null = null): Promise<Claim[]> {
-      const lost = [...unanswered];
-      if (lost.length > 0) await relaxedDb.run("release_unanswered", [lost, leaseMs]);
-      for (const token of lost) unanswered.delete(token);
+      if (unanswered.size > 0) await releaseUnanswered();
 
       const token = crypto.randomUUID();
       const search = claimedUpTo.searchDue();
@@ -199,9 +208,7 @@ export function createQueue({
     },
 
     /** Gives claims back unworked. */
-    async release(claims: readonly Leased[], within: Queryable = relaxedDb): Promise<void> {
-      await within.run("release_leases", leasesOf(claims));
-    },
+    release,
 
     /** Locks the rows whose lease is still ours until the transaction ends. Resolves with their account ids. */
     async lockLeases(tx: Queryable, claims: readonly Claim[]): Promise<Set<string>> {

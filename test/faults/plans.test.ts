@@ -115,10 +115,10 @@ const HOT: Readonly<Record<string, Hot>> = {
     unread: ["account"],
     buffersPerAccount: 40,
   },
-  release_unanswered: {
+  find_unanswered_claims: {
     parameters: [[TOKEN], 7_200_000],
-    changes: ACCOUNTS / LEASED_EVERY,
-    buffersPerAccount: 120,
+    returns: ACCOUNTS / LEASED_EVERY,
+    buffersPerAccount: 10,
   },
   // Renews the leases, and inserts the attempts.
   journal_sends: {
