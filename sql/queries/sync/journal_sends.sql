@@ -83,7 +83,8 @@ journaled as (
   returning
     t.account_id,
     t.attempt_id,
-    -- An API that honours the key answers this create as that one, whose data it then has.
+    -- An API that honours the key answers this create as that one, whose data it then has. The same condition as in
+    -- load_unsettled_attempts.sql, for a send that is found after a crash.
     t.operation = 'create' and exists (
       select
       from account_sync.attempt o

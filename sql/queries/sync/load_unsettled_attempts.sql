@@ -18,6 +18,7 @@ select
   field_fingerprints as "fieldFingerprints",
   warnings as "warnings",
   received as "received",
+  -- The same condition as in journal_sends.sql, which says why.
   operation = 'create' and exists (
     select
     from account_sync.attempt o
