@@ -213,6 +213,7 @@ const HOT: Readonly<Record<string, Hot>> = {
 /** One statement per row of theirs, or per batch of rows: the ids of accounts, tiers and PICs are the same here. */
 const NEW_IDS = numbers.map((index) => `n${index}`);
 const SOURCE_TABLES: Readonly<Record<string, Hot>> = {
+  find_accounts: { parameters: [resting], returns: BATCH, buffersPerAccount: 6 },
   load_accounts: { parameters: [resting, 1, 1_000_000], returns: BATCH, buffersPerAccount: 12 },
   load_tiers: { parameters: [resting, 100, 1_000_000], returns: BATCH, buffersPerAccount: 15 },
   load_pics: { parameters: [resting, 100, 1_000_000], returns: BATCH, buffersPerAccount: 15 },
