@@ -1,8 +1,13 @@
 /** Statements as our sessions run them, explained: which plan, how many rows and buffers. Counts only, no times. */
 import pg from "pg";
+import { connectionOptions } from "../../src/db/database.ts";
 import { sqlOf } from "../../src/db/queries.ts";
 
-export type PlanCacheMode = "force_custom_plan" | "force_generic_plan";
+/**
+ * own: the daemon's, which keeps one plan of each statement for all parameters. shared: one behind a pooler or of the library's caller, whose
+ * settings we do not make, and where a statement is planned anew each time, for its parameters.
+ */
+export type SessionKind = "own" | "shared";
 
 export interface Explained {
   /** Tables that were read from one end to the other. */
@@ -16,12 +21,18 @@ export interface Explained {
   readonly plan: string;
 }
 
-/** A session that does not scan tables from one end to the other where there is an index, as the daemon's. */
-export async function openPlanner(url: string, mode: PlanCacheMode): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url });
+/** With the settings that the product gives such a session. */
+export async function openPlanner(url: string, kind: SessionKind): Promise<pg.Client> {
+  const client = new pg.Client(
+    connectionOptions({
+      url,
+      applicationName: "plans",
+      settingsPerTransaction: kind === "shared",
+      synchronousCommit: "on",
+    }),
+  );
   client.on("error", () => {});
   await client.connect();
-  await client.query(`set enable_seqscan = off; set jit = off; set plan_cache_mode = ${mode}`);
   return client;
 }
 
