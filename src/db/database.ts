@@ -223,7 +223,9 @@ function toRead(options: PoolOptions, tables: readonly string[]): Beginning {
 }
 
 /** What a session of ours is told when it begins. Where a session's state does not last, each transaction is. */
-function settingsOf({ settingsPerTransaction }: PoolOptions): readonly string[] {
+export function settingsOf({
+  settingsPerTransaction,
+}: Pick<PoolOptions, "settingsPerTransaction">): readonly string[] {
   if (!settingsPerTransaction) return [];
   return [
     // Hidden rows become an error instead of looking deleted.
@@ -232,6 +234,8 @@ function settingsOf({ settingsPerTransaction }: PoolOptions): readonly string[] 
     `set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`,
     `set local lock_timeout = ${LOCK_TIMEOUT_MS}`,
     `set local idle_in_transaction_session_timeout = ${SILENCE_TIMEOUT_MS}`,
+    "set local enable_seqscan = off",
+    "set local jit = off",
   ];
 }
 

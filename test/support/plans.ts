@@ -1,11 +1,11 @@
 /** Statements as our sessions run them, explained: which plan, how many rows and buffers. Counts only, no times. */
 import pg from "pg";
-import { connectionOptions } from "../../src/db/database.ts";
+import { connectionOptions, settingsOf } from "../../src/db/database.ts";
 import { sqlOf } from "../../src/db/queries.ts";
 
 /**
- * own: the daemon's, which keeps one plan of each statement for all parameters. shared: one behind a pooler or of the library's caller, whose
- * settings we do not make, and where a statement is planned anew each time, for its parameters.
+ * own: the daemon's, which keeps one plan of each statement for all parameters. shared: one behind a pooler or of the library's caller, which
+ * each transaction is told our settings, and where a statement is planned anew each time, for its parameters.
  */
 export type SessionKind = "own" | "shared";
 
@@ -51,9 +51,10 @@ export async function explainPrepared(
   client: pg.Client,
   name: string,
   parameters: readonly Parameter[],
-  before = "",
+  { kind = "own", before = "" }: { readonly kind?: SessionKind; readonly before?: string } = {},
 ): Promise<Explained> {
-  await client.query("begin");
+  const settings = settingsOf({ settingsPerTransaction: kind === "shared" });
+  await client.query(["begin", ...settings].join("; "));
   try {
     if (before !== "") await client.query(before);
     const { rows } = await client.query<{ "QUERY PLAN": readonly { readonly Plan: PlanNode }[] }>(

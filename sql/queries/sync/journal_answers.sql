@@ -18,7 +18,10 @@ set
   http_status = s.http_status
 from answered s
 join account_sync.attempt before on before.attempt_id = s.attempt_id and before.attempt_id = any ($1::bigint[])
-where t.attempt_id = s.attempt_id and t.attempt_id = any ($1::bigint[])
+where t.attempt_id = s.attempt_id
+  and t.attempt_id = any ($1::bigint[])
+  -- Known from the key; PostgreSQL 14 and 15 read the whole index of the history without it, where they planned this for an empty table.
+  and t.account_id = before.account_id
 returning
   t.account_id as "accountId",
   case
