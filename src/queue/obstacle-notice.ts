@@ -15,6 +15,8 @@ export interface ObstacleNoticeOptions {
   /** What stops us now; null for nothing. */
   readonly findObstacle: () => Obstacle | null;
   readonly onTrouble: (error: unknown) => void;
+  /** Default one second. */
+  readonly lookEveryMs?: number;
   /** Default ten seconds. */
   readonly writeAgainAfterMs?: number;
 }
@@ -42,7 +44,8 @@ export class ObstacleNotice {
     // A new row says that nothing stops us, and has just been written.
     this.#written = null;
     this.#writtenAt = performance.now();
-    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+    const { lookEveryMs = LOOK_EVERY_MS } = this.#options;
+    this.#timer = setInterval(() => this.look(), lookEveryMs);
   }
 
   /** For what others should know at once. */

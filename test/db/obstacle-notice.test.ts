@@ -66,6 +66,7 @@ function notice(
     leaseMs: LEASE_MS,
     findObstacle,
     onTrouble: (error) => troubles.push(error),
+    lookEveryMs: 100,
     ...how,
   });
   noticing.start();
