@@ -2,14 +2,18 @@
  * What callers of the hand-written predecessor rely on: the same call, and the same keys in each situation. Each test is a row of its table,
  * with a real database and a real API.
  */
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import type { ProcessingResult } from "../../src/index.ts";
-import { externalIds, insertAccount } from "../support/accounts.ts";
-import { isAtRest } from "../support/audit.ts";
-import { eventually } from "../support/eventually.ts";
+import { externalIds } from "../support/accounts.ts";
 import { openLibrary } from "../support/library.ts";
+import {
+  customerRecord,
+  prepareCall,
+  queueAndHistory,
+  retryAndStayClean,
+  sendsNothing,
+} from "../support/predecessor.ts";
 import { createProduct, type Product } from "../support/product.ts";
-import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 let product: Product;
 
@@ -17,34 +21,10 @@ beforeEach(async () => {
   product = await createProduct({ database: { migrated: true } });
 });
 
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
-
-/** As the predecessor's example hands it in: by local ids, and little else. */
-async function prepare() {
-  const id = await insertAccount(product.database, { tiers: 2, pics: 2 });
-  const idsOf = async (table: string, order: string) =>
-    (await product.database.query<{ id: string }>(`select id from ${table} order by ${order}`)).map(
-      (row) => row.id,
-    );
-  const tierIds = await idsOf("m_account_package_tier", "min_value");
-  const picIds = await idsOf("m_account_pic", "created_at, id");
-  const accountData = {
-    id,
-    name: "Toko Uji",
-    package_tiers: tierIds.map((tierId, n) => ({ id: tierId, min_value: n * 4_000_000 })),
-    pics: picIds.map((picId, n) => ({ id: picId, name: `Budi ${n}` })),
-  };
-  return { id, tierIds, picIds, accountData };
-}
-
-const ISO = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
-
 describe("the result, key by key, where", () => {
   test("all is fine", async () => {
     const { syncCustomerToExternalApi } = await openLibrary(product);
-    const { id, tierIds, picIds, accountData } = await prepare();
+    const { id, tierIds, picIds, accountData } = await prepareCall(product);
 
     const debugged = await syncCustomerToExternalApi(accountData, null, "siti", id, true);
     const result = await syncCustomerToExternalApi(accountData, null, "siti", id, false);
@@ -88,12 +68,12 @@ describe("the result, key by key, where", () => {
       result.processingResult?.updatedRecords.find((r) => r.type === "tier")?.updatedCount,
     ).toBe(2);
     expect(JSON.parse(JSON.stringify(result))).toStrictEqual(result);
-    expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
+    expect(await queueAndHistory(product, id)).toEqual({ state: "clean", outcome: "synced" });
   });
 
   test("the customer is written, and tiers and crew are not", async () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const { id, accountData } = await prepare();
+    const { id, accountData } = await prepareCall(product);
     await refuse("m_account_package_tier");
     await refuse("m_account_pic");
 
@@ -110,16 +90,16 @@ describe("the result, key by key, where", () => {
       summary: { totalUpdated: 1, totalErrors: 2 },
       failedUpdates: expect.any(Array),
     });
-    expect(await queueAndHistory(id)).toEqual({ state: "retrying", outcome: "partial" });
+    expect(await queueAndHistory(product, id)).toEqual({ state: "retrying", outcome: "partial" });
 
     await allow("m_account_package_tier");
     await allow("m_account_pic");
-    await retryAndStayClean(retryFailedUpdates, result.processingResult, id);
+    await retryAndStayClean(product, retryFailedUpdates, result.processingResult, id);
   });
 
   test("the API refuses", async () => {
     const { syncCustomerToExternalApi } = await openLibrary(product);
-    const { id, accountData } = await prepare();
+    const { id, accountData } = await prepareCall(product);
     product.sandbox.setFaults({ next: [{ status: 422, body: { error: "Invalid data format" } }] });
 
     const result = await syncCustomerToExternalApi(accountData);
@@ -142,7 +122,7 @@ describe("the result, key by key, where", () => {
 
   test("the API refuses with a code, field errors and a trace id", async () => {
     const { syncCustomerToExternalApi } = await openLibrary(product);
-    const { accountData } = await prepare();
+    const { accountData } = await prepareCall(product);
     const error = {
       code: "E-4711",
       message: "Invalid data format",
@@ -172,7 +152,7 @@ describe("the result, key by key, where", () => {
 
   test("the API says no with a 200", async () => {
     const { syncCustomerToExternalApi } = await openLibrary(product);
-    const { id, accountData } = await prepare();
+    const { id, accountData } = await prepareCall(product);
     product.sandbox.setFaults({
       next: [
         {
@@ -194,7 +174,7 @@ describe("the result, key by key, where", () => {
 
   test("the API is fine, and the database refuses every id", async () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const { id, accountData } = await prepare();
+    const { id, accountData } = await prepareCall(product);
     for (const table of TABLES) await refuse(table);
 
     const result = await syncCustomerToExternalApi(accountData);
@@ -217,51 +197,12 @@ describe("the result, key by key, where", () => {
       },
     });
     for (const table of TABLES) await allow(table);
-    await retryAndStayClean(retryFailedUpdates, result.processingResult, id);
+    await retryAndStayClean(product, retryFailedUpdates, result.processingResult, id);
   });
-
-  test("the API is fine, and the connection to the database fails", async () => {
-    const url = new URL(product.database.url);
-    const network = await startTcpProxy(Number(url.port));
-    url.port = String(network.port);
-    vi.stubEnv("SYNC_LEASE_MS", "2000");
-    const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product, {
-      database: url.href,
-    });
-    const { id, accountData } = await prepare();
-    product.sandbox.setFaults({ next: [{ delayMs: 60_000 }] });
-    const calling = syncCustomerToExternalApi(accountData);
-    await eventually(() => expect(product.sandbox.counts().inWork).toBe(1));
-    await network.refuse();
-    network.cut();
-    product.sandbox.clearFaults();
-
-    const result = await calling;
-    await network.accept();
-
-    expect(result).toStrictEqual({
-      success: true,
-      response: expect.any(Object),
-      customerData: product.requests()[0]?.body,
-      processingResult: {
-        success: false,
-        error: expect.stringMatching(/^Database connection failed/),
-        updatedRecords: [],
-        errors: [
-          expect.stringMatching(/^Failed to update account UUID: Database connection failed/),
-          expect.stringMatching(/^Failed to update tier UUID: Database connection failed/),
-          expect.stringMatching(/^Failed to update crew UUID: Database connection failed/),
-        ],
-        summary: { totalUpdated: 0, totalErrors: 3 },
-        failedUpdates: expect.any(Array),
-      },
-    });
-    await retryAndStayClean(retryFailedUpdates, result.processingResult, id);
-  }, 120_000);
 
   test("some sections are written", async () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const { id, picIds, accountData } = await prepare();
+    const { id, picIds, accountData } = await prepareCall(product);
     await refuse("m_account_package_tier");
 
     const result = await syncCustomerToExternalApi(accountData);
@@ -289,12 +230,12 @@ describe("the result, key by key, where", () => {
       },
     });
     await allow("m_account_package_tier");
-    await retryAndStayClean(retryFailedUpdates, result.processingResult, id);
+    await retryAndStayClean(product, retryFailedUpdates, result.processingResult, id);
   });
 
   test("half of a section is written: it stands among the records, and the error names the row", async () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const { id, tierIds, accountData } = await prepare();
+    const { id, tierIds, accountData } = await prepareCall(product);
     await refuse("m_account_package_tier", `when (old.id = '${tierIds[1]}')`);
 
     const result = await syncCustomerToExternalApi(accountData);
@@ -315,12 +256,12 @@ describe("the result, key by key, where", () => {
       summary: { totalUpdated: 2, totalErrors: 1 },
     });
     await allow("m_account_package_tier");
-    await retryAndStayClean(retryFailedUpdates, result.processingResult, id);
+    await retryAndStayClean(product, retryFailedUpdates, result.processingResult, id);
   });
 
   test("the API takes tiers in part: its own words are in the error, and a retry says that there is nothing to write", async () => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const { id, accountData } = await prepare();
+    const { id, accountData } = await prepareCall(product);
     product.sandbox.setFaults({
       next: [
         {
@@ -365,7 +306,7 @@ test.each(SOME_SECTIONS.map((refused) => [refused.map(([, type]) => type).join("
   "of %s refused by the database each has one sentence and no record, and a retry makes queue and history clean",
   async (_, refused) => {
     const { syncCustomerToExternalApi, retryFailedUpdates } = await openLibrary(product);
-    const { id, accountData } = await prepare();
+    const { id, accountData } = await prepareCall(product);
     for (const [table] of refused) await refuse(table);
 
     const { processingResult } = await syncCustomerToExternalApi(accountData);
@@ -383,63 +324,17 @@ test.each(SOME_SECTIONS.map((refused) => [refused.map(([, type]) => type).join("
     expect(processingResult?.error === undefined).toBe(written.length > 0);
 
     for (const [table] of refused) await allow(table);
-    await retryAndStayClean(retryFailedUpdates, processingResult, id);
+    await retryAndStayClean(product, retryFailedUpdates, processingResult, id);
   },
 );
 
 const TABLES = ["m_account", "m_account_package_tier", "m_account_pic"] as const;
 
-function customerRecord(accountId: string, uuidBe: string | null) {
-  const updatedAt = expect.stringMatching(ISO) as string;
-  return { success: true, type: "customer", accountId, uuidBe, updatedAt };
-}
-
-/** The ids stand, the queue has nothing left to do, the history says the same, and a daemon that comes sends nothing. */
-async function retryAndStayClean(
-  retryFailedUpdates: Awaited<ReturnType<typeof openLibrary>>["retryFailedUpdates"],
-  processingResult: ProcessingResult | undefined,
-  id: string,
-): Promise<void> {
-  const kept = JSON.parse(JSON.stringify(processingResult)) as ProcessingResult;
-
-  const retried = await retryFailedUpdates(kept, { id }, "siti");
-
-  expect(retried).toMatchObject({ success: true, errors: [], summary: { totalErrors: 0 } });
-  expect(await externalIds(product.database, id)).toMatchObject({
-    account: expect.any(String),
-    tiers: [expect.any(String), expect.any(String)],
-    pics: [expect.any(String), expect.any(String)],
-    updatedBy: expect.stringMatching(/^(?:siti|account-sync)$/),
-  });
-  expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
-  // The captured insert is not what this is about.
-  await product.database.query("delete from account_sync.change");
-  await sendsNothing();
-  expect(await queueAndHistory(id)).toEqual({ state: "clean", outcome: "synced" });
-}
-
 /** Also what was captured before the call is dealt with: the refusal was about it. */
 async function parkedAndNotSentAgain(id: string): Promise<void> {
-  expect(await queueAndHistory(id)).toEqual({ state: "parked", outcome: "parked" });
-  await sendsNothing();
-  expect(await queueAndHistory(id)).toEqual({ state: "parked", outcome: "parked" });
-}
-
-async function sendsNothing(): Promise<void> {
-  const before = product.requests().length;
-  const daemon = await product.start();
-  await eventually(async () => expect(await isAtRest(product.database)).toBe(true));
-  await daemon.stop("enough");
-  expect(product.requests()).toHaveLength(before);
-}
-
-async function queueAndHistory(id: string): Promise<unknown> {
-  const [row] = await product.database.query(
-    `select s.state, (select outcome from account_sync.history h where h.account_id = s.account_id order by started_at desc limit 1)
-     from account_sync.status s where s.account_id = $1`,
-    [id],
-  );
-  return row;
+  expect(await queueAndHistory(product, id)).toEqual({ state: "parked", outcome: "parked" });
+  await sendsNothing(product);
+  expect(await queueAndHistory(product, id)).toEqual({ state: "parked", outcome: "parked" });
 }
 
 /** As a trigger of the application might. */
