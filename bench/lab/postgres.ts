@@ -124,6 +124,13 @@ export async function startPostgres(log: (line: string) => void): Promise<Postgr
   };
 }
 
+/** At the end of every statement of the bench itself: what stands before a statement, pg_stat_statements leaves out since PostgreSQL 18. */
+const BENCH_MARK = "/* bench */";
+
+/** A condition on pg_stat_statements: what clients sent to the current database, without what the bench asked. */
+export const IS_OF_CONTENDER = `dbid = (select oid from pg_database where datname = current_database())
+    and query not like '%${BENCH_MARK}%'`;
+
 function openDatabase(name: string, url: string): Omit<Database, "drop"> {
   const pool = new pg.Pool({ connectionString: url, max: 4 });
   pool.on("error", () => {});
@@ -134,7 +141,7 @@ function openDatabase(name: string, url: string): Omit<Database, "drop"> {
     query: async <Row extends pg.QueryResultRow>(
       sql: string,
       parameters: readonly unknown[] = [],
-    ) => (await pool.query<Row>(`/* bench */ ${sql}`, [...parameters])).rows,
+    ) => (await pool.query<Row>(`${sql}\n${BENCH_MARK}`, [...parameters])).rows,
     disconnect: async () => {
       if (!isOpen) return;
       isOpen = false;

@@ -1,6 +1,7 @@
 /** What an account's sync asks of the database, in numbers that do not depend on the machine's mood. */
 import type { Contender } from "../contenders/contender.ts";
 import { ensureWaiting } from "../contenders/templates.ts";
+import { IS_OF_CONTENDER } from "../lab/postgres.ts";
 import { measureDrain } from "../measure/drain.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
 
@@ -52,12 +53,11 @@ async function countOnce(lab: Lab, contender: Contender, observe: Observe): Prom
   await opened.drop();
 }
 
-/** Statements as they come from clients; what functions and triggers do counts with them. What the bench asks names itself. */
+/** Statements as they come from clients; what functions and triggers do counts with them. What the bench asks does not. */
 const COUNTS = `
   select
     sum(s.calls) as calls,
     sum(s.shared_blks_hit + s.shared_blks_read) as buffers,
     (select xact_commit from pg_stat_database where datname = current_database()) as transactions
   from pg_stat_statements s
-  where s.dbid = (select oid from pg_database where datname = current_database())
-    and s.query not like '%/* bench */%'`;
+  where ${IS_OF_CONTENDER}`;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { queryNames, sqlOf } from "../../src/db/queries.ts";
 import type { Contender } from "../contenders/contender.ts";
 import { ensureWaiting } from "../contenders/templates.ts";
-import type { Database } from "../lab/postgres.ts";
+import { type Database, IS_OF_CONTENDER } from "../lab/postgres.ts";
 import { measureDrain } from "../measure/drain.ts";
 import { type CpuProfile, readProfile } from "../measure/profile.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
@@ -68,8 +68,7 @@ async function observeStatements(
 const STATEMENT_TIMES = `
   select query, total_exec_time as ms
   from pg_stat_statements
-  where dbid = (select oid from pg_database where datname = current_database())
-    and query not like '%/* bench */%'`;
+  where ${IS_OF_CONTENDER}`;
 
 /** pg_stat_statements keeps a statement with parameters for its constants, and of a list of them the first: most of it is as it was sent. */
 const ALIKE_MIN = 40;
