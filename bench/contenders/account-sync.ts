@@ -7,7 +7,6 @@ import type { Contender, DaemonOptions } from "./contender.ts";
 
 export const accountSync: Contender = {
   name: "account-sync",
-  title: "account-sync",
   install: async (database) => {
     await migrate({ url: database.url, info: () => {} });
   },

@@ -3,10 +3,7 @@ import type { Child } from "../lab/children.ts";
 import type { Database } from "../lab/postgres.ts";
 
 export interface Contender {
-  /** In results and on the command line. */
   readonly name: string;
-  /** In tables. */
-  readonly title: string;
   /** On a database that has the source tables. null: it installs nothing. */
   readonly install: ((database: Database) => Promise<void>) | null;
   /** null: it has no daemon. Resolves when the daemon works, or would if there were something to do. */

@@ -9,7 +9,6 @@ import { installRowTriggers } from "./row-triggers.ts";
 
 export const graphileWorker: Contender = {
   name: "graphile-worker",
-  title: "graphile-worker",
   install: async (database) => {
     await runMigrations({ connectionString: database.url });
     await installRowTriggers(

@@ -4,7 +4,6 @@ import type { Contender } from "./contender.ts";
 
 export const limit: Contender = {
   name: "limit",
-  title: "limit",
   install: null,
   start: ({ apiUrl, concurrency, accounts }) =>
     startModule("daemons/client.ts", {

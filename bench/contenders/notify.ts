@@ -5,7 +5,6 @@ import { installRowTriggers } from "./row-triggers.ts";
 
 export const notify: Contender = {
   name: "notify",
-  title: "pg_notify",
   install: (database) =>
     installRowTriggers(database, "perform pg_notify('account_changed', row_to_json(new)::text);"),
   start: ({ databaseUrl, apiUrl }) =>

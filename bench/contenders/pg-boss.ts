@@ -10,7 +10,6 @@ import { installRowTriggers } from "./row-triggers.ts";
 
 export const pgBoss: Contender = {
   name: "pg-boss",
-  title: "pg-boss",
   install: async (database) => {
     const boss = new PgBoss({ connectionString: database.url, supervise: false, schedule: false });
     await boss.start();

@@ -8,7 +8,6 @@ import { type AccountData, toCommand } from "./command.ts";
 
 export interface PeerSync {
   syncOne(accountId: string): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** What the product has by default (DATABASE_POOL_MAX). */
@@ -48,10 +47,6 @@ export function createPeerSync(options: {
           ids.crew,
         ],
       });
-    },
-    async close() {
-      await api.close();
-      await pool.end();
     },
   };
 }

@@ -15,7 +15,6 @@ export type ApiQuestion =
 export interface ApiCounts {
   readonly requests: number;
   readonly answers: number;
-  readonly updates: number;
   readonly inFlightMax: number;
   /** On the shared clock; null before the first request. */
   readonly firstAtMs: number | null;
@@ -32,7 +31,6 @@ export interface Arrival {
 const NOTHING: ApiCounts = {
   requests: 0,
   answers: 0,
-  updates: 0,
   inFlightMax: 0,
   firstAtMs: null,
   lastAtMs: null,
@@ -51,7 +49,7 @@ const server = http.createServer((request, response) => {
   request.on("data", (chunk: Buffer) => chunks.push(chunk));
   request.on("end", () => {
     const command = JSON.parse(Buffer.concat(chunks).toString()) as Command;
-    count(command, request.method === "POST", arrivedAtMs);
+    count(command, arrivedAtMs);
     const body = toAnswer(command);
     const answer = () => {
       inFlight -= 1;
@@ -78,11 +76,10 @@ interface Command {
   readonly "customer-crew": readonly unknown[];
 }
 
-function count(command: Command, isCreate: boolean, atMs: number): void {
+function count(command: Command, atMs: number): void {
   counts = {
     ...counts,
     requests: counts.requests + 1,
-    updates: counts.updates + (isCreate ? 0 : 1),
     inFlightMax: Math.max(counts.inFlightMax, inFlight),
     firstAtMs: counts.firstAtMs ?? atMs,
     lastAtMs: atMs,

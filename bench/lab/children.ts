@@ -68,7 +68,7 @@ export async function startProduct(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
   readyLine: RegExp,
-): Promise<Child & { readonly readyLine: string }> {
+): Promise<Child> {
   const child = spawn(process.execPath, [`${checkout}src/main.ts`, ...args], {
     cwd: checkout,
     env: { ...baseEnvironment(), ...environment },
@@ -76,18 +76,18 @@ export async function startProduct(
   });
   const started = track(child, "src/main.ts");
   const lines = createInterface({ input: child.stdout });
-  const line = await new Promise<string>((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     const last: string[] = [];
     lines.on("line", (text) => {
       last.push(text);
       last.splice(0, last.length - 5);
-      if (readyLine.test(text)) resolve(text);
+      if (readyLine.test(text)) resolve();
     });
     child.once("exit", (code) =>
       reject(new Error(`src/main.ts ended with code ${code}:\n${last.join("\n")}`)),
     );
   });
-  return { ...started, readyLine: line };
+  return started;
 }
 
 /** From then on none can be started: an interrupted measurement may be about to. */

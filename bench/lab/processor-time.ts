@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 /** Ticks of /proc are a hundredth of a second on every Linux that Node runs on. */
 const TICK_MS = 10;
 
-export const isProcessorTimeKnown = existsSync("/proc/self/stat");
+const isProcessorTimeKnown = existsSync("/proc/self/stat");
 
 /** Of one process, in milliseconds; null where it is not known. */
 export function processorMs(pid: number): number | null {
