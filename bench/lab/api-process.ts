@@ -15,6 +15,7 @@ export type ApiQuestion =
 export interface ApiCounts {
   readonly requests: number;
   readonly answers: number;
+  /** Requests that were read and not answered yet: with a delay, as many as the contender had in flight. */
   readonly inFlightMax: number;
   /** On the shared clock; null before the first request. */
   readonly firstAtMs: number | null;

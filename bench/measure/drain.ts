@@ -16,7 +16,6 @@ export interface Drain {
   /** Per account, in milliseconds; null where the system does not say. */
   readonly daemonMs: number | null;
   readonly postgresMs: number | null;
-  readonly inFlightMax: number;
 }
 
 export interface DrainOptions {
@@ -48,6 +47,7 @@ export async function measureDrain(options: DrainOptions): Promise<Drain> {
     const after = await readMeters(options, daemons);
 
     const { firstAtMs, inFlightMax } = await api.counts();
+    assertFair(options, inFlightMax);
     const perAccount = (total: number | null, until: number | null) =>
       total === null || until === null
         ? null
@@ -56,11 +56,22 @@ export async function measureDrain(options: DrainOptions): Promise<Drain> {
       accountsPerSecond: (accounts / (after.atMs - (firstAtMs ?? 0))) * 1000,
       daemonMs: perAccount(before.daemonMs, after.daemonMs),
       postgresMs: perAccount(before.postgresMs, after.postgresMs),
-      inFlightMax,
     };
   } finally {
     await Promise.all(daemons.map((daemon) => daemon.stop()));
   }
+}
+
+/** An API that answers at once has one request at a time, and does not show it. */
+function assertFair(
+  { contender, concurrency, daemons = 1 }: DrainOptions,
+  inFlightMax: number,
+): void {
+  const allowed = concurrency * daemons;
+  if (inFlightMax <= allowed) return;
+  throw new Error(
+    `${contender.name} had ${inFlightMax} requests in flight where ${allowed} are allowed`,
+  );
 }
 
 async function waitForRequests(api: Api, wanted: number, everyMs: number): Promise<void> {
