@@ -3,6 +3,7 @@ import type { Contender } from "../contenders/contender.ts";
 import { ensureWaiting } from "../contenders/templates.ts";
 import { IS_OF_CONTENDER } from "../lab/postgres.ts";
 import { measureDrain } from "../measure/drain.ts";
+import type { Metric } from "../measure/observations.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
 
 const CONCURRENCY = 32;
@@ -44,7 +45,7 @@ async function countOnce(lab: Lab, contender: Contender, observe: Observe): Prom
   const walAfter = await postgres.walBytes();
 
   const [row] = await opened.query<Record<string, string>>(COUNTS);
-  const report = (metric: string, value: number) =>
+  const report = (metric: Metric, value: number) =>
     observe({ scenario: "first sync", contender: contender.name, metric, value });
   report("statements/account", Number(row?.["calls"]) / accounts);
   report("buffers/account", Number(row?.["buffers"]) / accounts);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Contender } from "../contenders/contender.ts";
 import { ensureInstalled } from "../contenders/templates.ts";
 import { processorMs, residentMiB, serverProcessorMs } from "../lab/processor-time.ts";
+import type { Metric } from "../measure/observations.ts";
 import type { Lab, Observe, Part } from "./part.ts";
 
 const ACCOUNTS = 2_000;
@@ -46,7 +47,7 @@ async function measureIdle(lab: Lab, contender: Contender, observe: Observe): Pr
     await sleep(seconds * 1_000);
     const after = read();
 
-    const report = (metric: string, value: number | null) => {
+    const report = (metric: Metric, value: number | null) => {
       if (value !== null) {
         observe({ scenario: "nothing happens", contender: contender.name, metric, value });
       }

@@ -66,7 +66,7 @@ async function measureLatency(lab: Lab, contender: Contender, observe: Observe):
       // A daemon that has just been busy looks at its tables by itself for a while.
       await sleep(1_500);
       const latencies = await runStream(lab, editor, stream);
-      for (const percent of [50, 99]) {
+      for (const percent of [50, 99] as const) {
         observe({
           scenario: stream.scenario,
           contender: contender.name,

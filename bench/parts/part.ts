@@ -3,6 +3,7 @@ import type { Contender } from "../contenders/contender.ts";
 import type { Api } from "../lab/api.ts";
 import type { LoadGenerator } from "../lab/load.ts";
 import type { Postgres } from "../lab/postgres.ts";
+import type { Observation } from "../measure/observations.ts";
 import type { Flame } from "../measure/profile.ts";
 
 export interface Lab {
@@ -26,16 +27,6 @@ export interface Part {
 }
 
 export type Observe = (observation: Observation) => void;
-
-/** One figure of one round. */
-export interface Observation {
-  /** What was measured: "first sync, API 20 ms". */
-  readonly scenario: string;
-  readonly contender: string;
-  /** With its unit: "accounts/s". */
-  readonly metric: string;
-  readonly value: number;
-}
 
 export function scaled(lab: Lab, full: number, quick: number): number {
   return Math.max(1, Math.round((lab.quick ? quick : full) * lab.scale));

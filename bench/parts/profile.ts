@@ -7,6 +7,7 @@ import type { Contender } from "../contenders/contender.ts";
 import { ensureWaiting } from "../contenders/templates.ts";
 import { type Database, IS_OF_CONTENDER } from "../lab/postgres.ts";
 import { measureDrain } from "../measure/drain.ts";
+import type { Metric } from "../measure/observations.ts";
 import { type CpuProfile, readProfile } from "../measure/profile.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
 
@@ -61,7 +62,7 @@ async function observeStatements(
     times.set(name, (times.get(name) ?? 0) + ms);
   }
   for (const [name, ms] of [...times].sort(([, a], [, b]) => b - a)) {
-    observeTime(observe, "PostgreSQL", name, (ms * 1_000) / accounts);
+    observeTime(observe, name, "PostgreSQL µs/account", (ms * 1_000) / accounts);
   }
 }
 
@@ -130,7 +131,7 @@ async function profileDaemon(lab: Lab, contender: Contender, accounts: number, o
       toMs: lastAtMs ?? 0,
     });
     for (const [area, ms] of [...areas].sort(([, a], [, b]) => b - a)) {
-      observeTime(observe, "daemon", area, (ms * 1_000) / accounts);
+      observeTime(observe, area, "daemon µs/account", (ms * 1_000) / accounts);
     }
     return flame;
   } finally {
@@ -139,6 +140,6 @@ async function profileDaemon(lab: Lab, contender: Contender, accounts: number, o
   }
 }
 
-function observeTime(observe: Observe, scenario: string, metric: string, value: number): void {
+function observeTime(observe: Observe, scenario: string, metric: Metric, value: number): void {
   if (value >= MICROSECONDS_MIN) observe({ scenario, contender: "account-sync", metric, value });
 }

@@ -7,6 +7,7 @@ import { nowMs } from "../daemons/parent.ts";
 import type { Database } from "../lab/postgres.ts";
 import { residentMiB } from "../lab/processor-time.ts";
 import { measureDrain } from "../measure/drain.ts";
+import type { Metric } from "../measure/observations.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
 
 const CONCURRENCY = 32;
@@ -112,7 +113,7 @@ async function measureManyChanges(lab: Lab, contender: Contender, observe: Obser
       await database.query("update m_account set name = 'Toko ' || random()");
     }
   };
-  const report = (metric: string, value: number) =>
+  const report = (metric: Metric, value: number) =>
     observe({
       scenario: `${(accounts * times).toLocaleString("en")} changes`,
       contender: contender.name,

@@ -1,11 +1,11 @@
 /** The plots of docs/performance.md: SVG from Vega-Lite specifications, rendered without a browser. */
 import { parse, View } from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";
-import type { Figure } from "../measure/observations.ts";
+import { type Figure, siblingOf } from "../measure/observations.ts";
 import type { Spread } from "../measure/statistics.ts";
 import { drawFlameGraph } from "./flame-graph.ts";
 import type { PartResult } from "./results.ts";
-import { shareOfLimit, slowdownOf } from "./tables.ts";
+import { isMetric, shareOfLimit, slowdownOf } from "./tables.ts";
 
 export interface Plot {
   /** Of the file, without its ending. */
@@ -44,7 +44,7 @@ export async function drawPlots({
           {
             marks: marksOf(
               figures,
-              (figure) => isMeasured(figure) && figure.metric === "accounts/s",
+              (figure) => isMeasured(figure) && isMetric("accounts/s")(figure),
               (figure) => shareOfLimit(figures, figure),
             ),
             axis: "share of the limit",
@@ -93,30 +93,20 @@ function marksOf(
 }
 
 function costsOf(figures: readonly Figure[]): Mark[] {
-  return figures
-    .filter(({ metric }) => metric === "daemon CPU ms/account")
-    .map(({ scenario, contender, median }) => {
-      const postgres = figures.find(
-        (one) =>
-          one.scenario === scenario &&
-          one.contender === contender &&
-          one.metric === "PostgreSQL CPU ms/account",
-      );
-      const value = median + (postgres?.median ?? 0);
-      return { scenario, contender, value, min: value, max: value };
-    });
+  return figures.filter(isMetric("daemon CPU ms/account")).map((daemon) => {
+    const { scenario, contender, median } = daemon;
+    const postgres = siblingOf(figures, daemon, { metric: "PostgreSQL CPU ms/account" });
+    const value = median + (postgres?.median ?? 0);
+    return { scenario, contender, value, min: value, max: value };
+  });
 }
 
 function latenciesOf(figures: readonly Figure[]): Mark[] {
-  return figures
-    .filter(({ metric }) => metric === "p50 ms")
-    .map(({ scenario, contender, median }) => {
-      const most = figures.find(
-        (one) =>
-          one.scenario === scenario && one.contender === contender && one.metric === "p99 ms",
-      );
-      return { scenario, contender, value: median, min: median, max: most?.median ?? median };
-    });
+  return figures.filter(isMetric("p50 ms")).map((half) => {
+    const { scenario, contender, median } = half;
+    const most = siblingOf(figures, half, { metric: "p99 ms" });
+    return { scenario, contender, value: median, min: median, max: most?.median ?? median };
+  });
 }
 
 /** One colour per contender in every plot; ours, in all its states, has one hue. */

@@ -1,5 +1,5 @@
 /** The tables of docs/performance.md, from the figures of a part. Pure. */
-import { type Figure, ratioTo } from "../measure/observations.ts";
+import { type Figure, type Metric, ratioTo, siblingOf } from "../measure/observations.ts";
 import type { Spread } from "../measure/statistics.ts";
 import { formatNumber } from "./format.ts";
 
@@ -26,17 +26,18 @@ export function toTable(part: string, figures: readonly Figure[]): string {
         ({ median }) => formatNumber(median),
       );
     case "profile":
-      return ["daemon", "PostgreSQL"]
-        .map((scenario) => listTimes(figures.filter((figure) => figure.scenario === scenario)))
-        .join("\n\n");
+      return [
+        listTimes("daemon", figures.filter(isMetric("daemon µs/account"))),
+        listTimes("PostgreSQL", figures.filter(isMetric("PostgreSQL µs/account"))),
+      ].join("\n\n");
     default:
       return list(figures);
   }
 }
 
 const isAny = () => true;
-const isMetric =
-  (metric: string) =>
+export const isMetric =
+  (metric: Metric) =>
   (figure: Figure): boolean =>
     figure.metric === metric;
 
@@ -48,24 +49,20 @@ function pivot(
 ): string {
   const shown = figures.filter(isShown);
   const contenders = [...new Set(shown.map(({ contender }) => contender))];
-  const scenarios = [...new Set(shown.map(({ scenario }) => scenario))];
-  const rows = scenarios.map((scenario) => [
-    scenario,
-    ...contenders.map((contender) => {
-      const figure = shown.find((one) => one.scenario === scenario && one.contender === contender);
-      return figure === undefined ? "" : toCell(figure);
-    }),
-  ]);
+  const rows = [...Map.groupBy(shown, ({ scenario }) => scenario)].map(([scenario, row]) => {
+    const cells = new Map(row.map((figure) => [figure.contender, toCell(figure)]));
+    return [scenario, ...contenders.map((contender) => cells.get(contender) ?? "")];
+  });
   return toMarkdown(["", ...contenders], rows);
 }
 
 /** Microseconds per account, the longest first. */
-function listTimes(figures: readonly Figure[]): string {
+function listTimes(where: string, figures: readonly Figure[]): string {
   const total = figures.reduce((sum, { median }) => sum + median, 0);
   return toMarkdown(
-    [figures[0]?.scenario ?? "", "µs per account", "share"],
-    figures.map(({ metric, median }) => [
-      metric,
+    [where, "µs per account", "share"],
+    figures.map(({ scenario, median }) => [
+      scenario,
       formatNumber(median),
       `${Math.round((100 * median) / total)} %`,
     ]),
@@ -95,7 +92,7 @@ function describeSlowdown(figures: readonly Figure[], figure: Figure): string {
 
 /** Of times and of rates alike: above 1 is slower. null where the base was not measured. */
 export function slowdownOf(figures: readonly Figure[], figure: Figure): Spread | null {
-  const ratio = ratioTo(figures, figure, "limit");
+  const ratio = ratioTo(figures, figure, { contender: "limit" });
   if (ratio === null || figure.metric === "ms") return ratio;
   return { ...ratio, median: 1 / ratio.median, min: 1 / ratio.max, max: 1 / ratio.min };
 }
@@ -112,26 +109,18 @@ function describeShare(figures: readonly Figure[], figure: Figure): string {
 /** Of a drain; of a re-sync too, which the limit does not have. */
 export function shareOfLimit(figures: readonly Figure[], figure: Figure): Spread | null {
   const scenario = figure.scenario.replace("re-sync", "first sync");
-  return ratioTo(figures, { ...figure, scenario }, "limit");
+  return ratioTo(figures, figure, { scenario, contender: "limit" });
 }
 
 function describeCost(figures: readonly Figure[], daemon: Figure): string {
-  const postgres = figures.find(
-    (one) =>
-      one.scenario === daemon.scenario &&
-      one.contender === daemon.contender &&
-      one.metric === "PostgreSQL CPU ms/account",
-  );
+  const postgres = siblingOf(figures, daemon, { metric: "PostgreSQL CPU ms/account" });
   return postgres === undefined
     ? formatNumber(daemon.median)
     : `${formatNumber(daemon.median)} + ${formatNumber(postgres.median)}`;
 }
 
 function describeLatency(figures: readonly Figure[], half: Figure): string {
-  const most = figures.find(
-    (one) =>
-      one.scenario === half.scenario && one.contender === half.contender && one.metric === "p99 ms",
-  );
+  const most = siblingOf(figures, half, { metric: "p99 ms" });
   return `${formatNumber(half.median)} / ${most === undefined ? "" : formatNumber(most.median)}`;
 }
 

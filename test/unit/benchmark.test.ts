@@ -32,7 +32,7 @@ describe("statistics", () => {
 const drained = (contender: string, value: number) => ({
   scenario: "first sync, API 20 ms",
   contender,
-  metric: "accounts/s",
+  metric: "accounts/s" as const,
   value,
 });
 
@@ -55,7 +55,10 @@ describe("figures", () => {
     ]);
 
     const peer = figures.find(({ contender }) => contender === "peer");
-    expect(peer && ratioTo(figures, peer, "limit")).toMatchObject({ min: 0.6, max: 0.8 });
+    expect(peer && ratioTo(figures, peer, { contender: "limit" })).toMatchObject({
+      min: 0.6,
+      max: 0.8,
+    });
     expect(toTable("drain", figures)).toContain(
       "| first sync, API 20 ms | 75.0 | 50.0 · **0.70** (0.60–0.80) |",
     );
