@@ -46,14 +46,12 @@ export async function measureDrain(options: DrainOptions): Promise<Drain> {
     await made;
     const after = await readMeters(options, daemons);
 
-    const { firstAtMs, inFlightMax } = await api.counts();
-    assertFair(options, inFlightMax);
-    const perAccount = (total: number | null, until: number | null) =>
-      total === null || until === null
-        ? null
-        : (until - total) / (after.requests - before.requests);
+    assertFair(options, (await api.counts()).inFlightMax);
+    const measured = after.requests - before.requests;
+    const perAccount = (from: number | null, to: number | null) =>
+      from === null || to === null ? null : (to - from) / measured;
     return {
-      accountsPerSecond: (accounts / (after.atMs - (firstAtMs ?? 0))) * 1000,
+      accountsPerSecond: (measured * 1_000) / (after.atMs - before.atMs),
       daemonMs: perAccount(before.daemonMs, after.daemonMs),
       postgresMs: perAccount(before.postgresMs, after.postgresMs),
     };
