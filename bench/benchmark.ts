@@ -102,7 +102,6 @@ async function runPart(part: Part, lab: Lab): Promise<void> {
     run: {
       startedAt: startedAt.toISOString(),
       quick: lab.quick,
-      rounds: lab.rounds,
       scale: lab.scale,
       seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
     },

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { fillMarkers } from "./markers.ts";
 import { drawPlots, type Plot } from "./plots.ts";
 import type { PartResult } from "./results.ts";
-import { toTable } from "./tables.ts";
+import { describeRounds, toTable } from "./tables.ts";
 
 const docs = fileURLToPath(new URL("../../docs/", import.meta.url));
 
@@ -32,12 +32,12 @@ function toSection(result: PartResult, plots: readonly Plot[]): string {
   ].join("\n\n");
 }
 
-function describeRun({ run, environment }: PartResult): string {
+function describeRun({ run, environment, figures }: PartResult): string {
   const { cpu, cores, memoryGiB, system, node, postgres, packages, loadGenerator, commit } =
     environment;
   const peers = ["graphile-worker", "pg-boss"].map((name) => `${name} ${packages[name]}`);
   const sentences = [
-    `Run of ${run.startedAt.slice(0, 10)}${commit === null ? "" : ` at ${commit}`}, ${run.rounds} rounds, ${Math.ceil(run.seconds / 60)} min.`,
+    `Run of ${run.startedAt.slice(0, 10)}${commit === null ? "" : ` at ${commit}`}, ${describeRounds(figures)}, ${Math.ceil(run.seconds / 60)} min.`,
     `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; Node ${node}, PostgreSQL ${postgres}, ${peers.join(", ")}, load by ${loadGenerator}.`,
   ];
   return `*${sentences.join(" ")}*`;

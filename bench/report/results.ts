@@ -13,7 +13,6 @@ export interface PartResult {
   readonly run: {
     readonly startedAt: string;
     readonly quick: boolean;
-    readonly rounds: number;
     readonly scale: number;
     readonly seconds: number;
   };

@@ -3,6 +3,14 @@ import { type Figure, type Metric, ratioTo, siblingOf } from "../measure/observa
 import type { Spread } from "../measure/statistics.ts";
 import { formatNumber } from "./format.ts";
 
+/** Of how many rounds the figures are: a part may have less time for some. */
+export function describeRounds(figures: readonly Figure[]): string {
+  const rounds = figures.map((figure) => figure.rounds);
+  const [min, max] = [Math.min(...rounds), Math.max(...rounds)];
+  if (min < max) return `${min} to ${max} rounds`;
+  return max === 1 ? "1 round" : `${max} rounds`;
+}
+
 /** The table of a part, in Markdown. */
 export function toTable(part: string, figures: readonly Figure[]): string {
   switch (part) {

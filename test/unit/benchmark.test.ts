@@ -5,7 +5,7 @@ import { readProfile } from "../../bench/measure/profile.ts";
 import { percentile, toRatios, toSpread } from "../../bench/measure/statistics.ts";
 import { formatNumber } from "../../bench/report/format.ts";
 import { fillMarkers } from "../../bench/report/markers.ts";
-import { toTable } from "../../bench/report/tables.ts";
+import { describeRounds, toTable } from "../../bench/report/tables.ts";
 
 describe("statistics", () => {
   test("a spread has the median, and the smallest and largest of the rounds", () => {
@@ -77,6 +77,18 @@ describe("figures", () => {
 
     expect(table).toContain("| single row | 300 tps | **3.00** (3.00–3.00) |");
     expect(table).toContain("| one UPDATE | 10.0 ms | **2.00** (2.00–2.00) |");
+  });
+
+  test.each([
+    [[1], "1 round"],
+    [[5, 5], "5 rounds"],
+    [[5, 2], "2 to 5 rounds"],
+  ])("figures of %j rounds are of %s", (rounds, said) => {
+    const figures = toFigures(
+      rounds.flatMap((count, index) => Array(count).fill(drained(`peer ${index}`, 1))),
+    );
+
+    expect(describeRounds(figures)).toBe(said);
   });
 
   test.each([
