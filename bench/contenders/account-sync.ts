@@ -1,5 +1,6 @@
 /** This product with its defaults: journal, validation and all. Only the number of requests in flight is what every contender has. */
 import { migrate } from "../../src/db/migrate.ts";
+import { sqlOf } from "../../src/db/queries.ts";
 import { type Child, startProduct } from "../lab/children.ts";
 import type { Database } from "../lab/postgres.ts";
 import { until } from "../measure/wait.ts";
@@ -16,6 +17,15 @@ export const accountSync: Contender = {
     or exists (select from account_sync.expansion)
     or exists (select from account_sync.account where changed_at is not null) as pending`,
   concurrencyMax: Number.POSITIVE_INFINITY,
+  writes: {
+    states: [
+      { name: "stopped", enter: () => Promise.resolve(null) },
+      { name: "resting", enter: askForTheDoorbell },
+      { name: "folding", enter: startFolding },
+    ],
+    hasSlowFlush: true,
+    updateRowsMax: 100_000,
+  },
 };
 
 async function startDaemon(options: DaemonOptions): Promise<Child> {
@@ -32,6 +42,14 @@ async function startDaemon(options: DaemonOptions): Promise<Child> {
     },
     /"msg":"started"/,
   );
+}
+
+const HOUR_MS = 3_600_000;
+
+/** A daemon under load stops asking, so its request is made here, and stands for the whole measurement. */
+async function askForTheDoorbell(database: Database): Promise<null> {
+  await database.query(sqlOf("want_doorbell"), [HOUR_MS]);
+  return null;
 }
 
 /** A daemon for which nothing falls due before a measurement is over: it folds, and that is all. */

@@ -14,6 +14,23 @@ export interface Contender {
   readonly pendingQuery: string | null;
   /** Requests in flight, where the contender cannot do what the others are told. */
   readonly concurrencyMax: number;
+  readonly writes: WritesMeasured;
+}
+
+/** How the application's writes are measured with the contender installed. */
+export interface WritesMeasured {
+  /** What its daemon does meanwhile, where more is measured than a stopped one. */
+  readonly states?: readonly WriteState[];
+  /** Whether they are measured with the slow flush too: where the shared lock of NOTIFY shows. */
+  readonly hasSlowFlush: boolean;
+  /** The rows of one UPDATE that ends within half a minute. */
+  readonly updateRowsMax: number;
+}
+
+export interface WriteState {
+  readonly name: string;
+  /** Resolves with what has to be stopped again, if anything. */
+  readonly enter: (database: Database, apiUrl: string) => Promise<Child | null>;
 }
 
 export interface DaemonOptions {

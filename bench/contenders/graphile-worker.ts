@@ -29,4 +29,5 @@ export const graphileWorker: Contender = {
   isDurable: true,
   pendingQuery: "select exists (select from graphile_worker._private_jobs) as pending",
   concurrencyMax: Number.POSITIVE_INFINITY,
+  writes: { hasSlowFlush: false, updateRowsMax: 10_000 },
 };

@@ -14,4 +14,5 @@ export const limit: Contender = {
   isDurable: false,
   pendingQuery: null,
   concurrencyMax: Number.POSITIVE_INFINITY,
+  writes: { hasSlowFlush: true, updateRowsMax: 100_000 },
 };

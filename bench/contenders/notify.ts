@@ -12,4 +12,5 @@ export const notify: Contender = {
   isDurable: false,
   pendingQuery: null,
   concurrencyMax: 1,
+  writes: { hasSlowFlush: true, updateRowsMax: 100_000 },
 };

@@ -32,4 +32,5 @@ export const pgBoss: Contender = {
   isDurable: true,
   pendingQuery: "select exists (select from pgboss.job where state < 'completed') as pending",
   concurrencyMax: Number.POSITIVE_INFINITY,
+  writes: { hasSlowFlush: false, updateRowsMax: 10_000 },
 };

@@ -2,12 +2,8 @@
  * What the application's writes cost with each contender's triggers installed. The peers' daemons are stopped, which favours them; ours is
  * measured stopped, with a resting daemon's request to be notified, and with a daemon that folds on the same processors.
  */
-import { readFile } from "node:fs/promises";
-import { sqlDirectory } from "../../src/db/queries.ts";
-import { startFolding } from "../contenders/account-sync.ts";
-import type { Contender } from "../contenders/contender.ts";
+import type { Contender, WriteState } from "../contenders/contender.ts";
 import { ensureInstalled } from "../contenders/templates.ts";
-import type { Child } from "../lab/children.ts";
 import type { Script } from "../lab/load.ts";
 import type { Database } from "../lab/postgres.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
@@ -17,11 +13,7 @@ interface Entrant {
   readonly name: string;
   readonly contender: Contender;
   /** Resolves with what has to be stopped again, if anything. */
-  readonly prepare: (lab: Lab, database: Database) => Promise<Child | null>;
-  /** Whether it also runs with the slow flush: where the shared lock of NOTIFY shows. */
-  readonly isForSlowFlush: boolean;
-  /** Whether its bulk update ends within seconds. */
-  readonly isForLargeUpdate: boolean;
+  readonly enter: WriteState["enter"];
 }
 
 interface Cell {
@@ -53,7 +45,7 @@ export const write: Part = {
         await lab.postgres.configure(flush.settings);
         for (const entrant of entrants) {
           const isSlow = flush.name !== "fast flush";
-          if (isSlow && !entrant.isForSlowFlush) continue;
+          if (isSlow && !entrant.contender.writes.hasSlowFlush) continue;
           lab.log(`write, ${flush.name}, round ${round}: ${entrant.name}`);
           await writeOnce(lab, entrant, isSlow ? SLOW_FLUSH_CELLS : CELLS, flush.name, observe);
         }
@@ -68,35 +60,15 @@ export const write: Part = {
 };
 
 function toEntrants(contender: Contender): Entrant[] {
-  const stopped: Entrant = {
-    name: contender.name,
+  const { name, writes } = contender;
+  if (writes.states === undefined) {
+    return [{ name, contender, enter: () => Promise.resolve(null) }];
+  }
+  return writes.states.map((state) => ({
+    name: `${name} (${state.name})`,
     contender,
-    prepare: () => Promise.resolve(null),
-    isForSlowFlush: contender.name === "limit" || contender.name === "notify",
-    isForLargeUpdate: contender.name === "limit" || contender.name === "notify",
-  };
-  if (contender.name !== "account-sync") return [stopped];
-
-  const ours = { ...stopped, isForSlowFlush: true, isForLargeUpdate: true };
-  return [
-    { ...ours, name: "account-sync (stopped)" },
-    { ...ours, name: "account-sync (resting)", prepare: askForTheDoorbell },
-    {
-      ...ours,
-      name: "account-sync (folding)",
-      prepare: (lab, database) => startFolding(database, lab.api.url),
-    },
-  ];
-}
-
-const HOUR_MS = 3_600_000;
-
-/** A daemon under load stops asking, so its request is made here, and stands for the whole measurement. */
-async function askForTheDoorbell(_lab: Lab, database: Database): Promise<null> {
-  await database.query(await readFile(`${sqlDirectory}queries/capture/want_doorbell.sql`, "utf8"), [
-    HOUR_MS,
-  ]);
-  return null;
+    enter: state.enter,
+  }));
 }
 
 const ACCOUNT_NO = "'A' || lpad(:n::text, 7, '0')";
@@ -169,7 +141,7 @@ async function writeOnce(
   observe: Observe,
 ): Promise<void> {
   const database = await openPrepared(lab, entrant, ACCOUNTS);
-  const daemon = await entrant.prepare(lab, database);
+  const daemon = await entrant.enter(database, lab.api.url);
   try {
     // Fills the caches of a cloned database, and lets a daemon notice that it is busy now.
     await lab.load.run({ database, script: SINGLE_ROW, clients: 8, seconds: 1 });
@@ -189,18 +161,20 @@ async function writeOnce(
   }
 }
 
-async function updateManyRows(lab: Lab, entrant: Entrant, observe: Observe): Promise<void> {
-  const accounts = lab.quick ? ACCOUNTS : ACCOUNTS_LARGE;
-  const sizes = [scaled(lab, 10_000, 10_000)];
-  if (!lab.quick && entrant.isForLargeUpdate) sizes.push(scaled(lab, 100_000, 100_000));
-  if (lab.quick && entrant.name === "graphile-worker") return;
+const UPDATE_ROWS = [10_000, 100_000];
+const UPDATE_ROWS_QUICK = [2_000];
 
+async function updateManyRows(lab: Lab, entrant: Entrant, observe: Observe): Promise<void> {
+  const { updateRowsMax } = entrant.contender.writes;
+  const sizes = lab.quick ? UPDATE_ROWS_QUICK : UPDATE_ROWS;
+  const accounts = lab.quick ? ACCOUNTS : ACCOUNTS_LARGE;
   const database = await openPrepared(lab, entrant, accounts);
-  const daemon = await entrant.prepare(lab, database);
+  const daemon = await entrant.enter(database, lab.api.url);
   try {
     // A cloned table is on disk only.
     await database.query("select count(*) from m_account where name is not null");
-    for (const rows of sizes) {
+    for (const size of sizes.filter((rows) => rows <= updateRowsMax)) {
+      const rows = scaled(lab, size, size);
       const startedAt = performance.now();
       await database.query(
         "update m_account set name = name || '.' where account_no <= 'A' || lpad($1::text, 7, '0')",
