@@ -41,8 +41,8 @@ interface Growing {
 }
 
 const NODE = "Node.js";
-/** What is narrower could not be read. */
-const SHARE_MIN = 0.004;
+/** What is less has no room for its name. */
+const SHARE_MIN = 0.01;
 
 /** @param window of the shared clock, in milliseconds: what came before is the start, which happens once */
 export function readProfile(
@@ -97,14 +97,20 @@ function toFrame({ functionName, url }: CpuProfile["nodes"][number]["callFrame"]
   return { name: functionName || `(${own[2]})`, area: own[1]?.replace(/\/$/, "") ?? null };
 }
 
-/** Without what Node.js has between two calls of ours, and a package as one frame; of Node.js only what was running stays. */
+/** The calls that are told apart, and of Node.js only what was running. */
 function toBranch(stack: readonly Frame[]): Frame[] {
-  return stack.filter((frame, index) => {
-    const isLeaf = index === stack.length - 1;
-    if (frame.area === null) return isLeaf;
-    const before = stack.slice(0, index).findLast(({ area }) => area !== null);
-    return frame.area.startsWith("src") || before?.area !== frame.area;
-  });
+  const branch: Frame[] = [];
+  for (const frame of stack) {
+    if (frame.area !== null && !isPartOf(branch.at(-1), frame)) branch.push(frame);
+  }
+  const running = stack.at(-1);
+  return running?.area === null ? [...branch, running] : branch;
+}
+
+/** A package is one call, a recursion is one, and a function without a name belongs to the function that called it. */
+function isPartOf(caller: Frame | undefined, { name, area }: Frame): boolean {
+  if (caller?.area !== area) return false;
+  return !area?.startsWith("src") || name === caller.name || name.startsWith("(");
 }
 
 function grow(parent: Growing, frame: Frame, ms: number): Growing {

@@ -155,6 +155,29 @@ describe("a processor profile", () => {
     expect(flame).toEqual({ name: "busy", area: "Node.js", ms: 3, children: [settle] });
   });
 
+  test("a recursion, and a function without a name, belong to the call that they are in", () => {
+    const own = "file:///somewhere/src/customer-command/fingerprint.ts";
+    const { flame } = readProfile(
+      {
+        startTime: 1_000,
+        nodes: [
+          node(1, "(root)", "", 2),
+          node(2, "hashFields", own, 3),
+          node(3, "", own, 4),
+          node(4, "toText", own, 5),
+          node(5, "toText", own),
+        ],
+        samples: [5, 5],
+        timeDeltas: [0, 1_000],
+      },
+      { fromMs: 0, toMs: 9 },
+    );
+
+    const area = "src/customer-command";
+    const text = { name: "toText", area, ms: 1, children: [] };
+    expect(flame.children).toEqual([{ name: "hashFields", area, ms: 1, children: [text] }]);
+  });
+
   test("only what ran in the window counts", () => {
     const { areas } = readProfile(profile, { fromMs: 1_002, toMs: 1_003 });
 
