@@ -1,6 +1,8 @@
-/** A run of the benchmark in reading order: what was asked for, the lab, the parts one after the other, their results. */
+/** A run of the benchmark in reading order: what was asked for, the parts one after the other, the lab of a part, its results. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { type Request, readRequest, USAGE } from "./command-line.ts";
+import { fileURLToPath } from "node:url";
+import { isWhole, type Request, readRequest, USAGE } from "./command-line.ts";
 import { CONTENDERS } from "./contenders/all.ts";
 import { type Api, startApi } from "./lab/api.ts";
 import { killChildren } from "./lab/children.ts";
@@ -24,6 +26,7 @@ import {
   QUICK_RESULTS,
   RESULTS,
   readResults,
+  UNFINISHED_RESULTS,
   writeResult,
 } from "./report/results.ts";
 
@@ -55,13 +58,9 @@ export async function runBenchmark(args: readonly string[]): Promise<number> {
     return 0;
   }
 
-  const load = await chooseLoadGenerator();
-  return await withLab(async ({ postgres, api }) => {
-    for (const part of chosen.parts) {
-      await runPart(part, { ...chosen, postgres, api, load, log: sayElapsed });
-      await writeReport(chosen);
-    }
-  });
+  const [part, ...others] = chosen.parts;
+  if (part === undefined || others.length > 0) return await runEach(chosen.parts, request.options);
+  return await runPart(part, chosen, request);
 }
 
 interface Chosen extends Pick<Lab, "contenders" | "quick" | "rounds" | "scale"> {
@@ -90,10 +89,46 @@ function pick<Named extends { readonly name: string }>(
   return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
 }
 
-async function runPart(part: Part, lab: Lab): Promise<void> {
+const INTERRUPTED = 130;
+
+/** Each in a process of its own: a part that fails leaves nothing behind that could disturb the next. */
+async function runEach(parts: readonly Part[], options: readonly string[]): Promise<number> {
+  const failed: string[] = [];
+  for (const { name } of parts) {
+    const code = await runInProcess(name, options);
+    if (code === INTERRUPTED) return code;
+    if (code !== 0) failed.push(name);
+  }
+  if (failed.length === 0) return 0;
+
+  const names = failed.join(" ");
+  say(`\nFailed: ${names}. Once more: npm run bench -- ${[names, ...options].join(" ")}`);
+  return 1;
+}
+
+async function runInProcess(part: string, options: readonly string[]): Promise<number | null> {
+  const run = fileURLToPath(new URL("run.ts", import.meta.url));
+  const child = spawn(process.execPath, [run, part, ...options], { stdio: "inherit" });
+  const stop = () => child.kill();
+  for (const signal of STOP_SIGNALS) process.on(signal, stop);
+  const [code] = (await once(child, "exit")) as [number | null];
+  for (const signal of STOP_SIGNALS) process.off(signal, stop);
+  return code;
+}
+
+/** Writes what was measured whatever happens, and into the results only what is complete. */
+async function runPart(part: Part, chosen: Chosen, request: Request): Promise<number> {
+  const load = await chooseLoadGenerator();
   const startedAt = new Date();
   const observations: Observation[] = [];
-  const others = await part.run(lab, (observation) => observations.push(observation));
+  let postgresVersion = "unknown";
+  let others: Awaited<ReturnType<Part["run"]>>;
+  const code = await withLab(async ({ postgres, api }) => {
+    postgresVersion = postgres.version;
+    others = await part.run({ ...chosen, postgres, api, load, log: sayElapsed }, (observation) =>
+      observations.push(observation),
+    );
+  });
 
   const figures = toFigures(observations);
   for (const line of toLines(figures)) process.stdout.write(`${line}\n`);
@@ -101,48 +136,52 @@ async function runPart(part: Part, lab: Lab): Promise<void> {
     part: part.name,
     run: {
       startedAt: startedAt.toISOString(),
-      quick: lab.quick,
-      scale: lab.scale,
+      quick: chosen.quick,
+      scale: chosen.scale,
       seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
     },
-    environment: await describeEnvironment(lab.postgres.version, lab.load.name),
+    environment: await describeEnvironment(postgresVersion, load.name),
     figures,
     ...others,
   };
-  await writeResult(result, isQuick(lab) ? QUICK_RESULTS : RESULTS);
+  if (code !== 0) {
+    const file = await writeResult(result, UNFINISHED_RESULTS);
+    say(`The part ${part.name} did not finish; its figures until then are in ${file}`);
+  } else if (figures.length === 0) {
+    say(`The part ${part.name} has nothing to measure of these contenders`);
+  } else {
+    await writeResult(result, isWhole(request) ? RESULTS : QUICK_RESULTS);
+    await writeReport(request);
+  }
+  return code;
 }
 
-/** A run that measured less than it should leaves no trace in what the repository keeps. */
-function isQuick({ quick, scale }: Pick<Request, "quick" | "scale">): boolean {
-  return quick || scale !== 1;
+async function writeReport(request: Request): Promise<void> {
+  if (isWhole(request)) await writeDocument(await readResults(RESULTS));
+  else await writeDocument(await readResults(QUICK_RESULTS), QUICK_RESULTS);
 }
 
-async function writeReport(request: Pick<Request, "quick" | "scale">): Promise<void> {
-  if (isQuick(request)) await writeDocument(await readResults(QUICK_RESULTS), QUICK_RESULTS);
-  else await writeDocument(await readResults(RESULTS));
-}
+const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /**
  * Starts the server and the API, and stops them whatever happens: after an error, and after Ctrl-C, which ends the run in the middle of
- * what it measures.
+ * what it measures. Resolves with the exit code.
  */
 async function withLab(
   work: (lab: { readonly postgres: Postgres; readonly api: Api }) => Promise<void>,
 ): Promise<number> {
-  const interrupted = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
-  // An error of a connection that no one waits for would end the process before it has cleaned up.
-  const failed = once(process, "uncaughtException").then(([error]) => {
-    throw error;
+  // Both stay until the process ends: what was under way may fail again, and Ctrl-C may come twice, before all is cleaned up.
+  const interrupted = new Promise<"interrupted">((resolve) => {
+    for (const signal of STOP_SIGNALS) process.on(signal, () => resolve("interrupted"));
+  });
+  const failed = new Promise<never>((_, reject) => {
+    process.on("uncaughtException", reject);
   });
   const postgres = await startPostgres(() => {});
   try {
     const api = await startApi();
-    const outcome = await Promise.race([
-      work({ postgres, api }).then(() => "done" as const),
-      interrupted.then(() => "interrupted" as const),
-      failed,
-    ]);
-    return outcome === "done" ? 0 : 130;
+    const outcome = await Promise.race([work({ postgres, api }), interrupted, failed]);
+    return outcome === "interrupted" ? INTERRUPTED : 0;
   } catch (error) {
     say(error instanceof Error ? (error.stack ?? error.message) : String(error));
     return 1;

@@ -27,9 +27,15 @@ export const RESULTS = fileURLToPath(new URL("../results/", import.meta.url));
 /** Of quick runs, which say that everything works and little else. */
 export const QUICK_RESULTS = `${RESULTS}quick/`;
 
-export async function writeResult(result: PartResult, folder: string): Promise<void> {
+/** Of parts that failed or were interrupted: for a look, and not for the report. */
+export const UNFINISHED_RESULTS = `${RESULTS}unfinished/`;
+
+/** @returns the path of the file */
+export async function writeResult(result: PartResult, folder: string): Promise<string> {
+  const file = `${folder}${result.part}.json`;
   await mkdir(folder, { recursive: true });
-  await writeFile(`${folder}${result.part}.json`, `${JSON.stringify(result, null, 2)}\n`);
+  await writeFile(file, `${JSON.stringify(result, null, 2)}\n`);
+  return file;
 }
 
 export async function readResults(folder: string): Promise<PartResult[]> {

@@ -1,11 +1,38 @@
 /** What the benchmark computes from its measurements; the measurements themselves are not repeated here. */
 import { describe, expect, test } from "vitest";
+import { isWhole, readRequest } from "../../bench/command-line.ts";
 import { ratioTo, toFigures } from "../../bench/measure/observations.ts";
 import { readProfile } from "../../bench/measure/profile.ts";
 import { percentile, toRatios, toSpread } from "../../bench/measure/statistics.ts";
 import { formatNumber } from "../../bench/report/format.ts";
 import { fillMarkers } from "../../bench/report/markers.ts";
 import { describeRounds, toTable } from "../../bench/report/tables.ts";
+
+describe("command line", () => {
+  test("the options are kept as they were given, to start each part with", () => {
+    const args = ["drain", "--quick", "--only", "limit", "latency", "--only=pg-boss"];
+
+    expect(readRequest(args)).toMatchObject({
+      parts: ["drain", "latency"],
+      contenders: ["limit", "pg-boss"],
+      options: ["--quick", "--only=limit", "--only=pg-boss"],
+    });
+  });
+
+  test.each([
+    ["", true],
+    ["drain", true],
+    ["--rounds 7", true],
+    ["--rounds 1", false],
+    ["--quick", false],
+    ["--scale 0.1", false],
+    ["--only limit", false],
+  ])("a run with %j is whole: %s", (line, expected) => {
+    const args = line.split(" ").filter((word) => word !== "");
+
+    expect(isWhole(readRequest(args))).toBe(expected);
+  });
+});
 
 describe("statistics", () => {
   test("a spread has the median, and the smallest and largest of the rounds", () => {
