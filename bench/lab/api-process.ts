@@ -8,7 +8,13 @@ import { nowMs, serveParent } from "../daemons/parent.ts";
 
 export type ApiQuestion =
   | { readonly kind: "address" }
-  | { readonly kind: "reset"; readonly delayMs: number; readonly keepsArrivals: boolean }
+  | {
+      readonly kind: "reset";
+      readonly delayMs: number;
+      readonly keepsArrivals: boolean;
+      readonly isHeld: boolean;
+    }
+  | { readonly kind: "release" }
   | { readonly kind: "counts" }
   | { readonly kind: "arrivals" };
 
@@ -42,6 +48,8 @@ let keepsArrivals = false;
 let counts = { ...NOTHING };
 let arrivals: Arrival[] = [];
 let inFlight = 0;
+/** Answers that wait for the release; null: none has to. */
+let held: (() => void)[] | null = null;
 
 const server = http.createServer((request, response) => {
   const arrivedAtMs = nowMs();
@@ -61,7 +69,8 @@ const server = http.createServer((request, response) => {
       });
       response.end(body);
     };
-    if (delayMs === 0) answer();
+    if (held !== null) held.push(answer);
+    else if (delayMs === 0) answer();
     else setTimeout(answer, delayMs);
   });
 });
@@ -109,7 +118,14 @@ function answerParent(question: ApiQuestion): unknown {
       ({ delayMs, keepsArrivals } = question);
       counts = { ...NOTHING };
       arrivals = [];
+      held = question.isHeld ? [] : null;
       return null;
+    case "release": {
+      const answers = held ?? [];
+      held = null;
+      for (const answer of answers) answer();
+      return null;
+    }
     case "counts":
       return counts;
     case "arrivals":

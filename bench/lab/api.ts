@@ -6,7 +6,13 @@ export interface Api {
   readonly url: string;
   readonly pid: number;
   /** Forgets what it was asked, and answers after this time from now on. */
-  reset(options: { readonly delayMs: number; readonly keepsArrivals?: boolean }): Promise<void>;
+  reset(options: {
+    readonly delayMs: number;
+    readonly keepsArrivals?: boolean;
+    /** Answers nothing before `release`. */
+    readonly isHeld?: boolean;
+  }): Promise<void>;
+  release(): Promise<void>;
   counts(): Promise<ApiCounts>;
   arrivals(): Promise<readonly Arrival[]>;
   stop(): Promise<void>;
@@ -19,8 +25,11 @@ export async function startApi(): Promise<Api> {
   return {
     url: await ask<string>({ kind: "address" }),
     pid: child.pid,
-    reset: async ({ delayMs, keepsArrivals = false }) => {
-      await ask({ kind: "reset", delayMs, keepsArrivals });
+    reset: async ({ delayMs, keepsArrivals = false, isHeld = false }) => {
+      await ask({ kind: "reset", delayMs, keepsArrivals, isHeld });
+    },
+    release: async () => {
+      await ask({ kind: "release" });
     },
     counts: () => ask({ kind: "counts" }),
     arrivals: () => ask({ kind: "arrivals" }),

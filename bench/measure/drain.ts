@@ -34,10 +34,12 @@ export interface DrainOptions {
 
 export async function measureDrain(options: DrainOptions): Promise<Drain> {
   const { api, accounts, delayMs, daemons: count = 1, makeWork } = options;
-  await api.reset({ delayMs });
+  // The first of several daemons would be far ahead, or done, before the last has started.
+  await api.reset({ delayMs, isHeld: count > 1 });
 
   const daemons = await Promise.all(Array.from({ length: count }, () => startDaemon(options)));
   try {
+    await api.release();
     const made = makeWork?.();
     await waitForRequests(api, accounts / 10, 2);
     const before = await readMeters(options, daemons);
@@ -48,6 +50,7 @@ export async function measureDrain(options: DrainOptions): Promise<Drain> {
 
     assertFair(options, (await api.counts()).inFlightMax);
     const measured = after.requests - before.requests;
+    if (measured === 0) throw new Error(`${accounts} accounts are too few: all came at once`);
     const perAccount = (from: number | null, to: number | null) =>
       from === null || to === null ? null : (to - from) / measured;
     return {
