@@ -4,7 +4,7 @@
  *
  *     coming to rest ──no transaction left that may not have seen the bell──▶ at rest
  *         ▲                                                                      │
- *         └──────────── a second of quiet ──────── awake ◀──── 100 wakes a second
+ *         └──────────── a second of quiet ──────── awake ◀───── 50 wakes a second
  *
  * At rest: the triggers ring (a NOTIFY costs a commit lock that every other commit waits for, so only now), and a sweep looks.
  * Awake: the bell is off, writers pay nothing, and a look comes every 5 to 20 ms.
@@ -30,7 +30,8 @@ export interface DoorbellOptions {
 
 const WANTED_FOR_MS = 30_000;
 const RENEW_EVERY_MS = 10_000;
-const WAKES_PER_SECOND_TO_STAY_AWAKE = 100;
+/** Commits that notify are flushed one after the other: where a flush takes 10 ms, there are never more than a hundred a second to hear. */
+const WAKES_PER_SECOND_TO_STAY_AWAKE = 50;
 const QUIET_MS_TO_REST = 1_000;
 const AWAKE_LOOK_MS = { busy: 5, quiet: 20 };
 const COMING_TO_REST_FIRST_LOOK_MS = 20;
