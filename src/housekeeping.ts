@@ -17,22 +17,30 @@ export function startHousekeeping(
   observe: Observe,
   historyRetentionDays: number,
 ): () => void {
+  const steps = [
+    // Behind, and no id has collided yet: rows that are newer would get lower ids.
+    () => wiring.db.repairIdentities(),
+    () => wiring.queue.removeOldHistory(historyRetentionDays),
+    // Parked for an unknown outcome, and answered after all: a process died between the two.
+    () => wiring.queue.reviveAnswered("all"),
+    // Blocked, and the parent has its id: the same.
+    () => wakeForgottenChildren(wiring),
+  ];
+  let isOver = false;
   const keepHouse = async () => {
     try {
-      // Behind, and no id has collided yet: rows that are newer would get lower ids.
-      await wiring.db.repairIdentities();
-      await wiring.queue.removeOldHistory(historyRetentionDays);
-      // Parked for an unknown outcome, and answered after all: a process died between the two.
-      await wiring.queue.reviveAnswered("all");
-      // Blocked, and the parent has its id: the same.
-      await wakeForgottenChildren(wiring);
+      for (const step of steps) if (!isOver) await step();
     } catch (error) {
-      observe.databaseTrouble({ doing: "keeping house", error });
+      // The pool may be closed by then.
+      if (!isOver) observe.databaseTrouble({ doing: "keeping house", error });
     }
   };
   void keepHouse();
   const timer = setInterval(() => void keepHouse(), EVERY_MS);
-  return () => clearInterval(timer);
+  return () => {
+    isOver = true;
+    clearInterval(timer);
+  };
 }
 
 /** Ids that stand in rows and are not in the mapping, as a walk over all accounts finds them. */
