@@ -66,9 +66,13 @@ export async function lockData(dataDir: string): Promise<DataLock> {
     held.close();
     throw error;
   });
-  const tell = async (state: OwnerState) => {
-    // For messages only: a full disk, or a folder that was removed, must not keep a server from being stopped.
-    if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state }).catch(() => {});
+  let told: Promise<void> = Promise.resolve();
+  const tell = (state: OwnerState) => {
+    told = told.then(async () => {
+      // For messages only: a full disk, or a folder that was removed, must not keep a server from being stopped.
+      if (held.isOpen) await writeOwner(dataDir, { pid: process.pid, state }).catch(() => {});
+    });
+    return told;
   };
   await tell("starting");
   const isStanding = async () => (await stat(file).catch(() => null))?.ino === ino;
@@ -77,6 +81,8 @@ export async function lockData(dataDir: string): Promise<DataLock> {
     tell,
     isStanding,
     async release() {
+      // Written later, the file would be left behind.
+      await told;
       if (!held.isOpen) return;
       // Before the lock is free: the next holder writes its own. In a folder that was replaced the file belongs to another process.
       if (await isStanding()) await rm(join(dataDir, "owner"), { force: true });
