@@ -53,6 +53,10 @@ export async function runBenchmark(args: readonly string[]): Promise<number> {
     return 2;
   }
 
+  if (request.wantsHelp) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
   if (request.reportOnly) {
     await writeReport(request);
     return 0;

@@ -11,6 +11,7 @@ export interface Request {
   readonly scale: number;
   /** Only the document and its plots are made again, from the results that are there. */
   readonly reportOnly: boolean;
+  readonly wantsHelp: boolean;
   /** As they were given, without the parts. */
   readonly options: readonly string[];
 }
@@ -41,6 +42,7 @@ export function readRequest(args: readonly string[]): Request {
       only: { type: "string", multiple: true, default: [] },
       scale: { type: "string", default: "1" },
       report: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
     },
   });
   const { quick } = values;
@@ -51,6 +53,7 @@ export function readRequest(args: readonly string[]): Request {
     contenders: values.only,
     scale: readNumber("--scale", values.scale),
     reportOnly: values.report,
+    wantsHelp: values.help,
     options: tokens.flatMap((token) => {
       if (token.kind !== "option") return [];
       return [token.value === undefined ? token.rawName : `${token.rawName}=${token.value}`];

@@ -1,7 +1,7 @@
 /** What an account's sync asks of the database, in numbers that do not depend on the machine's mood. */
 import type { Contender } from "../contenders/contender.ts";
 import { ensureWaiting } from "../contenders/templates.ts";
-import { IS_OF_CONTENDER } from "../lab/postgres.ts";
+import { type Database, IS_OF_CONTENDER } from "../lab/postgres.ts";
 import { measureDrain } from "../measure/drain.ts";
 import type { Metric } from "../measure/observations.ts";
 import { type Lab, type Observe, type Part, scaled } from "./part.ts";
@@ -51,6 +51,11 @@ async function countOnce(lab: Lab, contender: Contender, observe: Observe): Prom
   report("buffers/account", Number(row?.["buffers"]) / accounts);
   report("WAL bytes/account", (walAfter - walBefore) / accounts);
   report("transactions/account", Number(row?.["transactions"]) / accounts);
+  if (contender.name === "account-sync") {
+    report("queue bytes/account", (await bytesOf(opened, "account")) / accounts);
+    report("id mapping bytes/account", (await bytesOf(opened, "mapped_id")) / accounts);
+    report("history bytes/sync", (await bytesOf(opened, "attempt")) / accounts);
+  }
   await opened.drop();
 }
 
@@ -62,3 +67,13 @@ const COUNTS = `
     (select xact_commit from pg_stat_database where datname = current_database()) as transactions
   from pg_stat_statements s
   where ${IS_OF_CONTENDER}`;
+
+/** Of a table with its indexes, without what is free in it. */
+async function bytesOf(database: Database, table: string): Promise<number> {
+  await database.query(`vacuum full account_sync.${table}`);
+  const [row] = await database.query<{ bytes: number }>(
+    "select pg_total_relation_size($1::regclass)::float8 as bytes",
+    [`account_sync.${table}`],
+  );
+  return row?.bytes ?? 0;
+}
