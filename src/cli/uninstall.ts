@@ -22,7 +22,7 @@ export async function uninstallFromDatabase(
   });
   const asked = {
     question:
-      "This removes the queue, the history, every change not delivered yet, and what is known of creates that are not decided: installed again, it sends those anew, under other keys. Stop the daemons first, and look at account-sync status.",
+      "This removes the queue, the history, every change not delivered yet, and what is known of creates that are not decided: installed again, it sends those anew, under other keys. Stop the daemons first, and look at `account-sync status`.",
     does: "uninstall removes the queue and the history",
     call: "account-sync uninstall --yes",
     json,
