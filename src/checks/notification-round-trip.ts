@@ -4,8 +4,8 @@
  * session that the application uses next.
  */
 import pg from "pg";
-import { connectionOptions } from "../db/database.ts";
 import { errorCode } from "../db/error-code.ts";
+import { connectionOptions } from "../db/own-settings.ts";
 import { findPooling } from "../db/pooling.ts";
 import { findOtherDatabase } from "../db/same-database.ts";
 import type { Diagnosis } from "../operator-error.ts";

@@ -4,7 +4,7 @@
  *
  * What is behind is found by functions of sql/functions/repair_identities.sql, from the catalog.
  */
-import type { Queryable } from "./database.ts";
+import type { Queryable } from "./statement.ts";
 
 /** A sequence that was behind its table. Bigint columns, so texts. */
 export interface RepairedIdentity {

@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
 import type { UrlSetting } from "./connection-url.ts";
-import { connectionOptions, queryableOn } from "./database.ts";
+import { queryableOn } from "./database.ts";
 import { explained } from "./explained.ts";
 import { grantDump } from "./grant-dump.ts";
 import { describeRepaired, repairIdentities } from "./identities.ts";
@@ -19,6 +19,7 @@ import {
   type MigrationStep,
 } from "./migration-transaction.ts";
 import { runMissingMigrations } from "./missing-migrations.ts";
+import { connectionOptions } from "./own-settings.ts";
 import { requirePreconditions } from "./preconditions.ts";
 import { sqlDirectory } from "./queries.ts";
 import { diagnoseSchemaVersion, latestMigration, readSchemaVersion } from "./schema-version.ts";

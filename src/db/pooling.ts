@@ -8,9 +8,9 @@
 import pg from "pg";
 import { OperatorError } from "../operator-error.ts";
 import type { UrlSetting } from "./connection-url.ts";
-import { connectionOptions } from "./database.ts";
 import { errorCode } from "./error-code.ts";
 import { explained } from "./explained.ts";
+import { connectionOptions } from "./own-settings.ts";
 
 /**
  * none: a session of the server itself. session: a proxy or pooler that keeps one server session for each client, and may refuse the

@@ -13,7 +13,7 @@ export interface SessionOptions {
   readonly ignored: readonly string[];
 }
 
-/** The settings that account-sync gives its sessions (src/db/database.ts). A URL changes none of them. */
+/** The settings that account-sync gives its sessions (src/db/own-settings.ts). A URL changes none of them. */
 export const OWN_SETTINGS: ReadonlySet<string> = new Set([
   "application_name",
   "client_encoding",

@@ -1,9 +1,10 @@
 /** Transactions always end, killed connections cost nobody else anything, and an outage is told from a statement that is wrong. */
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { connectionOptions, createDatabase, type Database } from "../../src/db/database.ts";
+import { createDatabase, type Database } from "../../src/db/database.ts";
 import { isClosed, isContention, isImpossibleValue, isOutage } from "../../src/db/error-code.ts";
 import { migrate } from "../../src/db/migrate.ts";
+import { connectionOptions } from "../../src/db/own-settings.ts";
 import { OWN_SETTINGS, RELIED_ON } from "../../src/db/session-options.ts";
 import { eventually } from "../support/eventually.ts";
 import {

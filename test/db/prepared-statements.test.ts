@@ -5,13 +5,9 @@
 import pg from "pg";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { LastSource } from "../../src/account/load.ts";
-import {
-  type ConnectionPool,
-  connectionOptions,
-  createDatabase,
-  databaseOver,
-} from "../../src/db/database.ts";
+import { type ConnectionPool, createDatabase, databaseOver } from "../../src/db/database.ts";
 import { isOutage } from "../../src/db/error-code.ts";
+import { connectionOptions } from "../../src/db/own-settings.ts";
 import { loadForSync } from "../../src/sync/load-for-sync.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";

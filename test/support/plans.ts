@@ -1,6 +1,6 @@
 /** Statements as our sessions run them, explained: which plan, how many rows and buffers. Counts only, no times. */
 import pg from "pg";
-import { connectionOptions, settingsOf } from "../../src/db/database.ts";
+import { connectionOptions, settingsOf } from "../../src/db/own-settings.ts";
 import { sqlOf } from "../../src/db/queries.ts";
 
 /**

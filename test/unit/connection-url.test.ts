@@ -6,7 +6,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { afterAll, describe, expect, test } from "vitest";
 import { completeUrl, parseConnectionUrl, readConnectionUrl } from "../../src/db/connection-url.ts";
-import { connectionOptions } from "../../src/db/database.ts";
+import { connectionOptions } from "../../src/db/own-settings.ts";
 import { OWN_SETTINGS, readSessionOptions } from "../../src/db/session-options.ts";
 import { OperatorError } from "../../src/operator-error.ts";
 import { createAuthority } from "../support/certificates.ts";
