@@ -5,11 +5,22 @@
  * one connection is in use for each function that is batched.
  */
 import DataLoader from "dataloader";
+import type { Clock } from "../clock.ts";
 import { isContention, isOutage } from "./error-code.ts";
 import { toError } from "./to-error.ts";
 
 /** What one statement carries at most: 128 accounts of a megabyte each are sixteen statements. */
 export const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * While several items come at a time, a batch waits for more of them, until there are enough or time is up: a transaction of thirty costs
+ * hardly more than one of seven. After a batch of one the next item does not wait.
+ */
+export interface Gathering {
+  readonly enough: number;
+  readonly forMs: number;
+  readonly clock: Pick<Clock, "after">;
+}
 
 /**
  * @param bytesOf the approximate size of an item in the statement; a batch that is too large is run in parts, one after the other
@@ -20,12 +31,15 @@ export function batched<Item, Result>(
   maxBatchSize: number,
   run: (items: readonly Item[]) => Promise<readonly (Result | Error)[]>,
   bytesOf: (item: Item) => number = () => 0,
+  gathering: Gathering | null = null,
 ): (item: Item) => Promise<Result> {
   let running: Promise<unknown> = Promise.resolve();
   let turn: Promise<unknown> = Promise.resolve();
+  const crowd = new Crowd();
 
   const loader = new DataLoader<Item, Result>(
     (items) => {
+      crowd.leave(items.length);
       const results = runParts(run, partsOf(items, bytesOf));
       running = results.catch(() => {});
       return results;
@@ -37,13 +51,46 @@ export function batched<Item, Result>(
         turn = turn.then(async () => {
           // One more turn of the event loop, for callers that were waiting for the same batch.
           await new Promise((resolve) => setImmediate(resolve));
+          if (gathering !== null) await crowd.gather(gathering);
           flush();
           await running;
         });
       },
     },
   );
-  return (item) => loader.load(item);
+  return (item) => {
+    crowd.join();
+    return loader.load(item);
+  };
+}
+
+/** The items that wait for a batch. */
+class Crowd {
+  #waiting = 0;
+  #lastBatch = 0;
+  #joined = () => {};
+
+  join(): void {
+    this.#waiting += 1;
+    this.#joined();
+  }
+
+  leave(items: number): void {
+    this.#waiting -= items;
+    this.#lastBatch = items;
+  }
+
+  async gather({ enough, forMs, clock }: Gathering): Promise<void> {
+    if (this.#lastBatch <= 1 || this.#waiting >= enough) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const callOff = clock.after(forMs, resolve);
+    this.#joined = () => {
+      if (this.#waiting >= enough) resolve();
+    };
+    await promise;
+    this.#joined = () => {};
+    callOff();
+  }
 }
 
 function partsOf<Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] {
