@@ -13,6 +13,7 @@ const HEADINGS: readonly (readonly [english: string, indonesian: string])[] = [
   ["## Try it", "## Coba dulu"],
   ["## Use it with your database", "## Pakai dengan basis data Anda"],
   ["## Guarantees", "## Jaminan"],
+  ["## What it costs", "## Biayanya"],
   ["## Tests", "## Tes"],
   ["## Documentation", "## Dokumentasi"],
 ];
