@@ -133,20 +133,21 @@ async function loadTogether<Extra>(
 ): Promise<LoadedWithExtra<Extra>[]> {
   const { db, last } = load;
   for (let tries = 1; ; tries += 1) {
-    const expected = last.source ?? (await describeWholeSource(db));
+    const known = last.source;
+    const expected = known ?? (await describeWholeSource(db));
     try {
       const loaded = await db.snapshot(
         (tx) => loadInSnapshot(load, tx, ids, expected),
         expected.lockable,
       );
       if (loaded !== null) return loaded;
-      if (tries === TRIES_MAX) throw new AlteredTables();
     } catch (error) {
-      // A table or column that was there at the last load is gone.
-      const isOutdated = isNoRowsFault(error) && last.source !== null;
-      if (isOutdated) last.source = null;
+      // A table or column that was there at the last load is gone. Another load may have found that out meanwhile.
+      const isOutdated = known !== null && isNoRowsFault(error);
+      if (isOutdated && last.source === known) last.source = null;
       if (tries === TRIES_MAX || !(isOutdated || isContention(error))) throw error;
     }
+    if (tries === TRIES_MAX) throw new AlteredTables();
   }
 }
 
@@ -154,6 +155,10 @@ class AlteredTables extends Error {
   override readonly name = "AlteredTables";
   /** PostgreSQL's lock_not_available: tried again later. */
   readonly code = "55P03";
+
+  constructor() {
+    super("the source tables were altered again and again while they were read");
+  }
 }
 
 /** Resolves with null when there are other tables than expected. */

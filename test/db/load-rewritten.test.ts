@@ -2,11 +2,11 @@
  * Loads beside an application that alters its tables: no account looks removed, none looks as if it had no tiers, and the application never
  * waits long for a load, or ends in a deadlock with one.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type LastSource, loadAccountsWith } from "../../src/account/load.ts";
-import { createDatabase, type Database } from "../../src/db/database.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
+import { openOwnDatabase } from "../support/own-database.ts";
 import {
   createDatabase as createTestDatabase,
   type TestDatabase,
@@ -14,12 +14,6 @@ import {
 } from "../support/postgres.ts";
 
 const LOADS = 3;
-
-const opened: Database[] = [];
-
-afterEach(async () => {
-  for (const db of opened.splice(0)) await db.close();
-});
 
 const PARTITIONED = `
   alter table m_account_package_tier rename to tier_of_2026;
@@ -109,6 +103,10 @@ const ALTERATIONS: readonly { what: string; shape?: string; alter: string }[] = 
       insert into copy select * from m_account_package_tier;
       alter table m_account_package_tier rename to m_account_package_tier_old;
       alter table copy rename to m_account_package_tier`,
+  },
+  {
+    what: "a table without which accounts are sent, removed",
+    alter: "select account_sync.remove_capture('m_account_bank'); drop table m_account_bank",
   },
   {
     what: "tiers that become a view",
@@ -202,15 +200,7 @@ test("while a table is held for long, who wants the others does not wait behind 
 });
 
 function openLoads(database: TestDatabase, settings: { readonly settingsPerTransaction: boolean }) {
-  const db = createDatabase({
-    url: database.url,
-    applicationName: "account-sync test",
-    max: LOADS,
-    synchronousCommit: "on",
-    ...settings,
-    onError: () => {},
-  });
-  opened.push(db);
+  const db = openOwnDatabase(database.url, { max: LOADS, ...settings });
   const last: LastSource = { source: null };
   const nothing = { read: async () => new Map<string, never>(), excess: () => null };
   return (ids: readonly string[]) => loadAccountsWith(db, ids, nothing, last);
