@@ -15,7 +15,13 @@ import {
 } from "./customer-api/client.ts";
 import { type Connections, createConnections } from "./customer-api/connections.ts";
 import type { TransformOptions } from "./customer-command/transform.ts";
-import { type ConnectionPool, createDatabase, type Database, databaseOver } from "./db/database.ts";
+import {
+  type ConnectionPool,
+  createDatabase,
+  type Database,
+  type DatabaseOptions,
+  databaseOver,
+} from "./db/database.ts";
 import type { RepairedIdentity } from "./db/identities.ts";
 import { isPooled } from "./db/pooling.ts";
 import { diagnoseSchemaVersion, readSchemaVersion } from "./db/schema-version.ts";
@@ -52,6 +58,11 @@ export interface Wiring {
 const RELAXED_CONNECTIONS = 3;
 const RELAXED_CONNECTIONS_OF_SMALL_POOL = 2;
 const SMALL_POOL = 6;
+/**
+ * Of each pool of a daemon: a new session connects and prepares its statements, which makes the next edit's way twice as long. Not of the
+ * library: it runs in many processes of an application, which has better use for the server's connections.
+ */
+const KEPT_SESSIONS = 3;
 
 /**
  * @param database where it is; or a caller's pool, which is not closed
@@ -69,7 +80,10 @@ export async function openWiring(
     });
   const { db, relaxedDb } =
     typeof database === "string"
-      ? await openDatabases(config, database, observe, onRepaired)
+      ? await openDatabases(config, database, observe, {
+          onRepaired,
+          kept: replicaId === null ? 0 : KEPT_SESSIONS,
+        })
       : databasesOn(database, onRepaired);
 
   const source = await describeSource(db).catch(async (error: unknown) => {
@@ -172,7 +186,7 @@ async function openDatabases(
   config: Config,
   url: string,
   observe: Observe,
-  onRepaired: OnRepaired,
+  sessions: Pick<DatabaseOptions, "kept" | "onRepaired">,
 ): Promise<Databases> {
   const { poolMax } = config.database;
   const relaxedMax = poolMax < SMALL_POOL ? RELAXED_CONNECTIONS_OF_SMALL_POOL : RELAXED_CONNECTIONS;
@@ -181,7 +195,7 @@ async function openDatabases(
     applicationName: `account-sync ${version}`,
     settingsPerTransaction: await isPooled(url),
     onError: (error: Error) => observe.databaseTrouble({ doing: "keeping a connection", error }),
-    onRepaired,
+    ...sessions,
   };
   return {
     db: createDatabase({

@@ -41,14 +41,13 @@ export interface Database extends Queryable {
 
 export interface DatabaseOptions extends SessionSettings {
   readonly max: number;
+  /** So many stay open however long nothing happens; the others are closed after a minute. Default 0. */
+  readonly kept?: number;
   /** A connection broke while it was idle. */
   readonly onError: (error: Error) => void;
   /** A sequence of ours was behind its table: an id was about to be given out twice. */
   readonly onRepaired?: ((repaired: RepairedIdentity) => void) | undefined;
 }
-
-/** Stay open however long nothing happens: a new one connects and prepares its statements, which makes the next edit's way twice as long. */
-const KEPT_SESSIONS = 3;
 
 export function createDatabase(options: DatabaseOptions): Database {
   // Behind a pooler a prepared statement may be looked for in another session than the one that has it.
@@ -57,7 +56,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     ...connectionOptions(options),
     pipeline: isOwnSession,
     max: options.max,
-    min: Math.min(KEPT_SESSIONS, options.max),
+    min: Math.min(options.kept ?? 0, options.max),
     idleTimeoutMillis: 60_000,
     // An application that uses the library may end without closing it.
     allowExitOnIdle: true,
