@@ -2,23 +2,18 @@
  * Values that are none of their type (22P02, 22003): an id that the key cannot hold is an account that does not exist. Any other one says
  * nothing about the account, which must not pass for removed: its customer would be deleted.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { loadAccounts } from "../../src/account/load.ts";
-import { createDatabase, type Database } from "../../src/db/database.ts";
+import type { Database } from "../../src/db/database.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { createEngine, only } from "../support/engine.ts";
 import { createFakeApi } from "../support/fake-api.ts";
+import { openOwnDatabase } from "../support/own-database.ts";
 import {
   createDatabase as createTestDatabase,
   serverUrl,
   withClient,
 } from "../support/postgres.ts";
-
-const opened: Database[] = [];
-
-afterEach(async () => {
-  for (const db of opened.splice(0)) await db.close();
-});
 
 async function versionOf(): Promise<number> {
   const { rows } = await withClient(serverUrl(), (client) =>
@@ -31,16 +26,7 @@ async function open(shape: string): Promise<{ ids: string[]; db: Database }> {
   const database = await createTestDatabase({ migrated: true });
   const ids = [await insertAccount(database), await insertAccount(database)];
   await database.pool.query(shape);
-  const db = createDatabase({
-    url: database.url,
-    applicationName: "account-sync test",
-    max: 2,
-    synchronousCommit: "on",
-    settingsPerTransaction: false,
-    onError: () => {},
-  });
-  opened.push(db);
-  return { ids, db };
+  return { ids, db: openOwnDatabase(database.url) };
 }
 
 /** One row of it belongs to nobody, and cannot be read. */

@@ -1,21 +1,20 @@
 /** What stands in the tables is what is loaded: to the day, to the cent, whatever the keys are and whichever tables are there. */
 import { afterEach, describe, expect, test } from "vitest";
 import { loadAccounts } from "../../src/account/load.ts";
-import { createDatabase, type Database } from "../../src/db/database.ts";
+import type { Database } from "../../src/db/database.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createEngine } from "../support/engine.ts";
 import { createFakeApi } from "../support/fake-api.ts";
+import { openOwnDatabase } from "../support/own-database.ts";
 import {
   createDatabase as createTestDatabase,
   type TestDatabase,
   type TestDatabaseOptions,
 } from "../support/postgres.ts";
 
-const opened: Database[] = [];
 const zone = process.env["TZ"];
 
-afterEach(async () => {
-  for (const db of opened.splice(0)) await db.close();
+afterEach(() => {
   if (zone === undefined) delete process.env["TZ"];
   else process.env["TZ"] = zone;
 });
@@ -24,20 +23,7 @@ async function open(options?: TestDatabaseOptions): Promise<{ test: TestDatabase
   const test = await createTestDatabase(options);
   // The attempts are read along with the accounts.
   await migrate({ url: test.url, info: () => {} });
-  return { test, db: connect(test) };
-}
-
-function connect({ url }: TestDatabase): Database {
-  const db = createDatabase({
-    url,
-    applicationName: "account-sync test",
-    max: 2,
-    synchronousCommit: "on",
-    settingsPerTransaction: false,
-    onError: () => {},
-  });
-  opened.push(db);
-  return db;
+  return { test, db: openOwnDatabase(test.url) };
 }
 
 async function load(db: Database, ids: readonly string[]) {
@@ -62,7 +48,7 @@ test.each(["Asia/Jakarta", "America/New_York", "UTC"])(
       [account?.id],
     );
 
-    const [loaded] = await load(connect(database), [account?.id ?? ""]);
+    const [loaded] = await load(openOwnDatabase(database.url), [account?.id ?? ""]);
 
     expect(new Date(2026, 0, 1).getTimezoneOffset()).toBe(
       { "Asia/Jakarta": -420, "America/New_York": 300, UTC: 0 }[timeZone],

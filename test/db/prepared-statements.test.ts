@@ -5,12 +5,13 @@
 import pg from "pg";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { LastSource } from "../../src/account/load.ts";
-import { type ConnectionPool, createDatabase, databaseOver } from "../../src/db/database.ts";
+import { type ConnectionPool, databaseOver } from "../../src/db/database.ts";
 import { isOutage } from "../../src/db/error-code.ts";
 import { connectionOptions } from "../../src/db/own-settings.ts";
 import { loadForSync } from "../../src/sync/load-for-sync.ts";
 import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
+import { openOwnDatabase } from "../support/own-database.ts";
 import {
   createDatabase as createTestDatabase,
   serverUrl,
@@ -303,20 +304,10 @@ describe("nothing is prepared", () => {
   test("behind a pooler, where the next statement may meet another session", async () => {
     const database = await createTestDatabase({ migrated: true });
     const query = vi.spyOn(pg.Client.prototype, "query");
-    const db = createDatabase({
-      url: database.url,
-      applicationName: "account-sync test",
-      max: 2,
-      synchronousCommit: "on",
-      settingsPerTransaction: true,
-      onError: () => {},
-    });
-    try {
-      await db.run("installation_id");
-      await loadForSync(db, [crypto.randomUUID()], { source: null });
-    } finally {
-      await db.close();
-    }
+    const db = openOwnDatabase(database.url, { settingsPerTransaction: true });
+
+    await db.run("installation_id");
+    await loadForSync(db, [crypto.randomUUID()], { source: null });
 
     expect(query.mock.calls.length).toBeGreaterThan(8);
     expect(query.mock.calls.map(([first]) => nameOf(first)).filter(Boolean)).toEqual([]);
@@ -325,19 +316,9 @@ describe("nothing is prepared", () => {
   test("with sessions of our own it is", async () => {
     const database = await createTestDatabase({ migrated: true });
     const query = vi.spyOn(pg.Client.prototype, "query");
-    const db = createDatabase({
-      url: database.url,
-      applicationName: "account-sync test",
-      max: 2,
-      synchronousCommit: "on",
-      settingsPerTransaction: false,
-      onError: () => {},
-    });
-    try {
-      await db.run("installation_id");
-    } finally {
-      await db.close();
-    }
+    const db = openOwnDatabase(database.url);
+
+    await db.run("installation_id");
 
     expect(query.mock.calls.map(([first]) => nameOf(first)).filter(Boolean)).toEqual([
       "installation_id 1",

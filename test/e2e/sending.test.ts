@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
 import { type TestDatabase, withClient } from "../support/postgres.ts";
-import { startProcess } from "../support/process.ts";
+import { startProcess, textOf } from "../support/process.ts";
 import { apiEnvironment, createProduct, type Product, QUICK } from "../support/product.ts";
 import { openScene } from "../support/scene.ts";
 
@@ -224,7 +224,7 @@ async function setWritable(database: TestDatabase, name: string): Promise<void> 
 async function readAll(product: Product, url: string, stoppedBy: string): Promise<Said> {
   const { ready } = await eventually(async () => await readHttp(url, stoppedBy));
   const page = await (await fetch(url)).text();
-  // The daemon has it in memory, and writes it down for others within half a second.
+  // The daemon has it in memory, and writes it down for others within a second.
   const json = await eventually(async () => {
     const said = JSON.parse(await run(product, ["status", "--json"]))["sending"];
     expect(said["stopped_by"]).toBe(stoppedBy);
@@ -277,13 +277,4 @@ async function errorsOf(
   const running = startProcess({ args, env });
   await running.exit;
   return running.stderr.join("\n");
-}
-
-async function textOf(
-  args: readonly string[],
-  env: Readonly<Record<string, string>>,
-): Promise<string> {
-  const running = startProcess({ args, env });
-  await running.exit;
-  return running.stdout.map((line) => `${line}\n`).join("");
 }

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { insertAccount } from "../support/accounts.ts";
 import { eventually } from "../support/eventually.ts";
-import { startProcess } from "../support/process.ts";
+import { textOf } from "../support/process.ts";
 import { apiEnvironment } from "../support/product.ts";
 import { openScene } from "../support/scene.ts";
 
@@ -47,13 +47,4 @@ test("no daemon: status says so at once after a kill, and what to do, and no lon
 
 async function statusOf(environment: Readonly<Record<string, string>>): Promise<string> {
   return await textOf(["status"], environment);
-}
-
-async function textOf(
-  args: readonly string[],
-  env: Readonly<Record<string, string>>,
-): Promise<string> {
-  const running = startProcess({ args, env });
-  await running.exit;
-  return running.stdout.map((line) => `${line}\n`).join("");
 }

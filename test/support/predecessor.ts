@@ -31,6 +31,28 @@ export function customerRecord(accountId: string, uuidBe: string | null) {
   return { success: true, type: "customer", accountId, uuidBe, updatedAt };
 }
 
+/** The API has accepted the command, and the database took none of the three kinds of ids. */
+export function acceptedWithoutIds(
+  customerData: unknown,
+  { error, reason = "" }: { readonly error: RegExp; readonly reason?: string },
+) {
+  return {
+    success: true,
+    response: expect.any(Object) as object,
+    customerData,
+    processingResult: {
+      success: false,
+      error: expect.stringMatching(error) as string,
+      updatedRecords: [],
+      errors: ["account", "tier", "crew"].map(
+        (kind) => expect.stringMatching(`^Failed to update ${kind} UUID${reason}`) as string,
+      ),
+      summary: { totalUpdated: 0, totalErrors: 3 },
+      failedUpdates: expect.any(Array) as unknown[],
+    },
+  };
+}
+
 /** The ids stand, the queue has nothing left to do, the history says the same, and a daemon that comes sends nothing. */
 export async function retryAndStayClean(
   product: Product,

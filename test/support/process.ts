@@ -139,3 +139,13 @@ function inheritedEnvironment(): Record<string, string> {
     NODE_COMPILE_CACHE: join(tmpdir(), "account-sync-compile-cache"),
   };
 }
+
+/** What a command prints on standard output, when it has ended. */
+export async function textOf(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<string> {
+  const running = startProcess({ args, env });
+  await running.exit;
+  return running.stdout.map((line) => `${line}\n`).join("");
+}
