@@ -106,6 +106,7 @@ export async function startDaemon(
     const doorbell = new Doorbell({
       db,
       notify: config.sync.notify,
+      quietPeriodMs: Math.min(config.sync.quietPeriodMs, config.sync.maxWaitMs),
       sweepIntervalMs: config.sync.sweepIntervalMs,
       now: () => clock.now(),
     });

@@ -7,7 +7,7 @@
  *         └──────────── a second of quiet ──────── awake ◀───── 50 wakes a second
  *
  * At rest: the triggers ring (a NOTIFY costs a commit lock that every other commit waits for, so only now), and a sweep looks.
- * Awake: the bell is off, writers pay nothing, and a look comes every 5 to 20 ms.
+ * Awake: the bell is off, writers pay nothing, and looks come so often that a change is found long before its quiet period has passed.
  * Coming to rest: the bell is on again, but a transaction that read "off" may commit after the last look. So looks go on, ever more
  * slowly, until every transaction that was writing at the switch has ended. With this wait no change stayed longer than 0.3 s; without it
  * most of them stayed until the next sweep. The triggers read a sequence that follows our row, and not the row: an application's transaction
@@ -23,6 +23,8 @@ export interface DoorbellOptions {
   readonly db: Queryable;
   /** `auto`: as above. `always`: every captured statement rings. `off`: nothing rings, sweeps only. */
   readonly notify: "auto" | "always" | "off";
+  /** So long after a change its account falls due at the earliest. */
+  readonly quietPeriodMs: number;
   readonly sweepIntervalMs: number;
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -33,7 +35,13 @@ const RENEW_EVERY_MS = 10_000;
 /** Commits that notify are flushed one after the other: where a flush takes 10 ms, there are never more than a hundred a second to hear. */
 const WAKES_PER_SECOND_TO_STAY_AWAKE = 50;
 const QUIET_MS_TO_REST = 1_000;
-const AWAKE_LOOK_MS = { busy: 5, quiet: 20 };
+/**
+ * When an account falls due is counted from its change, however late that is folded: looking after a twentieth of the quiet period delays
+ * nothing, and hundreds of changes are folded for half of what they cost by tens.
+ */
+const AWAKE_LOOKS_PER_QUIET_PERIOD = 20;
+const AWAKE_LOOK_MS = { min: 5, max: 100 };
+const AWAKE_LOOK_MS_WITHOUT_CHANGES = 20;
 const COMING_TO_REST_FIRST_LOOK_MS = 20;
 
 export class Doorbell {
@@ -41,9 +49,13 @@ export class Doorbell {
   #state: State = { name: "not started" };
   #wakes = 0;
   #countingSince = 0;
+  readonly #awakeLookMs: number;
 
   constructor(options: DoorbellOptions) {
     this.#options = options;
+    const { min, max } = AWAKE_LOOK_MS;
+    const share = options.quietPeriodMs / AWAKE_LOOKS_PER_QUIET_PERIOD;
+    this.#awakeLookMs = Math.min(Math.max(share, min), max);
   }
 
   /** A notification came in. */
@@ -79,7 +91,9 @@ export class Doorbell {
       case "awake":
         if (found) state.quietSince = now();
         if (now() - state.quietSince >= QUIET_MS_TO_REST) return await this.#comeToRest();
-        return found ? AWAKE_LOOK_MS.busy : AWAKE_LOOK_MS.quiet;
+        return found
+          ? this.#awakeLookMs
+          : Math.max(this.#awakeLookMs, AWAKE_LOOK_MS_WITHOUT_CHANGES);
 
       case "coming to rest":
         if (this.#isBusy()) return await this.#wakeUp();
@@ -122,7 +136,7 @@ export class Doorbell {
   async #wakeUp(): Promise<number> {
     await this.#set("-infinity");
     this.#state = { name: "awake", quietSince: this.#options.now() };
-    return AWAKE_LOOK_MS.busy;
+    return this.#awakeLookMs;
   }
 
   #isTimeToRenew(state: { readonly renewedAt: number }): boolean {

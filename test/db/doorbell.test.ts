@@ -197,12 +197,20 @@ describe("getting up and lying down", () => {
     expect(await isWanted()).toBe(true);
   });
 
-  test("awake, it looks every 5 ms while there are changes and every 20 when not", async () => {
-    const doorbell = await createAwake();
+  test.each([
+    { quietPeriodMs: 0, busyMs: 5, quietMs: 20 },
+    { quietPeriodMs: 200, busyMs: 10, quietMs: 20 },
+    { quietPeriodMs: 1_000, busyMs: 50, quietMs: 50 },
+    { quietPeriodMs: 60_000, busyMs: 100, quietMs: 100 },
+  ])(
+    "awake, with a quiet period of $quietPeriodMs ms it looks every $busyMs ms while there are changes, and every $quietMs when not",
+    async ({ quietPeriodMs, busyMs, quietMs }) => {
+      const doorbell = await createAwake({ quietPeriodMs });
 
-    expect(await doorbell.afterLook(true)).toBe(5);
-    expect(await doorbell.afterLook(false)).toBe(20);
-  });
+      expect(await doorbell.afterLook(true)).toBe(busyMs);
+      expect(await doorbell.afterLook(false)).toBe(quietMs);
+    },
+  );
 
   test("it lies down after a second without a change, and no sooner", async () => {
     const doorbell = await createAwake();
@@ -334,20 +342,21 @@ function createDoorbell(options: Partial<DoorbellOptions> = {}): Doorbell {
   return new Doorbell({
     db,
     notify: "auto",
+    quietPeriodMs: 0,
     sweepIntervalMs: SWEEP_MS,
     now: () => now,
     ...options,
   });
 }
 
-async function createResting(): Promise<Doorbell> {
-  const doorbell = createDoorbell();
+async function createResting(options: Partial<DoorbellOptions> = {}): Promise<Doorbell> {
+  const doorbell = createDoorbell(options);
   await lookUntilResting(doorbell);
   return doorbell;
 }
 
-async function createAwake(): Promise<Doorbell> {
-  const doorbell = await createResting();
+async function createAwake(options: Partial<DoorbellOptions> = {}): Promise<Doorbell> {
+  const doorbell = await createResting(options);
   hear(doorbell, 101);
   await doorbell.afterLook(true);
   expect(await isWanted()).toBe(false);
