@@ -141,14 +141,15 @@ export function discardOnceAlone(
   );
 }
 
-/** How long a send may still be under way at the API, in milliseconds. One that the API itself has answered is over. */
+/** How long a send may still be under way at the API, in milliseconds. */
 function leftUnderWayMs(policy: SyncPolicy, { httpStatus, sentMsAgo }: UnsettledAttempt): number {
-  const isOver = httpStatus !== null && !ANSWERED_FOR_THE_API.has(httpStatus);
-  return isOver ? 0 : policy.applyingMaxMs - sentMsAgo;
+  return httpStatus !== null && isAnswerOfApi(httpStatus) ? 0 : policy.applyingMaxMs - sentMsAgo;
 }
 
-/** Statuses by which a gateway tells that the API has not answered yet. */
-const ANSWERED_FOR_THE_API: ReadonlySet<number> = new Set([408, 499, 502, 503, 504]);
+/** By any other status a gateway may have answered for an API that goes on: 500 and 520 to 527 are in use for that as 502 and 504 are. */
+function isAnswerOfApi(httpStatus: number): boolean {
+  return httpStatus < 500 && httpStatus !== 408 && httpStatus !== 499;
+}
 
 /** The same body under the same key. */
 function repeat(

@@ -157,6 +157,24 @@ describe("a create without an answer, with lookup", () => {
     expect(mapped).toBe("ext-slow");
   });
 
+  test.each([408, 499, 500, 502, 503, 504, 520, 524])(
+    "that was answered with %i waits, too: a gateway may have answered for an API that goes on",
+    async (httpStatus) => {
+      await engine.insertAccount();
+      const patient = { policy: { ...lookup.policy, applyingMaxMs: 60_000 } };
+      api.next(failed({ errorClass: "server", delivery: "unknown", httpStatus }));
+      api.nextLookup(notThere());
+      await engine.round(api, patient);
+      await engine.query("update m_account set name = name || ', corrected'");
+      await engine.makeDue();
+
+      const early = await only(engine.round(api, patient));
+
+      expect(early).toMatchObject({ name: "retry", errorClass: "unknown_outcome" });
+      expect(api.requests).toHaveLength(1);
+    },
+  );
+
   test.each([
     ["an outage", failed({ errorClass: "server", delivery: "unknown", httpStatus: 500 })],
     ["a refused token", failed({ errorClass: "unauthorized", countsAsAttempt: false })],
