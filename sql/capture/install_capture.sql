@@ -512,6 +512,8 @@ as $plan$
       concat_ws(
         ' and ',
         format($$has_schema_privilege(%s, 'usage')$$, ours.namespace),
+        -- That it is still called so.
+        format($$to_regnamespace('account_sync') = %s$$, ours.namespace),
         -- Opens the table.
         format($$pg_relation_is_updatable(%L, false) > 0$$, ours.change_table),
         format($$has_table_privilege(%s, 'insert')$$, ours.change_table),
@@ -549,6 +551,16 @@ as $plan$
           and event.name = 'update'
         having count(*) > 0
       ) as prepare_update,
+      -- How PostgreSQL says that something of ours is not there, does not fit or is not allowed.
+      'syntax_error_or_access_rule_violation or invalid_schema_name' as refusal,
+      -- An insert of no rows does not meet it.
+      format(
+        $$if row_security_active(%s) then
+                raise insufficient_privilege using message = 'row security of account_sync.change applies to its owner';
+              end if;$$,
+        ours.change_table
+      ) as refuse_row_security,
+      format('insert into account_sync.change (%s) %s;', as_it_stands.target, any_shape.query) as append_any_shape,
       format('insert into account_sync.change (%s) %s;', as_it_stands.target, as_it_stands.query) as append,
       format('insert into account_sync.change (%s) %s;', as_it_stands.target, as_it_stands.one_row_query) as append_one_row
   ) part
@@ -565,13 +577,34 @@ as $plan$
         end if;$$
         )
       end as append_as_it_stands,
+      -- Where the column that names the account has another name, or is gone, it is not known which accounts are touched: all that the queue
+      -- knows, or after an insert of accounts all that it does not know.
+      case
+        when event.name = 'truncate' then part.append_any_shape
+        else format(
+          $$if %s and not exists (
+                select from pg_attribute a where a.attrelid = tg_relid and a.attname = %L and not a.attisdropped
+              ) then
+                insert into account_sync.change (marker) values (%L);
+              else
+                %s
+              end if;$$,
+          case
+            when shape.by_row then 'true'
+            else format('exists (select from %s)', case event.name when 'delete' then 'old_rows' else 'new_rows' end)
+          end,
+          coalesce(captured.owner_column, 'id'),
+          case when captured.owner_column = 'id' and event.name = 'insert' then 'unqueued' else 'known' end,
+          part.append_any_shape
+        )
+      end as append_whatever_the_shape,
       -- The clock is not looked at while the doorbell is off.
       concat(
           $$if pg_sequence_last_value($$, part.doorbell, $$) > 0 then
             if pg_sequence_last_value($$, part.doorbell, $$) > date_part('epoch', clock_timestamp()) * 1000 then
               begin
                 perform account_sync.ring();
-              exception when syntax_error_or_access_rule_violation then
+              exception when $$, part.refusal, $$ then
                 -- Not ours to call, or gone: the sweep finds the change.
                 null;
               end;
@@ -615,9 +648,10 @@ as $plan$
             has_doorbell boolean := true;
           begin
             begin
+              $$, part.refuse_row_security, $$
               insert into account_sync.change ($$, as_it_stands.target, $$) select probe.* from ($$, as_it_stands.query, $$) as probe where false;
               $$, part.read_record, part.prepare_update, $$
-            exception when syntax_error_or_access_rule_violation then
+            exception when $$, part.refusal, $$ then
               fits := false;
             end;
             begin
@@ -625,7 +659,7 @@ as $plan$
               if has_doorbell then
                 perform pg_sequence_last_value($$, part.doorbell, $$);
               end if;
-            exception when syntax_error_or_access_rule_violation then
+            exception when $$, part.refusal, $$ then
               has_doorbell := false;
             end;
 
@@ -635,13 +669,14 @@ as $plan$
               end if;
             else
               begin
+                $$, part.refuse_row_security, $$
                 insert into account_sync.change ($$, as_it_stands.target, $$) select probe.* from ($$, any_shape.query, $$) as probe where false;
-              exception when syntax_error_or_access_rule_violation then
+              exception when $$, part.refusal, $$ then
                 raise warning 'account-sync could not capture a change of %: %', tg_relid::regclass, sqlerrm
                   using hint = 'The command doctor of account-sync says what to run.';
                 return null;
               end;
-              insert into account_sync.change ($$, as_it_stands.target, $$) $$, any_shape.query, $$;
+              $$, step.append_whatever_the_shape, $$
               if found and has_doorbell then
                 $$, step.ring_the_doorbell, $$
               end if;
