@@ -42,7 +42,7 @@ select
   to_json((
     select h.held_until
     from account_sync.api_hold h
-    where h.base_url = $3 and h.held_until > now()
+    where h.base_url = $3 and h.held_until > now() and h.asked_at <= clock_timestamp()
   )) #>> '{}' as "heldUntil",
   alive.replica_id as "replicaId",
   to_json(alive.silent_since) #>> '{}' as "silentSince",

@@ -44,7 +44,8 @@ told as (
     extract(epoch from h.held_until - clock_timestamp()) * 1000 as wait_ms
   from held
   join wanted on wanted."accountId" = held.account_id
-  left join account_sync.api_hold h on h.base_url = wanted."waitsFor" and h.held_until > clock_timestamp()
+  left join account_sync.api_hold h
+    on h.base_url = wanted."waitsFor" and h.held_until > clock_timestamp() and h.asked_at <= clock_timestamp()
 ),
 -- Renewed only where much of the lease is over: due_at is indexed, and most leases have just begun.
 begun as (
