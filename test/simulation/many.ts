@@ -52,6 +52,8 @@ export async function playMany(
   circumstances: Circumstances,
   play: Play,
 ): Promise<Played> {
+  if (play.path !== undefined) return await playAgain(stage, circumstances, play);
+
   const startedAt = performance.now();
   const counts: Counts = { events: 0, calls: 0, requests: 0, faults: 0, deaths: 0, stops: 0 };
   let histories = 0;
@@ -69,11 +71,7 @@ export async function playMany(
     worst = told;
     return false;
   });
-  const result = await fc.check(property, {
-    seed: play.seed,
-    numRuns: play.runs,
-    ...(play.path === undefined ? {} : { path: play.path }),
-  });
+  const result = await fc.check(property, { seed: play.seed, numRuns: play.runs });
 
   const seconds = (performance.now() - startedAt) / 1_000;
   const perSecond = Object.entries(counts).map(
@@ -82,22 +80,42 @@ export async function playMany(
   process.stdout.write(
     `${histories} histories in ${seconds.toFixed(0)} s, ${perSecond.join(", ")}\n`,
   );
-  if (result.failed) throw new Error(storyOf(worst, result));
+  if (result.failed) {
+    const { seed, counterexamplePath, numRuns, errorInstance } = result;
+    const which = { seed, path: counterexamplePath ?? "" };
+    throw new Error(
+      worst === null
+        ? storyOf(`History ${numRuns} could not be played: ${String(errorInstance)}`, which)
+        : storyOf(`History ${numRuns} breaks an invariant:`, which, worst),
+    );
+  }
   return { histories, counts };
 }
 
+/** This one history: fast-check would go on from there with shorter ones when it has become a good one. */
+async function playAgain(
+  stage: Stage,
+  circumstances: Circumstances,
+  { seed, path = "" }: Play,
+): Promise<Played> {
+  const [tape = []] = fc.sample(tapes, { seed, path, numRuns: 1 });
+  const told = await playHistory(stage, circumstances, new Tape(tape));
+  if (told.findings.length > 0)
+    throw new Error(storyOf("It breaks an invariant:", { seed, path }, told));
+  return { histories: 1, counts: told.counts };
+}
+
 function storyOf(
-  told: Told | null,
-  { seed, counterexamplePath, numRuns, errorInstance }: fc.RunDetails<[number[]]>,
+  problem: string,
+  { seed, path }: { readonly seed: number; readonly path: string },
+  told: Told | null = null,
 ): string {
   const { currentTestName = "", testPath = "" } = expect.getState();
   return [
-    told === null
-      ? `History ${numRuns} could not be played: ${String(errorInstance)}`
-      : `History ${numRuns} breaks an invariant:`,
+    problem,
     ...(told?.findings ?? []),
     "",
-    `Play it again: SIMULATION_SEED=${seed} SIMULATION_PATH=${counterexamplePath} npm run test:simulation -- ${testPath.split("/").at(-1)} -t '${currentTestName}'`,
+    `Play it again: SIMULATION_SEED=${seed} SIMULATION_PATH=${path} npm run test:simulation -- ${testPath.split("/").at(-1)} -t '${currentTestName}'`,
     "",
     ...(told?.trace ?? []),
   ].join("\n");
