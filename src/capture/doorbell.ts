@@ -4,7 +4,7 @@
  *
  *     coming to rest ──no transaction left that may not have seen the bell──▶ at rest
  *         ▲                                                                      │
- *         └──────────── a second of quiet ──────── awake ◀───── 50 wakes a second
+ *         └──────────── a second of quiet ──────── awake ◀──────── many wakes
  *
  * At rest: the triggers ring (a NOTIFY costs a commit lock that every other commit waits for, so only now), and a sweep looks.
  * Awake: the bell is off, writers pay nothing, and looks come so often that a change is found long before its quiet period has passed.
@@ -32,8 +32,11 @@ export interface DoorbellOptions {
 
 const WANTED_FOR_MS = 30_000;
 const RENEW_EVERY_MS = 10_000;
-/** Commits that notify are flushed one after the other: where a flush takes 10 ms, there are never more than a hundred a second to hear. */
-const WAKES_PER_SECOND_TO_STAY_AWAKE = 50;
+/**
+ * A second of more wakes than that, or than looks when awake, is a second of many. Commits that notify are flushed one after the other: where
+ * a flush takes 10 ms, there are never more than a hundred a second to hear.
+ */
+const WAKES_PER_SECOND_MAX = 50;
 const QUIET_MS_TO_REST = 1_000;
 /**
  * When an account falls due is counted from its change, however late that is folded: looking after a twentieth of the quiet period delays
@@ -50,12 +53,14 @@ export class Doorbell {
   #wakes = 0;
   #countingSince = 0;
   readonly #awakeLookMs: number;
+  readonly #wakesPerSecondMax: number;
 
   constructor(options: DoorbellOptions) {
     this.#options = options;
     const { min, max } = AWAKE_LOOK_MS;
     const share = options.quietPeriodMs / AWAKE_LOOKS_PER_QUIET_PERIOD;
     this.#awakeLookMs = Math.min(Math.max(share, min), max);
+    this.#wakesPerSecondMax = Math.min(WAKES_PER_SECOND_MAX, 1_000 / this.#awakeLookMs);
   }
 
   /** A notification came in. */
@@ -156,8 +161,7 @@ export class Doorbell {
 
   #isBusy(): boolean {
     return (
-      this.#options.now() - this.#countingSince <= 1_000 &&
-      this.#wakes > WAKES_PER_SECOND_TO_STAY_AWAKE
+      this.#options.now() - this.#countingSince <= 1_000 && this.#wakes > this.#wakesPerSecondMax
     );
   }
 }

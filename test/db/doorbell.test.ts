@@ -174,17 +174,24 @@ describe("getting up and lying down", () => {
     expect(await doorbell.afterLook(false)).toBe(10_000);
   });
 
-  test("more than 50 wakes in a second get it up, and the bell is off", async () => {
-    const doorbell = await createResting();
+  test.each([
+    { quietPeriodMs: 0, wakes: 50 },
+    { quietPeriodMs: 1_000, wakes: 20 },
+    { quietPeriodMs: 60_000, wakes: 10 },
+  ])(
+    "with a quiet period of $quietPeriodMs ms more than $wakes wakes in a second get it up, and the bell is off",
+    async ({ quietPeriodMs, wakes }) => {
+      const doorbell = await createResting({ quietPeriodMs });
 
-    hear(doorbell, 50);
-    await doorbell.afterLook(true);
-    expect(await isWanted()).toBe(true);
+      hear(doorbell, wakes);
+      await doorbell.afterLook(true);
+      expect(await isWanted()).toBe(true);
 
-    hear(doorbell, 1);
-    expect(await doorbell.afterLook(true)).toBe(5);
-    expect(await isWanted()).toBe(false);
-  });
+      hear(doorbell, 1);
+      await doorbell.afterLook(true);
+      expect(await isWanted()).toBe(false);
+    },
+  );
 
   test("as many wakes in two seconds do not", async () => {
     const doorbell = await createResting();
