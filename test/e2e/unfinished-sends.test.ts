@@ -291,7 +291,8 @@ test("preview of a row that lost its id says that it is sent, and that the id is
 /** A create of "Toko Salah" that was answered with 500; the name is "Toko Betul" by now. */
 async function createInDoubt({ applied }: { readonly applied: boolean }) {
   const product = await createProduct();
-  const daemon = await product.start();
+  // Twice that after it was sent, the create cannot be under way any more: nothing is sent beside it before.
+  const daemon = await product.start({ CUSTOMER_API_TIMEOUT_MS: "1000" });
   product.sandbox.setFaults({ next: [{ on: "create", status: 500, applied }] });
   const id = await insertAccount(product.database, { name: "Toko Salah" });
   await untilState(product, id, "parked");
