@@ -1,6 +1,7 @@
 /** A capture that cannot be written down fails no statement of the application, and says what it missed. */
 import { expect, test } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
+import { openQueue } from "../support/captured-tables.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, withClient } from "../support/postgres.ts";
 
@@ -140,7 +141,7 @@ const RENAMED = [
 ] as const;
 
 test.each(RENAMED)(
-  "while %s has another name for its %s, a write makes a marker of it: %s",
+  "while %s has another name for its %s, a write is a marker, which becomes its account: %s",
   async (table, column, write, marker) => {
     const database = await createDatabase();
     await migrate({ url: database.url, info: () => {} });
@@ -149,7 +150,8 @@ test.each(RENAMED)(
        insert into m_account_pic (account_id, name, phone_no, email) select id, 'Siti', '0813', '' from account;
        insert into m_bank (name) values ('Bank Uji')`,
     );
-    await database.query("delete from account_sync.change");
+    const queue = openQueue(database);
+    await queue.fold();
 
     await withClient(database.url, (client) =>
       client.query(
@@ -165,5 +167,9 @@ test.each(RENAMED)(
     const changes = await database.query("select account_id, marker from account_sync.change");
     expect(changes).toContainEqual({ account_id: null, marker });
     expect(changes.filter((change) => change["marker"] !== null)).toHaveLength(1);
+
+    await queue.fold();
+    while (await queue.expand());
+    expect(await database.query("select from account_sync.change")).toHaveLength(1);
   },
 );
