@@ -2,9 +2,10 @@
 import type { Config } from "../config.ts";
 import { explained } from "../db/explained.ts";
 import { forPerson } from "../invocation.ts";
+import { createObserve } from "../ops/create-observe.ts";
 import { createLog } from "../ops/log.ts";
 import { createMetrics } from "../ops/metrics.ts";
-import { createObserve, type Observe } from "../ops/observe.ts";
+import type { Observe } from "../ops/observe.ts";
 import { version } from "../version.ts";
 import { openWiring, requireMigrated, type Wiring } from "../wiring.ts";
 

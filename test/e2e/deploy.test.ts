@@ -18,9 +18,9 @@ import { validate } from "dockerfile-utils";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { readConfig } from "../../src/config.ts";
+import { createObserve } from "../../src/ops/create-observe.ts";
 import { type HttpServer, startHttpServer } from "../../src/ops/http.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
-import { createObserve } from "../../src/ops/observe.ts";
 import { shutdownTimeouts } from "../../src/shutdown-timeout.ts";
 import { eventually } from "../support/eventually.ts";
 

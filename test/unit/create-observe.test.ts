@@ -1,8 +1,9 @@
 /** One event is one log line and its metrics; an outage is not one line per account per try. */
 import { beforeEach, describe, expect, test } from "vitest";
+import { createObserve } from "../../src/ops/create-observe.ts";
 import type { LogFields } from "../../src/ops/log-fields.ts";
 import { createMetrics } from "../../src/ops/metrics.ts";
-import { createObserve, type Run } from "../../src/ops/observe.ts";
+import type { Run } from "../../src/ops/observe.ts";
 
 interface Line {
   readonly level: string;
